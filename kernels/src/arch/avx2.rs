@@ -1,0 +1,194 @@
+//! AVX2 with FMA and F16C: vectors of 8, tiles of 6 rows and one panel (12 of 16 registers accumulate).
+
+use std::arch::x86_64::*;
+
+use crate::isa::Kernel;
+use crate::matmul::{Tile, tile};
+use crate::simd::Simd;
+
+/// Proof that the CPU has AVX2, FMA and F16C.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    pub(crate) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        has.then_some(Self(()))
+    }
+
+    pub(crate) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn inner<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+/// An intrinsic that touches no memory.
+macro_rules! op {
+    ($call:expr) => {
+        // SAFETY: a value of `Avx2` exists (`self`), so `detect` has seen AVX2, FMA and F16C.
+        unsafe { $call }
+    };
+}
+
+impl Avx2 {
+    /// A mask whose first `n` lanes are set, n <= 8.
+    #[inline(always)]
+    fn first(self, n: usize) -> __m256i {
+        op!(_mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)))
+    }
+}
+
+impl Simd for Avx2 {
+    type V = __m256;
+    const NAME: &'static str = "avx2";
+    const LANES: usize = 8;
+    const MR: usize = 6;
+    const TILE_PANELS: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        op!(_mm256_set1_ps(x))
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m256 {
+        let from = &from[..8];
+        // SAFETY: the line above checks that 8 values are there.
+        unsafe { self.load_raw(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_partial(self, from: &[f32], fill: f32) -> __m256 {
+        assert!(from.len() < 8);
+        let mask = self.first(from.len());
+        // SAFETY: `self` proves AVX2; only the first `from.len()` lanes are read.
+        let read = unsafe { _mm256_maskload_ps(from.as_ptr(), mask) };
+        op!(_mm256_blendv_ps(_mm256_set1_ps(fill), read, _mm256_castsi256_ps(mask)))
+    }
+    #[inline(always)]
+    fn store(self, v: __m256, to: &mut [f32]) {
+        let to = &mut to[..8];
+        // SAFETY: the line above checks that there is room for 8 values.
+        unsafe { self.store_raw(v, to.as_mut_ptr()) }
+    }
+    #[inline(always)]
+    fn store_partial(self, v: __m256, to: &mut [f32]) {
+        assert!(to.len() < 8);
+        // SAFETY: `self` proves AVX2; only the first `to.len()` lanes are written.
+        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), self.first(to.len()), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_raw(self, from: *const f32) -> __m256 {
+        // SAFETY: the caller vouches for 8 readable values; `self` proves AVX2.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store_raw(self, v: __m256, to: *mut f32) {
+        // SAFETY: the caller vouches for 8 writable values; `self` proves AVX2.
+        unsafe { _mm256_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_sub_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        op!(_mm256_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn at_least(self, x: __m256, floor: __m256) -> __m256 {
+        // `vmaxps` gives its second operand when either is NaN.
+        op!(_mm256_max_ps(floor, x))
+    }
+    #[inline(always)]
+    fn select_lt(self, a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
+        op!(_mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)))
+    }
+    #[inline(always)]
+    fn abs(self, x: __m256) -> __m256 {
+        op!(_mm256_andnot_ps(_mm256_set1_ps(-0.0), x))
+    }
+    #[inline(always)]
+    fn copysign(self, x: __m256, sign: __m256) -> __m256 {
+        let bit = self.splat(-0.0);
+        op!(_mm256_or_ps(_mm256_andnot_ps(bit, x), _mm256_and_ps(bit, sign)))
+    }
+    #[inline(always)]
+    fn round(self, x: __m256) -> __m256 {
+        op!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    }
+    #[inline(always)]
+    fn exp2_integer(self, x: __m256) -> __m256 {
+        op!({
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        })
+    }
+    #[inline(always)]
+    fn sum(self, x: __m256) -> f32 {
+        op!({
+            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        })
+    }
+    #[inline(always)]
+    fn max(self, x: __m256) -> f32 {
+        op!({
+            let four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        })
+    }
+    #[inline(always)]
+    fn widen_f16(self, from: &[u8]) -> __m256 {
+        let from = &from[..16];
+        // SAFETY: the line above checks that 16 bytes are there; `self` proves F16C.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn widen_bf16(self, from: &[u8]) -> __m256 {
+        let from = &from[..16];
+        // SAFETY: the line above checks that 16 bytes are there; `self` proves AVX2.
+        unsafe {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    fn widen_i8(self, from: &[u8]) -> __m256 {
+        let from = &from[..8];
+        // SAFETY: the line above checks that 8 bytes are there; `self` proves AVX2.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn matmul_tile(self, rows: usize, _panels: usize, t: Tile) {
+        // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
+        unsafe {
+            match rows {
+                1 => tile::<Self, 1, 2>(self, t),
+                2 => tile::<Self, 2, 2>(self, t),
+                3 => tile::<Self, 3, 2>(self, t),
+                4 => tile::<Self, 4, 2>(self, t),
+                5 => tile::<Self, 5, 2>(self, t),
+                _ => tile::<Self, 6, 2>(self, t),
+            }
+        }
+    }
+}

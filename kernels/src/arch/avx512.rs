@@ -1,0 +1,191 @@
+//! AVX-512F: vectors of 16, tiles of 14 rows and two panels (28 of 32 registers accumulate).
+
+use std::arch::x86_64::*;
+
+use crate::isa::Kernel;
+use crate::matmul::{Tile, tile};
+use crate::simd::Simd;
+
+/// Proof that the CPU has AVX-512F, and what the compiler takes it to bring along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        has.then_some(Self(()))
+    }
+
+    pub(crate) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx2,fma,f16c")]
+        fn inner<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+/// An intrinsic that touches no memory.
+macro_rules! op {
+    ($call:expr) => {
+        // SAFETY: a value of `Avx512` exists (`self`), so `detect` has seen AVX-512F and AVX2.
+        unsafe { $call }
+    };
+}
+
+/// A mask whose first `n` lanes are set, n < 16.
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    (1 << n) - 1
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const NAME: &'static str = "avx512";
+    const LANES: usize = 16;
+    const MR: usize = 14;
+    const TILE_PANELS: usize = 2;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        op!(_mm512_set1_ps(x))
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m512 {
+        let from = &from[..16];
+        // SAFETY: the line above checks that 16 values are there.
+        unsafe { self.load_raw(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_partial(self, from: &[f32], fill: f32) -> __m512 {
+        assert!(from.len() < 16);
+        // SAFETY: `self` proves AVX-512F; only the first `from.len()` lanes are read.
+        unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(fill), first(from.len()), from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, v: __m512, to: &mut [f32]) {
+        let to = &mut to[..16];
+        // SAFETY: the line above checks that there is room for 16 values.
+        unsafe { self.store_raw(v, to.as_mut_ptr()) }
+    }
+    #[inline(always)]
+    fn store_partial(self, v: __m512, to: &mut [f32]) {
+        assert!(to.len() < 16);
+        // SAFETY: `self` proves AVX-512F; only the first `to.len()` lanes are written.
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first(to.len()), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_raw(self, from: *const f32) -> __m512 {
+        // SAFETY: the caller vouches for 16 readable values; `self` proves AVX-512F.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store_raw(self, v: __m512, to: *mut f32) {
+        // SAFETY: the caller vouches for 16 writable values; `self` proves AVX-512F.
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_sub_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        op!(_mm512_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn at_least(self, x: __m512, floor: __m512) -> __m512 {
+        // `vmaxps` gives its second operand when either is NaN.
+        op!(_mm512_max_ps(floor, x))
+    }
+    #[inline(always)]
+    fn select_lt(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
+        op!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes))
+    }
+    #[inline(always)]
+    fn abs(self, x: __m512) -> __m512 {
+        op!(_mm512_abs_ps(x))
+    }
+    #[inline(always)]
+    fn copysign(self, x: __m512, sign: __m512) -> __m512 {
+        op!({
+            let bit = _mm512_set1_epi32(i32::MIN);
+            let (x, sign) = (_mm512_castps_si512(x), _mm512_castps_si512(sign));
+            _mm512_castsi512_ps(_mm512_or_epi32(_mm512_andnot_epi32(bit, x), _mm512_and_epi32(bit, sign)))
+        })
+    }
+    #[inline(always)]
+    fn round(self, x: __m512) -> __m512 {
+        op!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    }
+    #[inline(always)]
+    fn exp2_integer(self, x: __m512) -> __m512 {
+        op!({
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        })
+    }
+    #[inline(always)]
+    fn sum(self, x: __m512) -> f32 {
+        op!(_mm512_reduce_add_ps(x))
+    }
+    #[inline(always)]
+    fn max(self, x: __m512) -> f32 {
+        op!(_mm512_reduce_max_ps(x))
+    }
+    #[inline(always)]
+    fn widen_f16(self, from: &[u8]) -> __m512 {
+        let from = &from[..32];
+        // SAFETY: the line above checks that 32 bytes are there; `self` proves AVX-512F.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn widen_bf16(self, from: &[u8]) -> __m512 {
+        let from = &from[..32];
+        // SAFETY: the line above checks that 32 bytes are there; `self` proves AVX-512F.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    fn widen_i8(self, from: &[u8]) -> __m512 {
+        let from = &from[..16];
+        // SAFETY: the line above checks that 16 bytes are there; `self` proves AVX-512F.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn matmul_tile(self, rows: usize, panels: usize, t: Tile) {
+        macro_rules! by_rows {
+            ($vectors:literal: $($r:literal)*) => {
+                match rows {
+                    $($r => tile::<Self, $r, $vectors>(self, t),)*
+                    _ => tile::<Self, 14, $vectors>(self, t),
+                }
+            };
+        }
+        // SAFETY: the caller meets the contract of `tile`; a vector of 16 is one panel.
+        unsafe {
+            if panels == 2 {
+                by_rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13)
+            } else {
+                by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13)
+            }
+        }
+    }
+}

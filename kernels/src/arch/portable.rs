@@ -1,0 +1,146 @@
+//! Any target, through `wide`: vectors of 8 (two SSE2 or NEON registers each), tiles of 2 rows and one panel.
+
+use half::{bf16, f16};
+use wide::f32x8;
+
+use crate::matmul::{Tile, tile};
+use crate::simd::Simd;
+
+/// Needs nothing from the CPU beyond what the target always has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Portable;
+
+impl Portable {
+    #[inline(always)]
+    fn map(x: f32x8, f: impl Fn(f32) -> f32) -> f32x8 {
+        f32x8::from(x.to_array().map(f))
+    }
+
+    /// Folds halves onto each other: 8 to 4 to 2 to 1.
+    #[inline(always)]
+    fn fold(x: f32x8, f: impl Fn(f32, f32) -> f32) -> f32 {
+        let x = x.to_array();
+        let four: [f32; 4] = std::array::from_fn(|i| f(x[i], x[i + 4]));
+        f(f(four[0], four[2]), f(four[1], four[3]))
+    }
+}
+
+impl Simd for Portable {
+    type V = f32x8;
+    const NAME: &'static str = "portable";
+    const LANES: usize = 8;
+    const MR: usize = 2;
+    const TILE_PANELS: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32x8 {
+        f32x8::splat(x)
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> f32x8 {
+        f32x8::from(std::array::from_fn(|i| from[i]))
+    }
+    #[inline(always)]
+    fn load_partial(self, from: &[f32], fill: f32) -> f32x8 {
+        let mut all = [fill; 8];
+        all[..from.len()].copy_from_slice(from);
+        f32x8::from(all)
+    }
+    #[inline(always)]
+    fn store(self, v: f32x8, to: &mut [f32]) {
+        to[..8].copy_from_slice(&v.to_array());
+    }
+    #[inline(always)]
+    fn store_partial(self, v: f32x8, to: &mut [f32]) {
+        to.copy_from_slice(&v.to_array()[..to.len()]);
+    }
+    #[inline(always)]
+    unsafe fn load_raw(self, from: *const f32) -> f32x8 {
+        // SAFETY: the caller vouches for 8 readable values.
+        f32x8::from(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store_raw(self, v: f32x8, to: *mut f32) {
+        // SAFETY: the caller vouches for 8 writable values.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(v.to_array()) }
+    }
+    #[inline(always)]
+    fn add(self, a: f32x8, b: f32x8) -> f32x8 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32x8, b: f32x8) -> f32x8 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32x8, b: f32x8) -> f32x8 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32x8, b: f32x8) -> f32x8 {
+        a / b
+    }
+    #[inline(always)]
+    fn mul_add(self, a: f32x8, b: f32x8, c: f32x8) -> f32x8 {
+        a.mul_add(b, c)
+    }
+    #[inline(always)]
+    fn at_least(self, x: f32x8, floor: f32x8) -> f32x8 {
+        self.select_lt(x, floor, floor, x)
+    }
+    #[inline(always)]
+    fn select_lt(self, a: f32x8, b: f32x8, yes: f32x8, no: f32x8) -> f32x8 {
+        a.simd_lt(b).bitselect(yes, no)
+    }
+    #[inline(always)]
+    fn abs(self, x: f32x8) -> f32x8 {
+        x.abs()
+    }
+    #[inline(always)]
+    fn copysign(self, x: f32x8, sign: f32x8) -> f32x8 {
+        let bit = f32x8::splat(-0.0);
+        bit.bitselect(sign, x)
+    }
+    #[inline(always)]
+    fn round(self, x: f32x8) -> f32x8 {
+        // 1.5 * 2^23 leaves no room for a fraction, and the addition rounds ties to even. `wide` would call a
+        // library function where the target has no instruction for it.
+        let magic = f32x8::splat(12_582_912.0);
+        (x + magic) - magic
+    }
+    #[inline(always)]
+    fn exp2_integer(self, x: f32x8) -> f32x8 {
+        // Out of range only beside a NaN, which then is the result: it must not be a panic.
+        Self::map(x, |x| f32::from_bits(((x as i32).wrapping_add(127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn sum(self, x: f32x8) -> f32 {
+        Self::fold(x, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn max(self, x: f32x8) -> f32 {
+        Self::fold(x, f32::max)
+    }
+    #[inline(always)]
+    fn widen_f16(self, from: &[u8]) -> f32x8 {
+        f32x8::from(std::array::from_fn(|i| f16::from_le_bytes([from[2 * i], from[2 * i + 1]]).to_f32()))
+    }
+    #[inline(always)]
+    fn widen_bf16(self, from: &[u8]) -> f32x8 {
+        f32x8::from(std::array::from_fn(|i| bf16::from_le_bytes([from[2 * i], from[2 * i + 1]]).to_f32()))
+    }
+    #[inline(always)]
+    fn widen_i8(self, from: &[u8]) -> f32x8 {
+        f32x8::from(std::array::from_fn(|i| f32::from(from[i] as i8)))
+    }
+    #[inline(always)]
+    unsafe fn matmul_tile(self, rows: usize, _panels: usize, t: Tile) {
+        // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
+        unsafe {
+            match rows {
+                1 => tile::<Self, 1, 2>(self, t),
+                _ => tile::<Self, 2, 2>(self, t),
+            }
+        }
+    }
+}

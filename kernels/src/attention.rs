@@ -1,0 +1,193 @@
+//! Self-attention of one sequence: of every token to every token, and of the `[CLS]` token alone.
+
+use crate::PANEL;
+use crate::isa::{Isa, Kernel};
+use crate::matmul::{Panels, multiply};
+use crate::matrix::Buffer;
+use crate::simd::Simd;
+use crate::softmax::{self, exponentials};
+use crate::view::{Rows, RowsMut};
+
+/// Scores are made for this many bytes of query rows at a time, so that they stay in a 32 KiB L1 with what they meet.
+const SCORE_BYTES: usize = 16 * 1024;
+
+/// Memory that attention works in; grows to the longest sequence and stays.
+#[derive(Clone, Debug, Default)]
+pub struct AttentionScratch {
+    keys: Buffer,
+    values: Buffer,
+    scores: Buffer,
+    sums: Vec<f32>,
+}
+
+impl AttentionScratch {
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes() + self.values.bytes() + self.scores.bytes() + self.sums.capacity() * size_of::<f32>()
+    }
+}
+
+/// dst = softmax(scale q k^T) v, head by head: all four are seq_len x (heads * head_dim), heads side by side.
+///
+/// # Panics
+/// When the shapes differ, or their columns are no multiple of `head_dim`.
+pub fn attention(
+    isa: Isa,
+    [q, k, v]: [Rows<'_>; 3],
+    head_dim: usize,
+    scale: f32,
+    scratch: &mut AttentionScratch,
+    dst: RowsMut<'_>,
+) {
+    struct Attention<'a>([Rows<'a>; 3], usize, f32, &'a mut AttentionScratch, RowsMut<'a>);
+    impl Kernel for Attention<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let Self(qkv, head_dim, scale, scratch, mut dst) = self;
+            let (seq_len, cols) = (dst.rows(), dst.cols());
+            for rows in qkv {
+                assert_eq!((rows.rows(), rows.cols()), (seq_len, cols), "queries, keys, values and dst");
+            }
+            assert!(head_dim > 0 && cols.is_multiple_of(head_dim), "{cols} columns of heads of {head_dim}");
+            for start in (0..cols).step_by(head_dim) {
+                let head = start..start + head_dim;
+                let qkv = qkv.map(|rows| rows.column_range(head.clone()));
+                one_head(simd, qkv, scale, scratch, dst.column_range(head));
+            }
+        }
+    }
+    isa.run(Attention([q, k, v], head_dim, scale, scratch, dst));
+}
+
+#[inline(always)]
+fn one_head<S: Simd>(
+    simd: S,
+    [q, k, v]: [Rows<'_>; 3],
+    scale: f32,
+    scratch: &mut AttentionScratch,
+    mut dst: RowsMut<'_>,
+) {
+    let (seq_len, head_dim) = (q.rows(), q.cols());
+    let score_stride = seq_len.next_multiple_of(PANEL);
+    let keys = scratch.keys.at_least(score_stride * head_dim);
+    pack_rows_as_columns(k, keys);
+    let values = scratch.values.at_least(head_dim.next_multiple_of(PANEL) * seq_len);
+    pack_columns(v, values);
+
+    let block = (SCORE_BYTES / size_of::<f32>() / score_stride.max(1) / S::MR).max(1) * S::MR;
+    let scores = scratch.scores.at_least(block * score_stride);
+    for start in (0..seq_len).step_by(block) {
+        let rows = start..seq_len.min(start + block);
+        let mut scores = RowsMut::new(scores, rows.len(), seq_len, score_stride);
+        let panels = Panels::packed(keys, head_dim, seq_len);
+        multiply(simd, q.row_range(rows.clone()), panels, None, None, scores.reborrow());
+        let mut dst = dst.row_range(rows.clone());
+        if scratch.sums.len() < rows.len() {
+            scratch.sums.resize(rows.len(), 0.0);
+        }
+        let sums = &mut scratch.sums[..rows.len()];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = exponentials(simd, scale, scores.row_mut(i));
+        }
+        let panels = Panels::packed(values, seq_len, head_dim);
+        multiply(simd, scores.as_rows(), panels, None, None, dst.reborrow());
+        for (i, sum) in sums.iter().enumerate() {
+            softmax::multiply(simd, 1.0 / sum, dst.row_mut(i));
+        }
+    }
+}
+
+/// For each head h, dst_h = sum_j softmax_j(scale queries_h . x_j) x_j: attention of one row in which the key
+/// projection has been moved into the query and the value projection is left for later.
+///
+/// `queries` and `dst` are heads x hidden, `x` is seq_len x hidden. With queries_h = W_k,h^T q_h the scores are those
+/// of the keys, up to a number that is the same for all positions (the key bias), which the softmax does not see; and
+/// since its weights sum to one, W_v,h dst_h + b_v,h is the context. Keys and values of all tokens are never formed.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn cls_attention(
+    isa: Isa,
+    queries: Rows<'_>,
+    x: Rows<'_>,
+    scale: f32,
+    scratch: &mut AttentionScratch,
+    dst: RowsMut<'_>,
+) {
+    struct ClsAttention<'a>(Rows<'a>, Rows<'a>, f32, &'a mut AttentionScratch, RowsMut<'a>);
+    impl Kernel for ClsAttention<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let Self(queries, x, scale, scratch, mut dst) = self;
+            let (heads, hidden, seq_len) = (queries.rows(), queries.cols(), x.rows());
+            assert_eq!(x.cols(), hidden, "columns of queries and x");
+            assert_eq!((dst.rows(), dst.cols()), (heads, hidden), "queries and dst");
+
+            // One panel holds the queries of 16 heads, so that every token is read once for all of them.
+            let padded_heads = heads.next_multiple_of(PANEL);
+            let packed = scratch.keys.at_least(padded_heads * hidden);
+            pack_rows_as_columns(queries, packed);
+            let by_token = scratch.values.at_least(seq_len * padded_heads);
+            let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
+            multiply(simd, x, Panels::packed(packed, hidden, heads), None, None, by_token.reborrow());
+
+            let scores = scratch.scores.at_least(heads * seq_len);
+            for (j, row) in (0..seq_len).map(|j| (j, by_token.as_rows().row(j))) {
+                for (h, &score) in row.iter().enumerate() {
+                    scores[h * seq_len + j] = score;
+                }
+            }
+            scratch.sums.clear();
+            for h in 0..heads {
+                scratch.sums.push(exponentials(simd, scale, &mut scores[h * seq_len..][..seq_len]));
+            }
+
+            let weights = Rows::new(scores, heads, seq_len, seq_len);
+            let whole = hidden - hidden % PANEL;
+            let panels = Panels::in_place(x.column_range(0..whole));
+            multiply(simd, weights, panels, None, None, dst.column_range(0..whole));
+            if whole < hidden {
+                let packed = scratch.values.at_least(seq_len * PANEL);
+                pack_columns(x.column_range(whole..hidden), packed);
+                let panels = Panels::packed(packed, seq_len, hidden - whole);
+                multiply(simd, weights, panels, None, None, dst.column_range(whole..hidden));
+            }
+            for (h, sum) in scratch.sums.iter().enumerate() {
+                softmax::multiply(simd, 1.0 / sum, dst.row_mut(h));
+            }
+        }
+    }
+    isa.run(ClsAttention(queries, x, scale, scratch, dst));
+}
+
+/// Packs the transpose of `rows`: n = their number, k = their length; fills the last panel with zeros.
+#[inline(always)]
+fn pack_rows_as_columns(rows: Rows<'_>, packed: &mut [f32]) {
+    let k = rows.cols();
+    for (p, panel) in packed.chunks_exact_mut(PANEL * k).enumerate() {
+        for j in 0..PANEL {
+            let n = p * PANEL + j;
+            let to = panel[j..].iter_mut().step_by(PANEL);
+            if n < rows.rows() {
+                to.zip(rows.row(n)).for_each(|(to, &from)| *to = from);
+            } else {
+                to.for_each(|to| *to = 0.0);
+            }
+        }
+    }
+}
+
+/// Packs `rows` as they are: n = their length, k = their number; fills the last panel with zeros.
+#[inline(always)]
+fn pack_columns(rows: Rows<'_>, packed: &mut [f32]) {
+    let k = rows.rows();
+    for i in 0..k {
+        for (p, from) in rows.row(i).chunks(PANEL).enumerate() {
+            let to = &mut packed[(p * k + i) * PANEL..][..PANEL];
+            to[..from.len()].copy_from_slice(from);
+            to[from.len()..].fill(0.0);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Which instructions may be used: the only place that asks the CPU.
+//!
+//! An [`Isa`] can only be had by passing the check for it, so holding one is the proof that its instructions may
+//! run. It is resolved once, when a model is loaded, and carried along.
+
+use crate::arch::portable::Portable;
+#[cfg(target_arch = "x86_64")]
+use crate::arch::{avx2::Avx2, avx512::Avx512};
+use crate::simd::Simd;
+
+/// An instruction set that this machine has been seen to offer.
+///
+/// Which kernels serve which dtype is decided by the set alone; scores are the same bits for the same set, and may
+/// differ in the last bits between sets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Isa(Level);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Level {
+    Portable(Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+/// A name that is no instruction set, or one that this machine lacks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnavailableIsa {
+    /// The name that was asked for.
+    pub name: String,
+}
+
+impl std::fmt::Display for UnavailableIsa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let known = if Isa::NAMES.contains(&self.name.as_str()) { "not available here" } else { "unknown" };
+        let available: Vec<&str> = Isa::available().map(Isa::name).collect();
+        write!(
+            f,
+            "instruction set `{}` is {known}: available on this machine are {}",
+            self.name,
+            available.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for UnavailableIsa {}
+
+impl Isa {
+    /// Every name there is, slowest first, whether this machine has it or not.
+    pub const NAMES: [&'static str; 3] = ["portable", "avx2", "avx512"];
+
+    /// The instruction sets of this machine, slowest first; `portable` is always among them.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Self::NAMES.into_iter().filter_map(Self::detect)
+    }
+
+    /// The fastest instruction set of this machine.
+    pub fn best() -> Isa {
+        Self::available().last().unwrap_or(Isa(Level::Portable(Portable)))
+    }
+
+    /// The instruction set of that name.
+    ///
+    /// # Errors
+    /// When the name is none of [`Isa::NAMES`], or the machine lacks the instructions.
+    pub fn by_name(name: &str) -> Result<Isa, UnavailableIsa> {
+        Self::detect(name).ok_or_else(|| UnavailableIsa { name: name.to_owned() })
+    }
+
+    /// The name, as [`Isa::by_name`] takes it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Level::Portable(_) => Portable::NAME,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => Avx2::NAME,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => Avx512::NAME,
+        }
+    }
+
+    /// The name that the kernels themselves report when they run under this set: what tests assert, so that no
+    /// test passes on another set than it says.
+    pub fn in_force(self) -> &'static str {
+        struct Name;
+        impl Kernel for Name {
+            type Output = &'static str;
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> &'static str {
+                S::NAME
+            }
+        }
+        self.run(Name)
+    }
+
+    fn detect(name: &str) -> Option<Isa> {
+        match name {
+            Portable::NAME => Some(Isa(Level::Portable(Portable))),
+            #[cfg(target_arch = "x86_64")]
+            Avx2::NAME => Avx2::detect().map(|token| Isa(Level::Avx2(token))),
+            #[cfg(target_arch = "x86_64")]
+            Avx512::NAME => Avx512::detect().map(|token| Isa(Level::Avx512(token))),
+            _ => None,
+        }
+    }
+
+    /// Runs a kernel compiled for this instruction set.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Level::Portable(token) => kernel.run(token),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(token) => token.enter(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(token) => token.enter(kernel),
+        }
+    }
+}
+
+/// An operation written once for every instruction set. `run` must be `#[inline(always)]`, so that its body is
+/// compiled with the instructions of the set that enters it.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}

@@ -1,0 +1,217 @@
+//! Products with packed weights: dst = epilogue(lhs * weights^T + bias).
+//!
+//! A block of rows outside, all panels of the weights inside it. Every element of dst is one running sum over k in
+//! ascending order, in every tile shape and at every edge, so its bits do not depend on the rows beside it.
+
+use std::marker::PhantomData;
+
+use crate::PANEL;
+use crate::activation::Activation;
+use crate::isa::{Isa, Kernel};
+use crate::layer_norm::LayerNorm;
+use crate::pack::PackedWeights;
+use crate::simd::Simd;
+use crate::view::{Rows, RowsMut};
+
+/// Rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel which
+/// comes from L3 is used often.
+const MC: usize = 84;
+
+/// The most rows and columns of a tile on any instruction set.
+const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
+
+/// What happens to a product before it leaves the cache.
+#[derive(Clone, Copy, Debug)]
+pub enum Epilogue<'a> {
+    /// Nothing beyond the bias.
+    Bias,
+    /// Bias, then an activation, tile by tile.
+    Activation(Activation),
+    /// Bias and residual, then layer normalisation of each finished row.
+    ResidualNorm {
+        /// Added before normalising; of the shape of dst.
+        residual: Rows<'a>,
+        /// The normalisation.
+        norm: &'a LayerNorm,
+    },
+}
+
+/// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn linear(isa: Isa, lhs: Rows<'_>, weights: &PackedWeights, epilogue: Epilogue<'_>, dst: RowsMut<'_>) {
+    struct Linear<'a>(Rows<'a>, &'a PackedWeights, Epilogue<'a>, RowsMut<'a>);
+    impl Kernel for Linear<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let Self(lhs, weights, epilogue, mut dst) = self;
+            assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
+            if let Epilogue::ResidualNorm { residual, .. } = epilogue {
+                assert_eq!(residual.rows(), dst.rows(), "rows of residual and dst");
+            }
+            let activation = match epilogue {
+                Epilogue::Activation(activation) => Some(activation),
+                _ => None,
+            };
+            for start in (0..lhs.rows()).step_by(MC) {
+                let block = start..lhs.rows().min(start + MC);
+                let bias = Some(weights.bias());
+                let lhs = lhs.row_range(block.clone());
+                multiply(simd, lhs, weights.panels(), bias, activation, dst.row_range(block.clone()));
+                if let Epilogue::ResidualNorm { residual, norm } = epilogue {
+                    norm.rows(simd, Some(residual.row_range(block.clone())), dst.row_range(block));
+                }
+            }
+        }
+    }
+    isa.run(Linear(lhs, weights, epilogue, dst));
+}
+
+/// A right-hand side of depth `k` in panels of [`PANEL`] columns: packed, or rows read where they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    data: *const f32,
+    k: usize,
+    n: usize,
+    k_stride: usize,
+    panel_stride: usize,
+    borrow: PhantomData<&'a [f32]>,
+}
+
+impl<'a> Panels<'a> {
+    /// Panels of `k` x [`PANEL`] one after the other, the last filled up.
+    pub(crate) fn packed(data: &'a [f32], k: usize, n: usize) -> Self {
+        assert!(data.len() >= n.div_ceil(PANEL) * k * PANEL, "packed panels of {n} columns and depth {k}");
+        Self { data: data.as_ptr(), k, n, k_stride: PANEL, panel_stride: k * PANEL, borrow: PhantomData }
+    }
+
+    /// The rows of a matrix, whose columns must be whole panels.
+    pub(crate) fn in_place(rows: Rows<'a>) -> Self {
+        assert!(rows.cols().is_multiple_of(PANEL), "{} columns are no whole panels", rows.cols());
+        Self {
+            data: rows.as_ptr(),
+            k: rows.rows(),
+            n: rows.cols(),
+            k_stride: rows.row_stride(),
+            panel_stride: PANEL,
+            borrow: PhantomData,
+        }
+    }
+}
+
+/// dst = activation(lhs * rhs + bias); `bias` is padded to whole panels.
+#[inline(always)]
+pub(crate) fn multiply<S: Simd>(
+    simd: S,
+    lhs: Rows<'_>,
+    rhs: Panels<'_>,
+    bias: Option<&[f32]>,
+    activation: Option<Activation>,
+    mut dst: RowsMut<'_>,
+) {
+    assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
+    assert_eq!((lhs.rows(), rhs.n), (dst.rows(), dst.cols()), "rows of lhs, columns of rhs, and dst");
+    assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
+    assert!(S::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
+
+    let panels = rhs.n.div_ceil(PANEL);
+    for panel in (0..panels).step_by(S::TILE_PANELS) {
+        let tile_panels = S::TILE_PANELS.min(panels - panel);
+        let first = panel * PANEL;
+        let cols = (tile_panels * PANEL).min(rhs.n - first);
+        let whole = cols == tile_panels * PANEL;
+        for row in (0..lhs.rows()).step_by(S::MR) {
+            let rows = S::MR.min(lhs.rows() - row);
+            // Only whole panels can be stored where they belong.
+            let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];
+            let mut out = if whole {
+                dst.row_range(row..row + rows)
+            } else {
+                RowsMut::new(&mut edge, rows, tile_panels * PANEL, MAX_TILE.1)
+            };
+            if whole {
+                out = out.split_columns(first).1.split_columns(cols).0;
+            }
+            // SAFETY: the asserts above: `lhs` has `rows` rows of k elements from `row` on, `rhs` has k rows of
+            // `tile_panels` panels from `panel` on, `bias` as many columns, and `out` is `rows` x whole panels.
+            unsafe {
+                let tile = Tile {
+                    lhs: lhs.row_range(row..row + rows).as_ptr(),
+                    lhs_stride: lhs.row_stride(),
+                    rhs: rhs.data.add(panel * rhs.panel_stride),
+                    rhs_k_stride: rhs.k_stride,
+                    rhs_panel_stride: rhs.panel_stride,
+                    k: rhs.k,
+                    bias: bias.map(|bias| bias.as_ptr().add(first)),
+                    dst: out.as_mut_ptr(),
+                    dst_stride: out.row_stride(),
+                };
+                simd.matmul_tile(rows, tile_panels, tile);
+            }
+            if let Some(activation) = activation {
+                for i in 0..rows {
+                    activation.map(simd, out.row_mut(i));
+                }
+            }
+            if !whole {
+                for i in 0..rows {
+                    dst.row_mut(row + i)[first..].copy_from_slice(&edge[i * MAX_TILE.1..][..cols]);
+                }
+            }
+        }
+    }
+}
+
+/// Where a tile finds its operands. Strides are in elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    lhs: *const f32,
+    lhs_stride: usize,
+    rhs: *const f32,
+    rhs_k_stride: usize,
+    rhs_panel_stride: usize,
+    k: usize,
+    bias: Option<*const f32>,
+    dst: *mut f32,
+    dst_stride: usize,
+}
+
+/// dst = lhs * rhs + bias for `R` rows and `C` vectors of columns, all held in registers.
+///
+/// # Safety
+/// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose
+/// panels are `rhs_panel_stride` apart; C vectors of `bias`, if any. Valid for writing: C vectors of each of the R
+/// rows of `dst`, which overlaps none of them.
+#[inline(always)]
+pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: Tile) {
+    // SAFETY: every access below is within what the contract names: r < R, c < C, k < t.k.
+    unsafe {
+        let mut sums = [[simd.splat(0.0); C]; R];
+        for k in 0..t.k {
+            let mut rhs = [simd.splat(0.0); C];
+            for (c, rhs) in rhs.iter_mut().enumerate() {
+                let column = c * S::LANES;
+                let at = k * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
+                *rhs = simd.load_raw(t.rhs.add(at));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + k));
+                for (sum, &rhs) in sums.iter_mut().zip(&rhs) {
+                    *sum = simd.mul_add(lhs, rhs, *sum);
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (c, &sum) in sums.iter().enumerate() {
+                let column = c * S::LANES;
+                let sum = match t.bias {
+                    Some(bias) => simd.add(sum, simd.load_raw(bias.add(column))),
+                    None => sum,
+                };
+                simd.store_raw(sum, t.dst.add(r * t.dst_stride + column));
+            }
+        }
+    }
+}

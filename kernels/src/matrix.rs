@@ -1,0 +1,87 @@
+//! Buffers that own f32 values: aligned to a cache line, reused from call to call.
+
+use crate::PANEL;
+use crate::view::{Rows, RowsMut};
+
+/// One cache line, and one AVX-512 vector.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([f32; PANEL]);
+
+/// A growable run of f32 that starts on a cache line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Buffer {
+    lines: Vec<Line>,
+}
+
+impl Buffer {
+    /// A buffer of at least `len` zeros.
+    pub(crate) fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)] }
+    }
+
+    /// The first `len` elements, whatever they hold. Grows when there are fewer; never shrinks.
+    pub(crate) fn at_least(&mut self, len: usize) -> &mut [f32] {
+        let lines = len.div_ceil(PANEL);
+        if self.lines.len() < lines {
+            self.lines.resize(lines, Line([0.0; PANEL]));
+        }
+        &mut self.as_mut_slice()[..len]
+    }
+
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        // SAFETY: `Line` is `repr(C)` around `PANEL` f32 and as large as they are, so the lines are contiguous f32.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * PANEL) }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as in `as_slice`; `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * PANEL) }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.lines.len() * size_of::<Line>()
+    }
+}
+
+/// A matrix of activations in rows, whose number changes from call to call while the memory stays.
+#[derive(Clone, Debug, Default)]
+pub struct Matrix {
+    buffer: Buffer,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+}
+
+impl Matrix {
+    /// An empty matrix of `cols` columns, with room for `capacity` rows.
+    pub fn with_capacity(capacity: usize, cols: usize) -> Self {
+        let mut row_stride = cols.next_multiple_of(PANEL);
+        // Rows a multiple of 4 KiB apart share the sets of an L1 cache, and a tile reads many rows at once.
+        if row_stride.is_multiple_of(1024) {
+            row_stride += PANEL;
+        }
+        Self { buffer: Buffer::zeros(capacity * row_stride), rows: 0, cols, row_stride }
+    }
+
+    /// Sets the number of rows; what they hold is unspecified. Allocates only beyond the largest number so far.
+    pub fn set_rows(&mut self, rows: usize) {
+        self.buffer.at_least(rows * self.row_stride);
+        self.rows = rows;
+    }
+
+    /// The matrix, to read.
+    pub fn view(&self) -> Rows<'_> {
+        Rows::new(self.buffer.as_slice(), self.rows, self.cols, self.row_stride)
+    }
+
+    /// The matrix, to write.
+    pub fn view_mut(&mut self) -> RowsMut<'_> {
+        RowsMut::new(self.buffer.as_mut_slice(), self.rows, self.cols, self.row_stride)
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.buffer.bytes()
+    }
+}

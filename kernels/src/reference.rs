@@ -1,0 +1,121 @@
+//! Naive f64 versions of the kernels: slow, obvious, and what the tests compare with.
+//!
+//! Matrices are row-major slices without gaps.
+
+use std::f64::consts::{FRAC_2_SQRT_PI, PI, SQRT_2};
+
+/// lhs * weights^T + bias: `lhs` is m x k, `weights` n x k, the result m x n. m and n follow from the lengths.
+pub fn matmul(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) -> Vec<f64> {
+    let n = bias.len();
+    assert_eq!((lhs.len(), weights.len()), (m * k, n * k), "lhs and weights");
+    let mut dst = Vec::with_capacity(m * n);
+    for i in 0..m {
+        for j in 0..n {
+            let products = (0..k).map(|l| lhs[i * k + l] * weights[j * k + l]);
+            dst.push(products.sum::<f64>() + bias[j]);
+        }
+    }
+    dst
+}
+
+/// The error function, to about 1e-15: Abramowitz and Stegun 7.1.6, whose terms are all positive, and 1 where it is 1
+/// to the last bit.
+pub fn erf(x: f64) -> f64 {
+    if x.abs() >= 6.0 {
+        return 1_f64.copysign(x);
+    }
+    // sum over n of 2^n x^(2n+1) / (1 * 3 * ... * (2n+1))
+    let (mut term, mut sum, mut odd) = (x, x, 1.0);
+    while term.abs() > sum.abs() * 1e-17 {
+        odd += 2.0;
+        term *= 2.0 * x * x / odd;
+        sum += term;
+    }
+    FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+/// x Phi(x), Phi being the normal distribution function.
+pub fn gelu(x: f64) -> f64 {
+    x * 0.5 * (1.0 + erf(x / SQRT_2))
+}
+
+/// The approximation of [`gelu`] by a hyperbolic tangent.
+pub fn gelu_tanh(x: f64) -> f64 {
+    0.5 * x * (1.0 + tanh((2.0 / PI).sqrt() * (x + 0.044715 * x * x * x)))
+}
+
+/// max(x, 0); NaN stays.
+pub fn relu(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+/// x / (1 + e^-x).
+pub fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+/// Hyperbolic tangent.
+pub fn tanh(x: f64) -> f64 {
+    x.tanh()
+}
+
+/// e^(scale x) / sum e^(scale x).
+pub fn softmax(scale: f64, row: &[f64]) -> Vec<f64> {
+    // What is subtracted cancels; without it the exponentials would overflow.
+    let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = row.iter().map(|x| (scale * (x - max)).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.iter().map(|e| e / sum).collect()
+}
+
+/// (x - mean) / sqrt(variance + eps) * weight + bias, over one row.
+pub fn layer_norm(row: &[f64], weight: &[f64], bias: &[f64], eps: f64) -> Vec<f64> {
+    let n = row.len() as f64;
+    let mean = row.iter().sum::<f64>() / n;
+    let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
+    let normal = row.iter().map(|x| (x - mean) / (variance + eps).sqrt());
+    normal.zip(weight.iter().zip(bias)).map(|(x, (w, b))| x * w + b).collect()
+}
+
+/// softmax(scale q k^T) v, head by head: all are seq_len x (heads * head_dim).
+pub fn attention(
+    [q, k, v]: [&[f64]; 3],
+    seq_len: usize,
+    heads: usize,
+    head_dim: usize,
+    scale: f64,
+) -> Vec<f64> {
+    let cols = heads * head_dim;
+    let mut dst = vec![0.0; seq_len * cols];
+    for head in 0..heads {
+        let at = |row: usize, d: usize| row * cols + head * head_dim + d;
+        for i in 0..seq_len {
+            let score = |j| (0..head_dim).map(|d| q[at(i, d)] * k[at(j, d)]).sum();
+            let weights = softmax(scale, &(0..seq_len).map(score).collect::<Vec<f64>>());
+            for d in 0..head_dim {
+                dst[at(i, d)] = (0..seq_len).map(|j| weights[j] * v[at(j, d)]).sum();
+            }
+        }
+    }
+    dst
+}
+
+/// For each row of `queries` (heads x hidden), the rows of `x` (seq_len x hidden) weighted by
+/// softmax(scale query . x).
+pub fn cls_attention(queries: &[f64], x: &[f64], hidden: usize, scale: f64) -> Vec<f64> {
+    let mut dst = Vec::with_capacity(queries.len());
+    for query in queries.chunks(hidden) {
+        let score = |token: &[f64]| query.iter().zip(token).map(|(a, b)| a * b).sum();
+        let weights = softmax(scale, &x.chunks(hidden).map(score).collect::<Vec<f64>>());
+        for d in 0..hidden {
+            dst.push(x.chunks(hidden).zip(&weights).map(|(token, weight)| weight * token[d]).sum());
+        }
+    }
+    dst
+}
+
+/// One row of embeddings: the word's, the segment's and the position's, normalised.
+pub fn embed([word, token_type, position]: [&[f64]; 3], weight: &[f64], bias: &[f64], eps: f64) -> Vec<f64> {
+    let sums = word.iter().zip(token_type).zip(position).map(|((a, b), c)| a + b + c);
+    layer_norm(&sums.collect::<Vec<f64>>(), weight, bias, eps)
+}

@@ -1,0 +1,79 @@
+//! The small vector trait that every kernel is written against.
+//!
+//! A value of a type that implements [`Simd`] proves that its instructions may run, which makes these methods safe.
+//! Lanes are never mixed except by the two reductions, whose order is fixed.
+
+/// f32 vectors of one instruction set, and the shape of its matrix tile.
+pub(crate) trait Simd: Copy {
+    /// A vector of `LANES` f32 values.
+    type V: Copy;
+    /// Name of the instruction set.
+    const NAME: &'static str;
+    /// Values in a vector: a divisor of [`PANEL`](crate::PANEL).
+    const LANES: usize;
+    /// Rows of a full matrix tile.
+    const MR: usize;
+    /// Panels side by side in a full matrix tile.
+    const TILE_PANELS: usize;
+
+    fn splat(self, x: f32) -> Self::V;
+    /// The first `LANES` values of `from`; panics when there are fewer.
+    fn load(self, from: &[f32]) -> Self::V;
+    /// All of `from`, fewer than `LANES` values, followed by `fill`.
+    fn load_partial(self, from: &[f32], fill: f32) -> Self::V;
+    /// Stores into the first `LANES` places of `to`; panics when there are fewer.
+    fn store(self, v: Self::V, to: &mut [f32]);
+    /// Stores the first `to.len()` lanes, fewer than `LANES`.
+    fn store_partial(self, v: Self::V, to: &mut [f32]);
+
+    /// # Safety
+    /// `from` must be valid for reading `LANES` values; no alignment is needed.
+    unsafe fn load_raw(self, from: *const f32) -> Self::V;
+    /// # Safety
+    /// `to` must be valid for writing `LANES` values; no alignment is needed.
+    unsafe fn store_raw(self, v: Self::V, to: *mut f32);
+
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the instruction set can.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger of the two; a NaN in `x` stays, one in `floor` does not.
+    fn at_least(self, x: Self::V, floor: Self::V) -> Self::V;
+    /// `yes` where `a < b`, else `no`: a NaN on either side gives `no`.
+    fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    fn abs(self, x: Self::V) -> Self::V;
+    /// The magnitude of `x` with the sign of `sign`.
+    fn copysign(self, x: Self::V, sign: Self::V) -> Self::V;
+    /// The nearest integer, ties to even; for |x| < 2^22.
+    fn round(self, x: Self::V) -> Self::V;
+    /// 2^x for an integer x in -126..=127.
+    fn exp2_integer(self, x: Self::V) -> Self::V;
+    /// The sum of all lanes, in an order that is always the same.
+    fn sum(self, x: Self::V) -> f32;
+    /// The largest lane; where a lane is NaN the result is unspecified.
+    fn max(self, x: Self::V) -> f32;
+
+    /// The first `LANES` little-endian f32 of `from`, at any alignment; panics when there are fewer.
+    #[inline(always)]
+    fn widen_f32(self, from: &[u8]) -> Self::V {
+        let mut values = [0.0; crate::PANEL];
+        for (value, bytes) in values[..Self::LANES].iter_mut().zip(from[..4 * Self::LANES].chunks_exact(4)) {
+            *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        }
+        self.load(&values)
+    }
+    /// Widens the first `LANES` little-endian halves of `from` (`2 * LANES` bytes; panics when there are fewer).
+    fn widen_f16(self, from: &[u8]) -> Self::V;
+    /// The same for bfloat16.
+    fn widen_bf16(self, from: &[u8]) -> Self::V;
+    /// The same for signed bytes (`LANES` bytes).
+    fn widen_i8(self, from: &[u8]) -> Self::V;
+
+    /// `rows` rows of a tile of a product, `rows` from 1 to `MR`, `panels` from 1 to `TILE_PANELS`.
+    ///
+    /// # Safety
+    /// As [`tile`](crate::matmul::tile).
+    unsafe fn matmul_tile(self, rows: usize, panels: usize, tile: crate::matmul::Tile);
+}

@@ -1,0 +1,136 @@
+//! Matrices as a checkpoint stores them: little-endian bytes, at any alignment, in any of four types.
+
+use crate::isa::{Isa, Kernel};
+use crate::simd::Simd;
+
+/// How an element is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stored {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// bfloat16.
+    Bf16,
+    /// Signed bytes; each row has an F32 scale that they are multiplied by.
+    I8,
+}
+
+impl Stored {
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::I8 => 1,
+        }
+    }
+}
+
+/// A row-major matrix of `rows` x `cols` that borrows the bytes of a checkpoint. Nothing is copied or aligned.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredMatrix<'a> {
+    bytes: &'a [u8],
+    scales: &'a [u8],
+    stored: Stored,
+    rows: usize,
+    cols: usize,
+}
+
+impl<'a> StoredMatrix<'a> {
+    /// `bytes` holds `rows * cols` elements; `scales` holds `rows` F32 for [`Stored::I8`] and is empty otherwise.
+    ///
+    /// # Panics
+    /// When either has another length.
+    pub fn new(stored: Stored, bytes: &'a [u8], scales: &'a [u8], rows: usize, cols: usize) -> Self {
+        let elements = rows.checked_mul(cols).and_then(|n| n.checked_mul(stored.size()));
+        assert_eq!(Some(bytes.len()), elements, "bytes of a {rows} x {cols} matrix of {stored:?}");
+        let expected = if stored == Stored::I8 { rows * size_of::<f32>() } else { 0 };
+        assert_eq!(scales.len(), expected, "bytes of the scales of {rows} rows of {stored:?}");
+        Self { bytes, scales, stored, rows, cols }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The rows in `range`. Panics when it is out of bounds.
+    pub fn row_range(&self, range: std::ops::Range<usize>) -> StoredMatrix<'a> {
+        let cut = |bytes: &'a [u8], row: usize| &bytes[range.start * row..range.end * row];
+        let scale = self.scales.len() / self.rows.max(1);
+        Self {
+            bytes: cut(self.bytes, self.cols * self.stored.size()),
+            scales: cut(self.scales, scale),
+            rows: range.len(),
+            ..*self
+        }
+    }
+
+    /// Writes row `i`, widened to f32, into `dst`. Widening is exact, save that of I8 rounds once (value * scale).
+    ///
+    /// # Panics
+    /// When there is no row `i`, or `dst` is not `cols` long.
+    pub fn widen_row(&self, isa: Isa, i: usize, dst: &mut [f32]) {
+        struct Widen<'a>(StoredMatrix<'a>, usize, &'a mut [f32]);
+        impl Kernel for Widen<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) {
+                self.0.read_row::<S, false>(simd, self.1, self.2);
+            }
+        }
+        isa.run(Widen(*self, i, dst));
+    }
+
+    /// dst = row i, or dst += row i.
+    #[inline(always)]
+    pub(crate) fn read_row<S: Simd, const ADD: bool>(&self, simd: S, i: usize, dst: &mut [f32]) {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        assert_eq!(dst.len(), self.cols, "columns");
+        let size = self.stored.size();
+        let row = &self.bytes[i * self.cols * size..][..self.cols * size];
+        match self.stored {
+            Stored::F32 => read::<S, ADD, 4>(simd, row, dst, |simd, bytes| simd.widen_f32(bytes)),
+            Stored::F16 => read::<S, ADD, 2>(simd, row, dst, |simd, bytes| simd.widen_f16(bytes)),
+            Stored::Bf16 => read::<S, ADD, 2>(simd, row, dst, |simd, bytes| simd.widen_bf16(bytes)),
+            Stored::I8 => {
+                let scale = &self.scales[4 * i..];
+                let scale = simd.splat(f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]));
+                read::<S, ADD, 1>(simd, row, dst, |simd, bytes| simd.mul(simd.widen_i8(bytes), scale));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn read<S: Simd, const ADD: bool, const SIZE: usize>(
+    simd: S,
+    row: &[u8],
+    dst: &mut [f32],
+    widen: impl Fn(S, &[u8]) -> S::V,
+) {
+    let mut at = 0;
+    while at + S::LANES <= dst.len() {
+        let mut x = widen(simd, &row[at * SIZE..]);
+        if ADD {
+            x = simd.add(simd.load(&dst[at..]), x);
+        }
+        simd.store(x, &mut dst[at..]);
+        at += S::LANES;
+    }
+    if at < dst.len() {
+        let mut bytes = [0; 4 * crate::PANEL];
+        bytes[..row.len() - at * SIZE].copy_from_slice(&row[at * SIZE..]);
+        let mut x = widen(simd, &bytes);
+        if ADD {
+            x = simd.add(simd.load_partial(&dst[at..], 0.0), x);
+        }
+        simd.store_partial(x, &mut dst[at..]);
+    }
+}

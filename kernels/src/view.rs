@@ -1,0 +1,186 @@
+//! Views of row-major f32 matrices, which can be cut by rows and by columns.
+//!
+//! A view that may be written can be split both ways into parts that do not overlap, so that workers can share one
+//! step. A slice could only be split by rows.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// A matrix of f32 to read: `rows` x `cols`, with `row_stride` elements from one row to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    data: *const f32,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    borrow: PhantomData<&'a [f32]>,
+}
+
+/// The same to write; nothing else sees the elements while it lives.
+#[derive(Debug)]
+pub struct RowsMut<'a> {
+    data: *mut f32,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a `Rows` gives what `&[f32]` gives, and `&[f32]` is `Send` and `Sync`.
+unsafe impl Send for Rows<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Rows<'_> {}
+// SAFETY: a `RowsMut` gives exclusive access to its elements as `&mut [f32]` does, and that is `Send`.
+unsafe impl Send for RowsMut<'_> {}
+
+fn check(len: usize, rows: usize, cols: usize, row_stride: usize) {
+    assert!(cols <= row_stride, "{cols} columns do not fit a row stride of {row_stride}");
+    let needed = if rows == 0 {
+        Some(0)
+    } else {
+        (rows - 1).checked_mul(row_stride).and_then(|before| before.checked_add(cols))
+    };
+    assert!(
+        needed.is_some_and(|needed| needed <= len),
+        "{rows} rows of {cols} at stride {row_stride} do not fit {len} elements"
+    );
+}
+
+fn check_range(range: &Range<usize>, len: usize) {
+    assert!(range.start <= range.end && range.end <= len, "{range:?} is not within 0..{len}");
+}
+
+impl<'a> Rows<'a> {
+    /// Views `rows` x `cols` elements of `data`.
+    ///
+    /// # Panics
+    /// When `cols` exceeds `row_stride`, or `data` is too short.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        check(data.len(), rows, cols, row_stride);
+        Self { data: data.as_ptr(), rows, cols, row_stride, borrow: PhantomData }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Elements from one row to the next.
+    pub fn row_stride(&self) -> usize {
+        self.row_stride
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const f32 {
+        self.data
+    }
+
+    /// Row `i`. Panics when there is none.
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        // SAFETY: `new` checked that every row lies within the borrowed slice, and `i` is one of them.
+        unsafe { std::slice::from_raw_parts(self.data.add(i * self.row_stride), self.cols) }
+    }
+
+    /// The rows in `range`. Panics when it is out of bounds.
+    pub fn row_range(&self, range: Range<usize>) -> Rows<'a> {
+        check_range(&range, self.rows);
+        let offset = if range.is_empty() { 0 } else { range.start * self.row_stride };
+        // SAFETY: the first row of a range that is not empty lies within the borrowed slice.
+        Rows { data: unsafe { self.data.add(offset) }, rows: range.len(), ..*self }
+    }
+
+    /// The columns in `range`. Panics when it is out of bounds.
+    pub fn column_range(&self, range: Range<usize>) -> Rows<'a> {
+        check_range(&range, self.cols);
+        let offset = if self.rows == 0 { 0 } else { range.start };
+        // SAFETY: `range.start <= cols`, and a row of `cols` elements lies within the borrowed slice.
+        Rows { data: unsafe { self.data.add(offset) }, cols: range.len(), ..*self }
+    }
+}
+
+impl<'a> RowsMut<'a> {
+    /// Views `rows` x `cols` elements of `data`.
+    ///
+    /// # Panics
+    /// When `cols` exceeds `row_stride`, or `data` is too short.
+    pub fn new(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        check(data.len(), rows, cols, row_stride);
+        Self { data: data.as_mut_ptr(), rows, cols, row_stride, borrow: PhantomData }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    pub(crate) fn row_stride(&self) -> usize {
+        self.row_stride
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.data
+    }
+
+    /// Row `i`, to write. Panics when there is none.
+    pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        // SAFETY: `new` checked that every row lies within the slice, which `self` borrows exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.row_stride), self.cols) }
+    }
+
+    /// The same view for a shorter time.
+    pub fn reborrow(&mut self) -> RowsMut<'_> {
+        RowsMut { borrow: PhantomData, ..*self }
+    }
+
+    /// The rows before `at`, and those from `at` on. Panics when `at` exceeds their number.
+    pub fn split_rows(self, at: usize) -> (RowsMut<'a>, RowsMut<'a>) {
+        assert!(at <= self.rows, "row {at} of {}", self.rows);
+        let offset = if at == self.rows { 0 } else { at * self.row_stride };
+        // SAFETY: row `at` lies within the slice, or the second part is empty and its pointer never used.
+        let second = unsafe { self.data.add(offset) };
+        (RowsMut { rows: at, ..self }, RowsMut { data: second, rows: self.rows - at, ..self })
+    }
+
+    /// The columns before `at`, and those from `at` on. Panics when `at` exceeds their number.
+    pub fn split_columns(self, at: usize) -> (RowsMut<'a>, RowsMut<'a>) {
+        assert!(at <= self.cols, "column {at} of {}", self.cols);
+        let offset = if self.rows == 0 { 0 } else { at };
+        // SAFETY: `at <= cols`, and a row of `cols` elements lies within the slice.
+        let second = unsafe { self.data.add(offset) };
+        (RowsMut { cols: at, ..self }, RowsMut { data: second, cols: self.cols - at, ..self })
+    }
+
+    /// The rows in `range`, for a shorter time. Panics when it is out of bounds.
+    pub fn row_range(&mut self, range: Range<usize>) -> RowsMut<'_> {
+        check_range(&range, self.rows);
+        self.reborrow().split_rows(range.end).0.split_rows(range.start).1
+    }
+
+    /// The columns in `range`, for a shorter time. Panics when it is out of bounds.
+    pub fn column_range(&mut self, range: Range<usize>) -> RowsMut<'_> {
+        check_range(&range, self.cols);
+        self.reborrow().split_columns(range.end).0.split_columns(range.start).1
+    }
+
+    /// The same elements, to read.
+    pub fn as_rows(&self) -> Rows<'_> {
+        Rows {
+            data: self.data,
+            rows: self.rows,
+            cols: self.cols,
+            row_stride: self.row_stride,
+            borrow: PhantomData,
+        }
+    }
+}

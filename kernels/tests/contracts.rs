@@ -1,0 +1,121 @@
+//! Shapes that do not fit panic, in release builds too: behind these checks is unsafe code.
+
+mod common;
+
+use common::{Grid, assert_panics, for_each_isa, pack};
+use crossrank_kernels::{
+    Activation, AttentionScratch, Epilogue, LayerNorm, PackedWeights, Stored, StoredMatrix, attention,
+    cls_attention, linear,
+};
+
+fn grid(rows: usize, cols: usize) -> Grid {
+    Grid::of(&vec![0.5; rows * cols], rows, cols, 1)
+}
+
+#[test]
+fn linear_refuses_what_does_not_fit() {
+    let (m, n, k) = (3, 17, 5);
+    let norm = LayerNorm::new(vec![1.0; n], vec![0.0; n], 1e-5);
+    let short_norm = LayerNorm::new(vec![1.0; n - 1], vec![0.0; n - 1], 1e-5);
+    for_each_isa(|isa| {
+        let weights = pack(isa, &vec![0.5; n * k], &vec![0.5; n], k);
+        let run = |lhs: [usize; 2], epilogue: Epilogue<'_>, dst: [usize; 2]| {
+            let [lhs, mut dst] = [lhs, dst].map(|[rows, cols]| grid(rows, cols));
+            linear(isa, lhs.view(), &weights, epilogue, dst.view_mut());
+        };
+        run([m, k], Epilogue::Bias, [m, n]);
+        for epilogue in [Epilogue::Bias, Epilogue::Activation(Activation::Relu)] {
+            assert_panics("a row more", "rows of lhs and dst", || run([m + 1, k], epilogue, [m, n]));
+            assert_panics("a row less", "rows of lhs and dst", || run([m - 1, k], epilogue, [m, n]));
+            assert_panics("deeper", "depth of lhs and rhs", || run([m, k + 1], epilogue, [m, n]));
+            assert_panics("shallower", "depth of lhs and rhs", || run([m, k - 1], epilogue, [m, n]));
+            assert_panics("wider", "columns of rhs, and dst", || run([m, k], epilogue, [m, n + 1]));
+            assert_panics("narrower", "columns of rhs, and dst", || run([m, k], epilogue, [m, n - 1]));
+        }
+        let fused = |rows, cols, norm: &LayerNorm| {
+            let residual = grid(rows, cols);
+            run([m, k], Epilogue::ResidualNorm { residual: residual.view(), norm }, [m, n]);
+        };
+        fused(m, n, &norm);
+        assert_panics("residual", "residual", || fused(m + 1, n, &norm));
+        assert_panics("residual", "residual", || fused(m - 1, n, &norm));
+        assert_panics("residual", "residual", || fused(m, n + 1, &norm));
+        assert_panics("residual", "residual", || fused(m, n - 1, &norm));
+        assert_panics("norm", "LayerNorm weights", || fused(m, n, &short_norm));
+    });
+}
+
+#[test]
+fn packing_refuses_what_does_not_stack() {
+    let bytes = [0; 4 * 12];
+    let of = |rows, cols| StoredMatrix::new(Stored::F32, &bytes[..4 * rows * cols], &[], rows, cols);
+    for_each_isa(|isa| {
+        let pack = |parts: &[_]| PackedWeights::pack(isa, parts);
+        assert_panics("depths", "depth of stacked weights", || {
+            pack(&[(of(2, 3), &[0.0; 2]), (of(2, 4), &[0.0; 2])])
+        });
+        assert_panics("bias", "rows of a weight and its bias", || pack(&[(of(2, 3), &[0.0; 3])]));
+        assert_panics("nothing", "", || pack(&[]));
+        assert_panics("rows", "rows 2..5 of 4", || PackedWeights::pack_transposed(isa, of(4, 3), 2..5));
+        assert_panics("rows", "rows 5..5 of 4", || PackedWeights::pack_transposed(isa, of(4, 3), 5..5));
+    });
+}
+
+#[test]
+fn layer_norm_refuses_what_does_not_fit() {
+    assert_panics("weights", "LayerNorm weight and bias", || {
+        LayerNorm::new(vec![1.0; 3], vec![0.0; 2], 1e-5)
+    });
+    let norm = LayerNorm::new(vec![1.0; 9], vec![0.0; 9], 1e-5);
+    for_each_isa(|isa| {
+        let run = |residual: Option<[usize; 2]>, dst: [usize; 2]| {
+            let residual = residual.map(|[rows, cols]| grid(rows, cols));
+            norm.apply(isa, residual.as_ref().map(Grid::view), grid(dst[0], dst[1]).view_mut());
+        };
+        run(Some([2, 9]), [2, 9]);
+        assert_panics("dst", "columns and LayerNorm weights", || run(None, [2, 8]));
+        assert_panics("dst", "columns and LayerNorm weights", || run(None, [2, 10]));
+        for shape in [[1, 9], [3, 9], [2, 8], [2, 10]] {
+            assert_panics("residual", "residual and dst", || run(Some(shape), [2, 9]));
+        }
+    });
+}
+
+#[test]
+fn attention_refuses_what_does_not_fit() {
+    for_each_isa(|isa| {
+        let run = |shapes: [[usize; 2]; 4], head_dim| {
+            let [q, k, v, mut dst] = shapes.map(|[rows, cols]| grid(rows, cols));
+            let mut scratch = AttentionScratch::default();
+            attention(isa, [&q, &k, &v].map(Grid::view), head_dim, 1.0, &mut scratch, dst.view_mut());
+        };
+        run([[3, 8]; 4], 4);
+        for part in 0..4 {
+            for wrong in [[2, 8], [4, 8], [3, 4], [3, 12]] {
+                let mut shapes = [[3, 8]; 4];
+                shapes[part] = wrong;
+                assert_panics("shapes", "queries, keys, values and dst", || run(shapes, 4));
+            }
+        }
+        assert_panics("heads", "8 columns of heads of 3", || run([[3, 8]; 4], 3));
+        assert_panics("heads", "8 columns of heads of 0", || run([[3, 8]; 4], 0));
+    });
+}
+
+#[test]
+fn cls_attention_refuses_what_does_not_fit() {
+    for_each_isa(|isa| {
+        let run = |shapes: [[usize; 2]; 3]| {
+            let [queries, x, mut dst] = shapes.map(|[rows, cols]| grid(rows, cols));
+            let mut scratch = AttentionScratch::default();
+            cls_attention(isa, queries.view(), x.view(), 1.0, &mut scratch, dst.view_mut());
+        };
+        run([[2, 8], [3, 8], [2, 8]]);
+        assert_panics("x", "columns of queries and x", || run([[2, 8], [3, 9], [2, 8]]));
+        assert_panics("x", "columns of queries and x", || run([[2, 8], [3, 7], [2, 8]]));
+        assert_panics("dst", "queries and dst", || run([[2, 8], [3, 8], [3, 8]]));
+        assert_panics("dst", "queries and dst", || run([[2, 8], [3, 8], [1, 8]]));
+        assert_panics("dst", "queries and dst", || run([[2, 8], [3, 8], [2, 9]]));
+        assert_panics("dst", "queries and dst", || run([[2, 8], [3, 8], [2, 7]]));
+    });
+}

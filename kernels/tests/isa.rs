@@ -1,0 +1,36 @@
+//! Instruction sets: what is offered can be asked for by name, and what is not says so.
+
+mod common;
+
+use crossrank_kernels::Isa;
+
+#[test]
+fn every_available_set_is_found_by_its_name_and_is_in_force() {
+    let available: Vec<Isa> = Isa::available().collect();
+    assert_eq!(available[0].name(), "portable");
+    for &isa in &available {
+        assert_eq!(Isa::by_name(isa.name()), Ok(isa));
+        assert_eq!(isa.in_force(), isa.name());
+    }
+    assert_eq!(available.last(), Some(&Isa::best()));
+    let mut checked = Vec::new();
+    common::for_each_isa(|isa| checked.push(isa));
+    assert_eq!(checked, available, "what the other tests run on");
+}
+
+#[test]
+fn an_unknown_name_is_an_error_that_lists_what_there_is() {
+    for name in ["", "AVX2", "avx2 ", "neon"] {
+        let said = Isa::by_name(name).unwrap_err().to_string();
+        assert!(said.contains(&format!("`{name}` is unknown")) && said.contains("portable"), "{said}");
+    }
+}
+
+#[test]
+fn a_set_that_the_machine_lacks_is_an_error_that_says_so() {
+    for name in Isa::NAMES {
+        if let Err(error) = Isa::by_name(name) {
+            assert!(error.to_string().contains("not available here"), "{error}");
+        }
+    }
+}

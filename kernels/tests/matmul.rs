@@ -1,0 +1,296 @@
+//! Products with packed weights against f64, and their bits against each other.
+
+mod common;
+
+use common::{
+    Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack, to_bytes, wide,
+};
+use crossrank_kernels::{
+    Activation, Epilogue, Isa, LayerNorm, PackedWeights, Stored, StoredMatrix, linear, reference,
+};
+use proptest::prelude::*;
+
+/// A running sum of K products and a bias is an inner product of K + 1 terms, whose error is at most
+/// (K + 1) 2^-24 sum|a b| in any order and without terms of higher order (Jeannerod and Rump, SIAM J. Matrix Anal.
+/// Appl. 34, 2013); fusing a product with its addition only saves roundings. Products below the normal range lose up
+/// to half a denormal each on top. The reference is off by the same with 2^-53.
+fn bounds(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) -> Vec<f64> {
+    let abs = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
+    let terms = (k + 1) as f64;
+    let magnitudes = reference::matmul(&abs(lhs), &abs(weights), &abs(bias), m, k);
+    magnitudes.iter().map(|sum| terms * ((U + U * U) * sum + TINY)).collect()
+}
+
+struct Case {
+    m: usize,
+    n: usize,
+    k: usize,
+    lhs: Vec<f32>,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Case {
+    fn random(m: usize, n: usize, k: usize, seed: u64) -> Self {
+        let mut random = Random(seed);
+        Self { m, n, k, lhs: random.vec(m * k), weights: random.vec(n * k), bias: random.vec(n) }
+    }
+
+    /// Every product is followed by its negative, but for the last bits.
+    fn cancelling(m: usize, n: usize, k: usize, seed: u64) -> Self {
+        let mut case = Self::random(m, n, k, seed);
+        for row in case.lhs.chunks_mut(k.max(1)) {
+            row.as_chunks_mut::<2>().0.iter_mut().for_each(|[first, second]| *second = *first);
+        }
+        for row in case.weights.chunks_mut(k.max(1)) {
+            row.as_chunks_mut::<2>()
+                .0
+                .iter_mut()
+                .for_each(|[first, second]| *second = -*first * (1.0 - 1e-6));
+        }
+        case
+    }
+
+    /// The first `m` rows.
+    fn run(&self, isa: Isa, m: usize, gaps: [usize; 2]) -> Vec<f32> {
+        self.run_rows(isa, 0, m, gaps)
+    }
+
+    fn run_rows(&self, isa: Isa, start: usize, m: usize, [lhs_gap, dst_gap]: [usize; 2]) -> Vec<f32> {
+        let lhs = Grid::of(&self.lhs[start * self.k..][..m * self.k], m, self.k, lhs_gap);
+        let mut dst = Grid::poisoned(m, self.n, dst_gap);
+        linear(isa, lhs.view(), &self.pack(isa), Epilogue::Bias, dst.view_mut());
+        dst.values()
+    }
+
+    fn pack(&self, isa: Isa) -> PackedWeights {
+        pack(isa, &self.weights, &self.bias, self.k)
+    }
+
+    fn check(&self, gaps: [usize; 2]) {
+        let [lhs, weights, bias] = [wide(&self.lhs), wide(&self.weights), wide(&self.bias)];
+        let expected = reference::matmul(&lhs, &weights, &bias, self.m, self.k);
+        let bounds = bounds(&lhs, &weights, &bias, self.m, self.k);
+        for_each_isa(|isa| {
+            let what = format!("{}: {} x {} x {}", isa.name(), self.m, self.n, self.k);
+            assert_close(&what, &self.run(isa, self.m, gaps), &expected, &bounds);
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_product_is_that_of_f64(
+        m in 0..40_usize,
+        n in 0..70_usize,
+        k in 0..100_usize,
+        gaps in [0..20_usize, 0..20_usize],
+        cancelling: bool,
+        seed: u64,
+    ) {
+        let case = if cancelling { Case::cancelling } else { Case::random };
+        case(m, n, k, seed).check(gaps);
+    }
+
+    #[test]
+    fn an_epilogue_is_the_kernel_it_is_named_after(
+        m in 0..40_usize,
+        n in 0..70_usize,
+        k in 0..100_usize,
+        gaps in [0..20_usize, 0..20_usize],
+        seed: u64,
+    ) {
+        let case = Case::random(m, n, k, seed);
+        let mut random = Random(!seed);
+        let norm = LayerNorm::new(random.vec(n), random.vec(n), 1e-5);
+        let residual = Grid::of(&random.vec(m * n), m, n, gaps[0]);
+        for_each_isa(|isa| {
+            let product = case.run(isa, m, gaps);
+            let lhs = Grid::of(&case.lhs, m, k, gaps[0]);
+            let with = |epilogue| {
+                let mut dst = Grid::poisoned(m, n, gaps[1]);
+                linear(isa, lhs.view(), &case.pack(isa), epilogue, dst.view_mut());
+                dst.values()
+            };
+            use Activation::{Gelu, GeluTanh, Relu, Silu, Tanh};
+            for activation in [Gelu, GeluTanh, Relu, Silu, Tanh] {
+                let mut expected = product.clone();
+                activation.apply(isa, &mut expected);
+                let what = format!("{}: {activation:?}", isa.name());
+                assert_same_bits(&what, &with(Epilogue::Activation(activation)), &expected);
+            }
+            let mut expected = Grid::of(&product, m, n, gaps[1]);
+            norm.apply(isa, Some(residual.view()), expected.view_mut());
+            let found = with(Epilogue::ResidualNorm { residual: residual.view(), norm: &norm });
+            assert_same_bits(&format!("{}: ResidualNorm", isa.name()), &found, &expected.values());
+        });
+    }
+}
+
+/// Around the rows of a tile of each instruction set (2, 6, 14) and of a block (84), and the columns of a panel and
+/// of two.
+#[test]
+fn a_product_is_right_at_every_edge_of_tiles_and_panels() {
+    const M: [usize; 14] = [0, 1, 2, 3, 5, 6, 7, 13, 14, 15, 83, 84, 85, 86];
+    let rows = M[M.len() - 1];
+    for n in [1, 15, 16, 17, 31, 32, 33, 60, 100] {
+        for k in [0, 1, 7, 384, 1536] {
+            let case = Case::cancelling(rows, n, k, (n * 10_000 + k) as u64);
+            let [lhs, weights, bias] = [wide(&case.lhs), wide(&case.weights), wide(&case.bias)];
+            let expected = reference::matmul(&lhs, &weights, &bias, rows, k);
+            let bounds = bounds(&lhs, &weights, &bias, rows, k);
+            for_each_isa(|isa| {
+                let packed = case.pack(isa);
+                for m in M {
+                    let lhs = Grid::of(&case.lhs[..m * k], m, k, 3);
+                    let mut dst = Grid::poisoned(m, n, 7);
+                    linear(isa, lhs.view(), &packed, Epilogue::Bias, dst.view_mut());
+                    let what = format!("{}: {m} x {n} x {k}", isa.name());
+                    assert_close(&what, &dst.values(), &expected[..m * n], &bounds[..m * n]);
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn a_product_is_right_at_the_shapes_of_a_model() {
+    for (k, n) in [(384, 384), (384, 1152), (384, 1536), (1536, 384)] {
+        Case::random(31, n, k, 1).check([0, 0]);
+    }
+}
+
+/// Sums of small whole numbers are exact in f32: a term that is lost or taken twice shows, however small its share.
+#[test]
+fn whole_numbers_are_multiplied_exactly() {
+    for (m, n, k) in [(1, 1, 1), (15, 33, 7), (29, 100, 384), (7, 48, 1536)] {
+        let mut random = Random(k as u64);
+        let mut integers = |len: usize| (0..len).map(|_| random.integer(63)).collect::<Vec<f32>>();
+        let case = Case { m, n, k, lhs: integers(m * k), weights: integers(n * k), bias: integers(n) };
+        let expected = reference::matmul(&wide(&case.lhs), &wide(&case.weights), &wide(&case.bias), m, k);
+        for_each_isa(|isa| {
+            let what = format!("{}: {m} x {n} x {k}", isa.name());
+            assert_close(&what, &case.run(isa, m, [1, 2]), &expected, &vec![0.0; m * n]);
+        });
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_whatever_rows_are_beside_it() {
+    let (rows, n, k) = (40, 33, 50);
+    let case = Case::random(rows, n, k, 7);
+    for_each_isa(|isa| {
+        let alone: Vec<f32> = (0..rows).flat_map(|i| case.run_rows(isa, i, 1, [0, 0])).collect();
+        for m in 1..=rows {
+            for start in 0..=rows - m {
+                let what = format!("{}: {m} rows from {start} on", isa.name());
+                let found = case.run_rows(isa, start, m, [m % 3, start % 2]);
+                assert_same_bits(&what, &found, &alone[start * n..][..m * n]);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_every_block() {
+    let (m, n, k) = (200, 20, 30);
+    let case = Case::random(m, n, k, 8);
+    for_each_isa(|isa| {
+        let alone: Vec<f32> = (0..m).flat_map(|i| case.run_rows(isa, i, 1, [0, 0])).collect();
+        assert_same_bits(isa.name(), &case.run(isa, m, [0, 0]), &alone);
+    });
+}
+
+#[test]
+fn stacked_parts_are_their_products_side_by_side() {
+    let (m, k) = (9, 21);
+    for sizes in [[5, 12, 20], [16, 16, 16], [60, 60, 60], [1, 0, 1]] {
+        let parts: Vec<Case> =
+            sizes.iter().enumerate().map(|(i, &n)| Case::random(m, n, k, 100 + i as u64)).collect();
+        let lhs = Grid::of(&parts[0].lhs, m, k, 0);
+        let bytes: Vec<Vec<u8>> = parts.iter().map(|part| to_bytes(&part.weights)).collect();
+        let stored: Vec<(StoredMatrix<'_>, &[f32])> = parts
+            .iter()
+            .zip(&bytes)
+            .map(|(part, bytes)| (StoredMatrix::new(Stored::F32, bytes, &[], part.n, k), &part.bias[..]))
+            .collect();
+        for_each_isa(|isa| {
+            let packed = PackedWeights::pack(isa, &stored);
+            let n = sizes.iter().sum();
+            assert_eq!((packed.n(), packed.k()), (n, k));
+            let mut dst = Grid::poisoned(m, n, 0);
+            linear(isa, lhs.view(), &packed, Epilogue::Bias, dst.view_mut());
+            let mut first = 0;
+            for part in &parts {
+                let mut expected = Grid::poisoned(m, part.n, 0);
+                linear(isa, lhs.view(), &part.pack(isa), Epilogue::Bias, expected.view_mut());
+                let columns = dst.view().column_range(first..first + part.n);
+                let found: Vec<f32> = (0..m).flat_map(|i| columns.row(i).to_vec()).collect();
+                assert_same_bits(isa.name(), &found, &expected.values());
+                first += part.n;
+            }
+        });
+    }
+}
+
+#[test]
+fn rows_packed_transposed_are_the_right_hand_side_itself() {
+    let (m, rows, n) = (9, 24, 37);
+    let mut random = Random(3);
+    let matrix = random.vec(rows * n);
+    let bytes = to_bytes(&matrix);
+    let stored = StoredMatrix::new(Stored::F32, &bytes, &[], rows, n);
+    for range in [0..24, 8..20, 23..24, 5..5] {
+        let k = range.len();
+        let transposed =
+            (0..n).flat_map(|j| range.clone().map(move |i| (i, j))).map(|(i, j)| matrix[i * n + j]);
+        let case =
+            Case { m, n, k, lhs: random.vec(m * k), weights: transposed.collect(), bias: vec![0.0; n] };
+        for_each_isa(|isa| {
+            let packed = PackedWeights::pack_transposed(isa, stored, range.clone());
+            assert_eq!((packed.n(), packed.k()), (n, k));
+            let lhs = Grid::of(&case.lhs, m, k, 1);
+            let mut dst = Grid::poisoned(m, n, 1);
+            linear(isa, lhs.view(), &packed, Epilogue::Bias, dst.view_mut());
+            assert_same_bits(isa.name(), &dst.values(), &case.run(isa, m, [0, 0]));
+        });
+    }
+}
+
+/// Where zeros fill the last panel, an infinity in lhs makes NaN: it must stay there.
+#[test]
+fn nan_and_infinity_reach_what_depends_on_them_and_nothing_else() {
+    let (m, n, k) = (15, 37, 20);
+    for poison in [f32::NAN, f32::INFINITY] {
+        let clean = Case::random(m, n, k, 11);
+        let in_lhs = Case { lhs: changed(&clean.lhs, 8 * k + 3, poison), ..Case::random(m, n, k, 11) };
+        let in_weights =
+            Case { weights: changed(&clean.weights, 36 * k + 19, poison), ..Case::random(m, n, k, 11) };
+        let in_bias = Case { bias: changed(&clean.bias, 16, poison), ..Case::random(m, n, k, 11) };
+        for_each_isa(|isa| {
+            let unharmed = clean.run(isa, m, [0, 0]);
+            assert!(unharmed.iter().all(|x| x.is_finite()));
+            let check = |case: &Case, depends: &dyn Fn(usize, usize) -> bool| {
+                for (at, (x, unharmed)) in case.run(isa, m, [0, 0]).iter().zip(&unharmed).enumerate() {
+                    if depends(at / n, at % n) {
+                        let same = if poison.is_nan() { x.is_nan() } else { x.is_infinite() };
+                        assert!(same, "{}: {x} at {at} for {poison}", isa.name());
+                    } else {
+                        assert_eq!(x.to_bits(), unharmed.to_bits(), "{}: at {at}", isa.name());
+                    }
+                }
+            };
+            check(&in_lhs, &|row, _| row == 8);
+            check(&in_weights, &|_, column| column == 36);
+            check(&in_bias, &|_, column| column == 16);
+        });
+    }
+}
+
+fn changed(values: &[f32], at: usize, value: f32) -> Vec<f32> {
+    let mut values = values.to_vec();
+    values[at] = value;
+    values
+}

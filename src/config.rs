@@ -1,0 +1,260 @@
+//! `config.json` and its neighbours: sizes, activation, head. What is not supported is refused by name.
+
+use crossrank_kernels::Activation;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::files::{File, Files};
+use crate::score::{ModelActivation, ScoreActivation};
+
+/// No real model comes near; it keeps products of sizes far from overflow.
+const MAX_SIZE: usize = 1 << 24;
+
+/// What a model's configuration says, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) hidden: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    pub(crate) intermediate: usize,
+    pub(crate) vocab: usize,
+    pub(crate) max_positions: usize,
+    pub(crate) token_types: usize,
+    pub(crate) layer_norm_eps: f32,
+    pub(crate) hidden_act: Activation,
+    /// As the config names it.
+    pub(crate) hidden_act_name: String,
+    /// The number of labels that the config names, if it names any.
+    pub(crate) labels: Option<(&'static str, usize)>,
+    pub(crate) activation: ModelActivation,
+    /// `model_max_length` of the tokenizer's config, if it is there and can be met.
+    pub(crate) model_max_length: Option<usize>,
+    /// The file, for errors about what it says.
+    pub(crate) file: String,
+}
+
+impl Config {
+    pub(crate) fn parse(files: &Files) -> Result<Self> {
+        let json = files.config.json()?;
+        let fields = Fields::new(&files.config, &json)?;
+        fields.check_family()?;
+        let hidden = fields.size("hidden_size")?;
+        let heads = fields.size("num_attention_heads")?;
+        if !hidden.is_multiple_of(heads) {
+            let expected = format!("a multiple of num_attention_heads ({heads})");
+            return Err(fields.error("hidden_size", &expected, hidden));
+        }
+        let hidden_act_name = fields.string("hidden_act")?.unwrap_or("gelu").to_owned();
+        let hidden_act = match &*hidden_act_name {
+            "gelu" => Activation::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            "silu" | "swish" => Activation::Silu,
+            other => {
+                let expected = "gelu, gelu_new, gelu_pytorch_tanh, relu or silu";
+                return Err(fields.error("hidden_act", expected, format!("`{other}`")));
+            }
+        };
+        Ok(Self {
+            hidden,
+            layers: fields.size("num_hidden_layers")?,
+            heads,
+            intermediate: fields.size("intermediate_size")?,
+            vocab: fields.size("vocab_size")?,
+            max_positions: fields.size("max_position_embeddings")?,
+            token_types: if fields.has("type_vocab_size") { fields.size("type_vocab_size")? } else { 2 },
+            layer_norm_eps: fields.layer_norm_eps()?,
+            hidden_act,
+            hidden_act_name,
+            labels: fields.labels()?,
+            activation: score_activation(files, &fields)?,
+            model_max_length: model_max_length(files.tokenizer_config.as_ref())?,
+            file: files.config.name.clone(),
+        })
+    }
+
+    pub(crate) fn head_dim(&self) -> usize {
+        self.hidden / self.heads
+    }
+
+    /// Refuses a checkpoint whose classifier has another number of labels than the config says.
+    pub(crate) fn check_labels(&self, rows: usize) -> Result<()> {
+        match self.labels {
+            Some((field, labels)) if labels != rows => Err(Error::Config {
+                file: self.file.clone(),
+                field: field.to_owned(),
+                expected: format!("as many labels as the classifier has rows ({rows})"),
+                found: labels.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A JSON object whose errors name the file and the field.
+struct Fields<'a> {
+    file: &'a File,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(file: &'a File, json: &'a Value) -> Result<Self> {
+        let map = json.as_object().ok_or_else(|| Error::Config {
+            file: file.name.clone(),
+            field: "(the whole file)".into(),
+            expected: "a JSON object".into(),
+            found: kind(json).into(),
+        })?;
+        Ok(Self { file, map })
+    }
+
+    fn error(&self, field: &str, expected: &str, found: impl ToString) -> Error {
+        Error::Config {
+            file: self.file.name.clone(),
+            field: field.to_owned(),
+            expected: expected.to_owned(),
+            found: found.to_string(),
+        }
+    }
+
+    /// A field that is there and not null.
+    fn get(&self, field: &str) -> Option<&'a Value> {
+        self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    fn has(&self, field: &str) -> bool {
+        self.get(field).is_some()
+    }
+
+    fn size(&self, field: &str) -> Result<usize> {
+        let expected = format!("an integer from 1 to {MAX_SIZE}");
+        let value = self.get(field).ok_or_else(|| self.error(field, &expected, "none"))?;
+        let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
+        size.filter(|size| (1..=MAX_SIZE).contains(size)).ok_or_else(|| self.error(field, &expected, value))
+    }
+
+    fn string(&self, field: &str) -> Result<Option<&'a str>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.error(field, "a string", other)),
+        }
+    }
+
+    fn check_family(&self) -> Result<()> {
+        if let Some(family) = self.string("model_type")?
+            && family != "bert"
+        {
+            return Err(self.error("model_type", "`bert`, the one family supported so far", format!("`{family}`")));
+        }
+        if let Some(architectures) = self.get("architectures") {
+            let supported = "BertForSequenceClassification";
+            let names = architectures.as_array().map(Vec::as_slice).unwrap_or_default();
+            if names.is_empty() || names.iter().any(|name| name != supported) {
+                return Err(self.error("architectures", &format!("[\"{supported}\"]"), architectures));
+            }
+        } else if !self.has("model_type") {
+            return Err(self.error("model_type", "`bert`", "neither `model_type` nor `architectures`"));
+        }
+        if let Some(kind) = self.string("position_embedding_type")?
+            && kind != "absolute"
+        {
+            return Err(self.error("position_embedding_type", "`absolute`", format!("`{kind}`")));
+        }
+        if self.get("is_decoder").is_some_and(|value| value != false) {
+            return Err(self.error("is_decoder", "false: a decoder's causal attention is not supported", true));
+        }
+        if let Some(scheme) = self.get("quantization_config") {
+            let expected = "none: another tool's quantised weights cannot be read";
+            return Err(self.error("quantization_config", expected, scheme));
+        }
+        Ok(())
+    }
+
+    fn layer_norm_eps(&self) -> Result<f32> {
+        let expected = "a number from 0 to 1";
+        match self.get("layer_norm_eps") {
+            None => Ok(1e-12),
+            Some(value) => match value.as_f64() {
+                Some(eps) if (0.0..=1.0).contains(&eps) => Ok(eps as f32),
+                _ => Err(self.error("layer_norm_eps", expected, value)),
+            },
+        }
+    }
+
+    fn labels(&self) -> Result<Option<(&'static str, usize)>> {
+        if let Some(labels) = self.get("id2label") {
+            let labels = labels.as_object().ok_or_else(|| self.error("id2label", "an object", kind(labels)))?;
+            return Ok(Some(("id2label", labels.len())));
+        }
+        if self.has("num_labels") { Ok(Some(("num_labels", self.size("num_labels")?))) } else { Ok(None) }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Looks in the three places that sentence-transformers has used, newest first.
+fn score_activation(files: &Files, config: &Fields<'_>) -> Result<ModelActivation> {
+    if let Some(file) = &files.sentence_transformers_config {
+        let json = file.json()?;
+        let fields = Fields::new(file, &json)?;
+        if let Some(name) = fields.string("activation_fn")? {
+            return Ok(ModelActivation::named(&file.name, "activation_fn", name));
+        }
+    }
+    if let Some(section) = config.get("sentence_transformers") {
+        let section = section
+            .as_object()
+            .ok_or_else(|| config.error("sentence_transformers", "an object", kind(section)))?;
+        let fields = Fields { file: config.file, map: section };
+        if let Some(name) = fields.string("activation_fn")? {
+            return Ok(ModelActivation::named(&config.file.name, "sentence_transformers.activation_fn", name));
+        }
+    }
+    let oldest = "sbert_ce_default_activation_function";
+    Ok(match config.string(oldest)? {
+        Some(name) => ModelActivation::named(&config.file.name, oldest, name),
+        None => ModelActivation::Default,
+    })
+}
+
+impl ModelActivation {
+    /// Only dotted paths within torch are trusted; the last part of one says which function it is.
+    fn named(file: &str, field: &str, name: &str) -> Self {
+        let function = match name.strip_prefix("torch.").and_then(|path| path.rsplit('.').next()) {
+            Some("Sigmoid") => Some(ScoreActivation::Sigmoid),
+            Some("Identity") => Some(ScoreActivation::Identity),
+            Some("Softmax") => Some(ScoreActivation::Softmax),
+            _ => None,
+        };
+        match function {
+            Some(activation) => Self::Named(activation),
+            None => {
+                Self::Unknown { file: file.to_owned(), field: field.to_owned(), name: name.to_owned() }
+            }
+        }
+    }
+}
+
+/// Checkpoints without a limit write 1e30, which is no limit.
+fn model_max_length(file: Option<&File>) -> Result<Option<usize>> {
+    let Some(file) = file else { return Ok(None) };
+    let json = file.json()?;
+    let fields = Fields::new(file, &json)?;
+    match fields.get("model_max_length") {
+        None => Ok(None),
+        Some(value) => match value.as_f64() {
+            Some(limit) if limit >= 1.0 => Ok((limit < MAX_SIZE as f64).then_some(limit as usize)),
+            _ => Err(fields.error("model_max_length", "a number of at least 1", value)),
+        },
+    }
+}

@@ -1,0 +1,158 @@
+//! What can go wrong, named so that the reader can mend it.
+
+use std::path::PathBuf;
+
+use crossrank_kernels::UnavailableIsa;
+
+/// An error of loading or scoring. Each names the file, tensor, field or document, what was expected and what was
+/// found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be opened or read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// The model path is no folder.
+    #[error("{}: not a folder; a model is a folder with config.json, tokenizer.json and model.safetensors", path.display())]
+    NotAFolder {
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// A JSON file does not parse.
+    #[error("{file}: invalid JSON: {source}")]
+    Json {
+        /// The file.
+        file: String,
+        /// The parser's word.
+        source: serde_json::Error,
+    },
+    /// A setting is missing, out of range or not supported.
+    #[error("{file}: `{field}`: expected {expected}, found {found}")]
+    Config {
+        /// The file.
+        file: String,
+        /// The field.
+        field: String,
+        /// What would be accepted.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A safetensors file whose header or layout is broken.
+    #[error("{file}: broken safetensors file: {reason}")]
+    Safetensors {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A shard index that names what is not there, or must not be read.
+    #[error("{file}: {reason}")]
+    ShardIndex {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor that the model needs is in no file.
+    #[error("{file}: tensor `{tensor}` is missing{hint}")]
+    MissingTensor {
+        /// The weights file, or the index of its shards.
+        file: String,
+        /// The tensor, under the name that was looked for.
+        tensor: String,
+        /// Why it is needed, where that helps.
+        hint: &'static str,
+    },
+    /// A tensor with another dtype, shape or companion than the model needs.
+    #[error("{file}: tensor `{tensor}`: expected {expected}, found {found}")]
+    Tensor {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// What the config asks for.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The tokenizer is missing, broken, or does not fit the model.
+    #[error("{file}: {reason}")]
+    Tokenizer {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option that is out of range, or does not fit the model.
+    #[error("option `{option}`: {reason}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What would be accepted, and what was given.
+        reason: String,
+    },
+    /// An instruction set that is unknown or that this machine lacks.
+    #[error(transparent)]
+    Isa(#[from] UnavailableIsa),
+    /// The thread pool could not be started.
+    #[error("cannot start {threads} threads: {reason}")]
+    ThreadPool {
+        /// How many were asked for.
+        threads: usize,
+        /// The system's word.
+        reason: String,
+    },
+    /// A text that cannot be scored.
+    #[error("document {document}: {reason}")]
+    Document {
+        /// Its index in the call, from 0.
+        document: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A logit that is no finite number: the weights hold NaN or infinity, or values that overflow.
+    #[error("document {document}: logit {label} is {value}; the model's weights are broken")]
+    NonFinite {
+        /// The index of the document in the call, from 0.
+        document: usize,
+        /// The label whose logit it is.
+        label: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// The caller's stop flag was set.
+    #[error("stopped: {scored} of {documents} documents had been scored")]
+    Stopped {
+        /// Documents that were scored.
+        scored: usize,
+        /// Documents of the call.
+        documents: usize,
+    },
+}
+
+impl Error {
+    /// The index of the document that this error is about, if it is about one.
+    pub fn document(&self) -> Option<usize> {
+        match self {
+            Self::Document { document, .. } | Self::NonFinite { document, .. } => Some(*document),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Self {
+        Self::Option { option, reason: reason.into() }
+    }
+
+    pub(crate) fn document_error(document: usize, reason: impl Into<String>) -> Self {
+        Self::Document { document, reason: reason.into() }
+    }
+}
+
+/// `std::result::Result` with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,195 @@
+//! The files of a model: out of a folder, or handed over as bytes.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::weights::map;
+
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub(crate) const SENTENCE_TRANSFORMERS_CONFIG: &str = "config_sentence_transformers.json";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+pub(crate) const SHARD_INDEX: &str = "model.safetensors.index.json";
+
+/// Bytes that live as long as the model: a map, a `Vec<u8>`, a `&'static [u8]`.
+pub(crate) type Bytes = Box<dyn AsRef<[u8]> + Send + Sync>;
+
+/// How weights get into memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum WeightSource {
+    /// Map the file: embeddings are read in place and only the rows of words that occur are ever touched.
+    ///
+    /// The file must not change while the model lives. If another process overwrites it, scores may change; if it
+    /// shrinks, reading beyond its new end kills the process with SIGBUS on Unix. Replacing a file by renaming a new
+    /// one over it is safe. Where that cannot be promised, use [`WeightSource::Read`].
+    #[default]
+    Mmap,
+    /// Read the file into memory once; later changes to it have no effect.
+    Read,
+}
+
+/// A file that is there, under the name that errors give it.
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) bytes: Bytes,
+}
+
+impl File {
+    pub(crate) fn json(&self) -> Result<Value> {
+        serde_json::from_slice((*self.bytes).as_ref())
+            .map_err(|source| Error::Json { file: self.name.clone(), source })
+    }
+}
+
+/// A model as bytes that the caller holds, for models embedded in a binary or fetched by other means.
+///
+/// Bytes are anything that gives a slice and lives long enough, at any alignment: `&'static [u8]` from
+/// `include_bytes!`, a `Vec<u8>`, a map of the caller's own. Nothing is copied but what is packed.
+///
+/// ```no_run
+/// # fn main() -> crossrank::Result<()> {
+/// let bytes = crossrank::ModelBytes::new(
+///     std::fs::read("model/config.json").unwrap(),
+///     std::fs::read("model/model.safetensors").unwrap(),
+/// )
+/// .tokenizer(std::fs::read("model/tokenizer.json").unwrap());
+/// let reranker = crossrank::Reranker::from_bytes(bytes)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ModelBytes(Files);
+
+impl ModelBytes {
+    /// The contents of `config.json` and `model.safetensors`.
+    pub fn new(
+        config: impl AsRef<[u8]> + Send + Sync + 'static,
+        weights: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Files {
+            config: embedded(CONFIG, config),
+            tokenizer: None,
+            tokenizer_config: None,
+            sentence_transformers_config: None,
+            weights: vec![embedded(WEIGHTS, weights)],
+            shard_index: None,
+        })
+    }
+
+    /// The contents of `tokenizer.json`.
+    pub fn tokenizer(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.0.tokenizer = Some(embedded(TOKENIZER, bytes));
+        self
+    }
+
+    /// The contents of `tokenizer_config.json`.
+    pub fn tokenizer_config(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.0.tokenizer_config = Some(embedded(TOKENIZER_CONFIG, bytes));
+        self
+    }
+
+    /// The contents of `config_sentence_transformers.json`.
+    pub fn sentence_transformers_config(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.0.sentence_transformers_config = Some(embedded(SENTENCE_TRANSFORMERS_CONFIG, bytes));
+        self
+    }
+
+    pub(crate) fn into_files(self) -> Files {
+        self.0
+    }
+}
+
+fn embedded(name: &str, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> File {
+    File { name: name.to_owned(), bytes: Box::new(bytes) }
+}
+
+/// Everything that is read of a model.
+pub(crate) struct Files {
+    pub(crate) config: File,
+    pub(crate) tokenizer: Option<File>,
+    pub(crate) tokenizer_config: Option<File>,
+    pub(crate) sentence_transformers_config: Option<File>,
+    /// One file, or the shards.
+    pub(crate) weights: Vec<File>,
+    /// Tensor to shard, as the index says.
+    pub(crate) shard_index: Option<ShardIndex>,
+}
+
+pub(crate) struct ShardIndex {
+    pub(crate) name: String,
+    /// Tensor name to file name.
+    pub(crate) weight_map: BTreeMap<String, String>,
+}
+
+impl Files {
+    pub(crate) fn open(folder: &Path, source: WeightSource) -> Result<Self> {
+        if !folder.metadata().map_err(|source| Error::Io { path: folder.into(), source })?.is_dir() {
+            return Err(Error::NotAFolder { path: folder.into() });
+        }
+        let optional = |name: &str| match folder.join(name) {
+            path if path.exists() => read(&path).map(Some),
+            _ => Ok(None),
+        };
+        let weights = |name: &str| {
+            let path = folder.join(name);
+            let bytes = match source {
+                WeightSource::Mmap => Box::new(map::map(&path)?) as Bytes,
+                WeightSource::Read => return read(&path),
+            };
+            Ok(File { name: path.display().to_string(), bytes })
+        };
+        let index = if folder.join(WEIGHTS).exists() { None } else { optional(SHARD_INDEX)? };
+        let (weights, shard_index) = match index {
+            None => (vec![weights(WEIGHTS)?], None),
+            Some(file) => {
+                let index = ShardIndex::parse(&file)?;
+                let mut shards: Vec<&String> = index.weight_map.values().collect();
+                shards.sort();
+                shards.dedup();
+                (shards.into_iter().map(|name| weights(name)).collect::<Result<_>>()?, Some(index))
+            }
+        };
+        Ok(Self {
+            config: read(&folder.join(CONFIG))?,
+            tokenizer: optional(TOKENIZER)?,
+            tokenizer_config: optional(TOKENIZER_CONFIG)?,
+            sentence_transformers_config: optional(SENTENCE_TRANSFORMERS_CONFIG)?,
+            weights,
+            shard_index,
+        })
+    }
+}
+
+impl ShardIndex {
+    fn parse(file: &File) -> Result<Self> {
+        let broken = |reason: String| Error::ShardIndex { file: file.name.clone(), reason };
+        let json = file.json()?;
+        let entries = json
+            .get("weight_map")
+            .and_then(Value::as_object)
+            .ok_or_else(|| broken("`weight_map` is missing or no object".into()))?;
+        let mut weight_map = BTreeMap::new();
+        for (tensor, shard) in entries {
+            let shard =
+                shard.as_str().ok_or_else(|| broken(format!("shard of `{tensor}` is no file name: {shard}")))?;
+            // A hub folder may link its files elsewhere, but no name in it has a reason to.
+            if !matches!(Path::new(shard).components().collect::<Vec<_>>()[..], [Component::Normal(_)]) {
+                return Err(broken(format!("shard `{shard}` of `{tensor}` is not a file in the model's folder")));
+            }
+            weight_map.insert(tensor.clone(), shard.to_owned());
+        }
+        if weight_map.is_empty() {
+            return Err(broken("`weight_map` is empty".into()));
+        }
+        Ok(Self { name: file.name.clone(), weight_map })
+    }
+}
+
+fn read(path: &Path) -> Result<File> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    Ok(File { name: path.display().to_string(), bytes: Box::new(bytes) })
+}

@@ -1,0 +1,100 @@
+//! What was loaded, for people and logs.
+
+use std::collections::BTreeMap;
+
+use crate::reranker::Reranker;
+use crate::score::{ModelActivation, ScoreMode};
+
+/// A loaded model and how it runs.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct ModelInfo {
+    /// The family, as `model_type` names it.
+    pub family: &'static str,
+    /// Encoder layers.
+    pub layers: usize,
+    /// Width of a token's state.
+    pub hidden: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Width inside the feed-forward network.
+    pub intermediate: usize,
+    /// Words of the embedding table.
+    pub vocab: usize,
+    /// Rows of the position table.
+    pub max_positions: usize,
+    /// The most tokens of a pair, special tokens included.
+    pub max_length: usize,
+    /// Segments.
+    pub token_types: usize,
+    /// Logits of a pair.
+    pub labels: usize,
+    /// Whether a pooler stands before the classifier.
+    pub pooler: bool,
+    /// The activation inside the feed-forward network, as the config names it.
+    pub hidden_act: String,
+    /// How the model's own scores are made of logits: `sigmoid`, `identity` or `softmax`, or what is wrong with the
+    /// activation that the checkpoint names.
+    pub activation: String,
+    /// How numbers are held and multiplied.
+    pub dtype: &'static str,
+    /// The instruction set in force.
+    pub isa: &'static str,
+    /// Worker threads; 1 is the caller's own.
+    pub threads: usize,
+    /// Tokens that a worker takes through the network together.
+    pub chunk_tokens: usize,
+    /// Tensors of the checkpoint by dtype: how many, and how many elements.
+    pub tensors: BTreeMap<String, (usize, usize)>,
+    /// Tensors of the checkpoint that the model does not use.
+    pub ignored: Vec<String>,
+    /// Memory of the packed Linear weights, in bytes. Embeddings stay in the checkpoint.
+    pub packed_bytes: usize,
+    /// Memory that workers keep between calls, in bytes.
+    pub workspace_bytes: usize,
+}
+
+impl ModelInfo {
+    pub(crate) fn new(reranker: &Reranker) -> Self {
+        let model = reranker.model();
+        let config = model.config();
+        let activation = match (config.activation.resolve(ScoreMode::Model, model.labels()), &config.activation) {
+            (Ok(activation), _) => activation.name().to_owned(),
+            (Err(_), ModelActivation::Unknown { name, .. }) => format!("`{name}`, which is not supported"),
+            (Err(error), _) => error.to_string(),
+        };
+        let mut tensors = BTreeMap::<String, (usize, usize)>::new();
+        for (_, dtype, shape) in model.weights().tensors() {
+            let (count, elements) = tensors.entry(format!("{dtype:?}")).or_default();
+            *count += 1;
+            *elements += shape.iter().product::<usize>();
+        }
+        #[cfg(feature = "tokenizers")]
+        let max_length = reranker.tokenizer().max_length();
+        #[cfg(not(feature = "tokenizers"))]
+        let max_length = config.max_positions;
+        Self {
+            family: "bert",
+            layers: config.layers,
+            hidden: config.hidden,
+            heads: config.heads,
+            intermediate: config.intermediate,
+            vocab: config.vocab,
+            max_positions: config.max_positions,
+            max_length,
+            token_types: config.token_types,
+            labels: model.labels(),
+            pooler: model.has_pooler(),
+            hidden_act: config.hidden_act_name.clone(),
+            activation,
+            dtype: reranker.dtype().name(),
+            isa: model.isa().name(),
+            threads: reranker.threads().count(),
+            chunk_tokens: reranker.chunk_tokens(),
+            tensors,
+            ignored: model.weights().unused(),
+            packed_bytes: model.packed_bytes(),
+            workspace_bytes: reranker.workspace_bytes(),
+        }
+    }
+}

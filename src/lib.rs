@@ -1,0 +1,54 @@
+//! Reranks search results with BERT-style cross-encoders on CPUs.
+//!
+//! A retriever finds candidates cheaply; a cross-encoder reads the query and each candidate together and says how well
+//! the candidate answers. This crate loads the safetensors checkpoints of the Hugging Face hub, runs them on
+//! hand-written SIMD kernels, and gives PyTorch's logits. There is no C or C++ in it, and no build script.
+//!
+//! ```
+//! # fn main() -> crossrank::Result<()> {
+//! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gelu-60");
+//! let reranker = crossrank::Reranker::load(folder)?;
+//! let documents = ["Bread is baked in an oven.", "A river runs to the sea."];
+//! for ranked in reranker.rerank("where do rivers go", &documents, &Default::default())? {
+//!     println!("{:.3}  {}", ranked.score, documents[ranked.index]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Reranker::rerank`] ranks documents; [`Reranker::score_pairs`] scores pairs in input order, with all logits.
+//! - [`Reranker::tokenize`] and [`Reranker::score_tokenized`] are the two halves, for callers who cache.
+//! - [`Reranker::builder`] has the options of loading, [`RerankOptions`] those of a call.
+//!
+//! A `Reranker` is shared by reference between threads. A pair's logits have the same bits whatever else is in the
+//! call, in whatever order, on however many threads; they may differ in the last bits between instruction sets.
+//!
+//! # Features
+//! `tokenizers` (default): text in. Without it callers bring token ids as [`Tokenized`].
+#![deny(unsafe_code)]
+
+mod config;
+mod error;
+mod files;
+mod info;
+mod model;
+#[cfg(feature = "tokenizers")]
+mod rerank;
+mod reranker;
+mod schedule;
+mod score;
+mod tokenized;
+#[cfg(feature = "tokenizers")]
+mod tokenizer;
+mod weights;
+
+pub use error::{Error, Result};
+pub use files::{ModelBytes, WeightSource};
+pub use info::ModelInfo;
+#[cfg(feature = "tokenizers")]
+pub use rerank::{Ranked, RerankOptions};
+pub use reranker::{Builder, Dtype, PairScore, Reranker};
+pub use score::ScoreMode;
+pub use tokenized::Tokenized;
+#[cfg(feature = "tokenizers")]
+pub use tokenizer::Truncation;

@@ -1,0 +1,139 @@
+//! The network: token ids in, logits out.
+
+mod embeddings;
+mod head;
+mod layer;
+mod linear;
+mod names;
+#[cfg(test)]
+mod tests;
+mod workspace;
+
+use crossrank_kernels::Isa;
+
+pub(crate) use workspace::Workspace;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::schedule::Threads;
+use crate::tokenized::Tokenized;
+use crate::weights::Weights;
+use embeddings::Embeddings;
+use head::Head;
+use layer::{HeadShape, LastLayer, Layer};
+use names::Names;
+
+/// `BertForSequenceClassification`, packed for one instruction set.
+pub(crate) struct Model {
+    isa: Isa,
+    config: Config,
+    weights: Weights,
+    embeddings: Embeddings,
+    /// All but the last.
+    layers: Vec<Layer>,
+    last: LastLayer,
+    head: Head,
+}
+
+impl Model {
+    /// Checks every tensor against the config and packs the Linear weights, layer by layer, on `threads`.
+    pub(crate) fn load(config: Config, weights: Weights, isa: Isa, threads: &Threads) -> Result<Self> {
+        let names = Names::detect(&weights)?;
+        let head = Head::load(&weights, &names, &config, isa)?;
+        let embeddings = Embeddings::find(&weights, &names, &config, isa)?;
+        enum Either {
+            Layer(Layer),
+            Last(LastLayer),
+        }
+        let loaded = threads.map(config.layers, |i| {
+            if i + 1 < config.layers {
+                Layer::load(&weights, &names, &config, isa, i).map(Either::Layer)
+            } else {
+                LastLayer::load(&weights, &names, &config, isa, i).map(Either::Last)
+            }
+        });
+        let (mut layers, mut last) = (Vec::new(), None);
+        for layer in loaded {
+            match layer? {
+                Either::Layer(layer) => layers.push(layer),
+                Either::Last(layer) => last = Some(layer),
+            }
+        }
+        let last = last.expect("a config has at least one layer");
+        Ok(Self { isa, config, weights, embeddings, layers, last, head })
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    pub(crate) fn labels(&self) -> usize {
+        self.head.labels()
+    }
+
+    pub(crate) fn has_pooler(&self) -> bool {
+        self.head.has_pooler()
+    }
+
+    /// Memory of the packed weights.
+    pub(crate) fn packed_bytes(&self) -> usize {
+        self.layers.iter().map(Layer::bytes).sum::<usize>() + self.last.bytes() + self.head.bytes()
+    }
+
+    pub(crate) fn workspace(&self) -> Workspace {
+        Workspace::new(&self.config, self.labels())
+    }
+
+    /// Takes the sequences of one chunk through the network and writes their logits, labels side by side.
+    ///
+    /// The ids have been checked against the model's tables and its window.
+    pub(crate) fn forward<'a>(
+        &self,
+        chunk: impl Iterator<Item = &'a Tokenized> + Clone,
+        ws: &mut Workspace,
+        logits: &mut [f32],
+    ) {
+        self.embed(chunk, ws);
+        for i in 0..self.layers.len() {
+            self.layer(i, ws);
+        }
+        self.last_layer(ws);
+        self.head.forward(self.isa, &mut ws.cls);
+        let rows = ws.cls.logits.view();
+        for (s, logits) in logits.chunks_exact_mut(self.labels()).enumerate() {
+            logits.copy_from_slice(rows.row(s));
+        }
+    }
+
+    fn embed<'a>(&self, chunk: impl Iterator<Item = &'a Tokenized> + Clone, ws: &mut Workspace) {
+        ws.cu_seqlens.clear();
+        ws.cu_seqlens.push(0);
+        let mut tokens = 0;
+        for sequence in chunk.clone() {
+            tokens += sequence.len();
+            ws.cu_seqlens.push(tokens);
+        }
+        ws.hidden.set_rows(tokens);
+        let mut hidden = ws.hidden.view_mut();
+        for (sequence, bounds) in chunk.zip(ws.cu_seqlens.windows(2)) {
+            let rows = hidden.row_range(bounds[0]..bounds[1]);
+            self.embeddings.embed(self.isa, &self.weights, sequence, rows);
+        }
+    }
+
+    fn layer(&self, i: usize, ws: &mut Workspace) {
+        self.layers[i].forward(self.isa, HeadShape::new(&self.config), ws);
+    }
+
+    fn last_layer(&self, ws: &mut Workspace) {
+        self.last.forward(self.isa, HeadShape::new(&self.config), ws);
+    }
+}

@@ -1,0 +1,63 @@
+//! The head: `[CLS]` rows to logits.
+
+use crossrank_kernels::{Activation, Epilogue, Isa, PackedWeights, linear};
+
+use super::linear::LinearTensors;
+use super::names::Names;
+use super::workspace::ClsWorkspace;
+use crate::config::Config;
+use crate::error::Result;
+use crate::weights::Weights;
+
+/// BERT's: a pooler (dense and tanh) where the checkpoint has one, then the classifier.
+pub(crate) struct Head {
+    pooler: Option<PackedWeights>,
+    classifier: PackedWeights,
+}
+
+impl Head {
+    pub(crate) fn load(weights: &Weights, names: &Names, config: &Config, isa: Isa) -> Result<Self> {
+        let hint = ": without a classifier this is no cross-encoder, and its scores would be random";
+        let labels = weights.rows_of(&format!("{}.weight", names.classifier()), hint)?;
+        config.check_labels(labels)?;
+        let classifier =
+            LinearTensors::find(weights, isa, &names.classifier(), labels, config.hidden)?;
+        let prefix = names.pooler();
+        // Half a pooler is an error, not a checkpoint without one.
+        let has_pooler = ["weight", "bias"].iter().any(|part| weights.contains(&format!("{prefix}.{part}")));
+        let pooler = if has_pooler {
+            Some(LinearTensors::find(weights, isa, &prefix, config.hidden, config.hidden)?.pack(isa, weights))
+        } else {
+            None
+        };
+        Ok(Self { pooler, classifier: classifier.pack(isa, weights) })
+    }
+
+    pub(crate) fn labels(&self) -> usize {
+        self.classifier.n()
+    }
+
+    pub(crate) fn has_pooler(&self) -> bool {
+        self.pooler.is_some()
+    }
+
+    /// `ws.hidden` in, `ws.logits` out, a row a sequence.
+    pub(crate) fn forward(&self, isa: Isa, ws: &mut ClsWorkspace) {
+        let sequences = ws.hidden.view().rows();
+        ws.logits.set_rows(sequences);
+        let features = match &self.pooler {
+            Some(pooler) => {
+                ws.pooled.set_rows(sequences);
+                let epilogue = Epilogue::Activation(Activation::Tanh);
+                linear(isa, ws.hidden.view(), pooler, epilogue, ws.pooled.view_mut());
+                ws.pooled.view()
+            }
+            None => ws.hidden.view(),
+        };
+        linear(isa, features, &self.classifier, Epilogue::Bias, ws.logits.view_mut());
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.pooler.as_ref().map_or(0, PackedWeights::bytes) + self.classifier.bytes()
+    }
+}

@@ -1,0 +1,383 @@
+//! The public face: load a model, score pairs, rank documents.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crossrank_kernels::Isa;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::files::{Files, ModelBytes, WeightSource};
+use crate::model::Model;
+use crate::schedule::{Control, Scheduler, Threads};
+use crate::score::ScoreMode;
+use crate::tokenized::Tokenized;
+#[cfg(feature = "tokenizers")]
+use crate::tokenizer::{Tokenizer, Truncation};
+use crate::weights::Weights;
+
+/// Tokens of a chunk unless the caller chooses: the activations of a 384-wide model then fit an L2 of 1 MiB beside
+/// the panels that stream through it.
+const CHUNK_TOKENS: usize = 256;
+
+/// How numbers are held and multiplied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4.
+    #[default]
+    F32,
+}
+
+impl Dtype {
+    /// The name, as users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+        }
+    }
+}
+
+/// Options of loading; made by [`Reranker::builder`].
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Builder {
+    dtype: Dtype,
+    threads: Option<usize>,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    #[cfg(feature = "tokenizers")]
+    max_length: Option<usize>,
+    #[cfg(feature = "tokenizers")]
+    truncation: Truncation,
+    chunk_tokens: Option<usize>,
+    weight_source: WeightSource,
+    isa: Option<String>,
+}
+
+impl Builder {
+    /// How numbers are held and multiplied. Default: [`Dtype::F32`].
+    pub fn dtype(mut self, dtype: Dtype) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Number of worker threads, at least 1. With 1 everything runs on the caller's thread. Default: as many as the
+    /// process may use, by its CPU affinity and cgroup quota.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Runs on the caller's own rayon pool; [`Builder::threads`] is then ignored.
+    pub fn pool(mut self, pool: Arc<rayon::ThreadPool>) -> Self {
+        self.pool = Some(pool);
+        self
+    }
+
+    /// The most tokens of a pair, special tokens included. The smallest of this, the tokenizer's `model_max_length`
+    /// and the position table applies.
+    #[cfg(feature = "tokenizers")]
+    pub fn max_length(mut self, tokens: usize) -> Self {
+        self.max_length = Some(tokens);
+        self
+    }
+
+    /// What happens to a pair that exceeds the window. Default: [`Truncation::LongestFirst`].
+    #[cfg(feature = "tokenizers")]
+    pub fn truncation(mut self, truncation: Truncation) -> Self {
+        self.truncation = truncation;
+        self
+    }
+
+    /// Tokens that one worker takes through the network together, at least 1. It bounds the memory of a request;
+    /// scores do not depend on it.
+    pub fn chunk_tokens(mut self, tokens: usize) -> Self {
+        self.chunk_tokens = Some(tokens);
+        self
+    }
+
+    /// Whether weights are mapped or read. Default: [`WeightSource::Mmap`], whose documentation says what a file
+    /// that changes under the map does.
+    pub fn weight_source(mut self, source: WeightSource) -> Self {
+        self.weight_source = source;
+        self
+    }
+
+    /// The instruction set by name: `portable`, `avx2` or `avx512`. Default: the value of the environment variable
+    /// `CROSSRANK_ISA` if it is set, else the best of this machine.
+    pub fn isa(mut self, name: impl Into<String>) -> Self {
+        self.isa = Some(name.into());
+        self
+    }
+
+    /// Loads a model folder: `config.json`, `tokenizer.json`, and `model.safetensors` or its shards.
+    ///
+    /// # Errors
+    /// When a file is missing or broken, a setting is not supported, a tensor does not fit the config, or an option
+    /// does not fit the model or the machine.
+    pub fn load(self, folder: impl AsRef<Path>) -> Result<Reranker> {
+        let files = Files::open(folder.as_ref(), self.weight_source)?;
+        self.build(files)
+    }
+
+    /// Loads a model out of bytes.
+    ///
+    /// # Errors
+    /// As [`Builder::load`].
+    pub fn from_bytes(self, bytes: ModelBytes) -> Result<Reranker> {
+        self.build(bytes.into_files())
+    }
+
+    fn build(self, files: Files) -> Result<Reranker> {
+        let isa = match self.isa.or_else(|| std::env::var("CROSSRANK_ISA").ok()) {
+            Some(name) => Isa::by_name(&name)?,
+            None => Isa::best(),
+        };
+        let threads = match self.pool {
+            Some(pool) => Threads::Pool(pool),
+            None => Threads::new(self.threads)?,
+        };
+        let chunk_tokens = match self.chunk_tokens {
+            Some(0) => return Err(Error::option("chunk_tokens", "expected at least 1, found 0")),
+            Some(tokens) => tokens,
+            None => CHUNK_TOKENS,
+        };
+        let config = Config::parse(&files)?;
+        #[cfg(feature = "tokenizers")]
+        let tokenizer = match &files.tokenizer {
+            Some(file) => Ok(Tokenizer::load(file, &config, self.max_length, self.truncation)?),
+            None => Err(Error::Tokenizer {
+                file: files.config.name.replace(crate::files::CONFIG, crate::files::TOKENIZER),
+                reason: "there is none; without it only token ids can be scored".into(),
+            }),
+        };
+        #[cfg(feature = "tokenizers")]
+        let tokenizer = tokenizer?;
+        let weights = Weights::parse(files.weights, files.shard_index)?;
+        let model = Model::load(config, weights, isa, &threads)?;
+        Ok(Reranker {
+            model,
+            #[cfg(feature = "tokenizers")]
+            tokenizer,
+            threads,
+            chunk_tokens,
+            dtype: self.dtype,
+            scheduler: Scheduler::default(),
+        })
+    }
+}
+
+/// The logits of one pair.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct PairScore {
+    /// One raw logit a label, finite.
+    pub logits: Vec<f32>,
+    /// Tokens that were scored: after truncation, special tokens included.
+    pub tokens: usize,
+    /// Whether something was cut off to fit the window.
+    pub truncated: bool,
+}
+
+/// A loaded cross-encoder.
+///
+/// It is shared by reference: every method takes `&self`, from any number of threads. A pair's logits have the same
+/// bits whatever else is in the call, in whatever order, on however many threads.
+///
+/// ```
+/// # fn main() -> crossrank::Result<()> {
+/// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gelu-60");
+/// let reranker = crossrank::Reranker::load(folder)?;
+/// let documents = ["A river runs to the sea.", "Bread is baked in an oven."];
+/// let ranking = reranker.rerank("where do rivers go", &documents, &Default::default())?;
+/// for ranked in &ranking {
+///     println!("{:.3}  {}", ranked.score, documents[ranked.index]);
+/// }
+/// assert!(ranking[0].logit >= ranking[1].logit);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Reranker {
+    model: Model,
+    #[cfg(feature = "tokenizers")]
+    tokenizer: Tokenizer,
+    threads: Threads,
+    chunk_tokens: usize,
+    dtype: Dtype,
+    scheduler: Scheduler,
+}
+
+impl std::fmt::Debug for Reranker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reranker").field("info", &self.info()).finish_non_exhaustive()
+    }
+}
+
+impl Reranker {
+    /// Loads a model folder with default options.
+    ///
+    /// # Errors
+    /// As [`Builder::load`].
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().load(folder)
+    }
+
+    /// Loads a model out of bytes with default options.
+    ///
+    /// # Errors
+    /// As [`Builder::load`].
+    pub fn from_bytes(bytes: ModelBytes) -> Result<Self> {
+        Self::builder().from_bytes(bytes)
+    }
+
+    /// Options, then [`Builder::load`] or [`Builder::from_bytes`].
+    ///
+    /// ```
+    /// # fn main() -> crossrank::Result<()> {
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gelu-60");
+    /// let reranker = crossrank::Reranker::builder()
+    ///     .threads(1)
+    ///     .max_length(48)
+    ///     .weight_source(crossrank::WeightSource::Read)
+    ///     .load(folder)?;
+    /// assert_eq!(reranker.info().max_length, 48);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Number of labels: logits of a pair.
+    pub fn labels(&self) -> usize {
+        self.model.labels()
+    }
+
+    /// The score of each label of one pair, from its raw logits.
+    ///
+    /// # Errors
+    /// When `logits` are not one a label, or the mode does not fit the model.
+    pub fn scores(&self, mode: ScoreMode, logits: &[f32]) -> Result<Vec<f32>> {
+        if logits.len() != self.labels() {
+            let reason = format!("expected {} logits, found {}", self.labels(), logits.len());
+            return Err(Error::option("logits", reason));
+        }
+        let activation = self.model.config().activation.resolve(mode, self.labels())?;
+        Ok((0..logits.len()).map(|label| activation.score(logits, label)).collect())
+    }
+
+    /// Scores pairs that have been tokenised, in input order.
+    ///
+    /// # Errors
+    /// When ids do not fit the model, naming the pair by its index as a document; or a logit is not finite.
+    ///
+    /// ```
+    /// # fn main() -> crossrank::Result<()> {
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gelu-60");
+    /// # let reranker = crossrank::Reranker::load(folder)?;
+    /// let pair = crossrank::Tokenized::new(vec![2, 40, 3, 41, 42, 3], vec![0, 0, 0, 1, 1, 1]);
+    /// let scores = reranker.score_tokenized(&[pair])?;
+    /// assert_eq!((scores[0].tokens, scores[0].logits.len()), (6, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn score_tokenized(&self, pairs: &[Tokenized]) -> Result<Vec<PairScore>> {
+        let mut logits = vec![0.0; pairs.len() * self.labels()];
+        self.score_tokenized_into(pairs, &mut logits)?;
+        let rows = logits.chunks_exact(self.labels());
+        Ok(pairs
+            .iter()
+            .zip(rows)
+            .map(|(pair, logits)| PairScore {
+                logits: logits.to_vec(),
+                tokens: pair.len(),
+                truncated: pair.truncated,
+            })
+            .collect())
+    }
+
+    /// Scores pairs that have been tokenised into memory of the caller's: one logit a label, labels of a pair side
+    /// by side, pairs in input order. After the first calls of a size it allocates nothing (rayon's own queues
+    /// aside). What `logits` holds after an error is unspecified.
+    ///
+    /// # Errors
+    /// As [`Reranker::score_tokenized`], and when `logits` is not `pairs.len() * labels` long.
+    pub fn score_tokenized_into(&self, pairs: &[Tokenized], logits: &mut [f32]) -> Result<()> {
+        self.score_into(pairs, Control::default(), logits)
+    }
+
+    pub(crate) fn score_into(
+        &self,
+        pairs: &[Tokenized],
+        control: Control<'_>,
+        logits: &mut [f32],
+    ) -> Result<()> {
+        let labels = self.labels();
+        if logits.len() != pairs.len() * labels {
+            let reason = format!("expected room for {} logits, found {}", pairs.len() * labels, logits.len());
+            return Err(Error::option("logits", reason));
+        }
+        for (i, pair) in pairs.iter().enumerate() {
+            self.check(i, pair)?;
+        }
+        self.scheduler.run(&self.model, &self.threads, self.chunk_tokens, pairs, control, logits)?;
+        match logits.iter().position(|logit| !logit.is_finite()) {
+            Some(at) => {
+                Err(Error::NonFinite { document: at / labels, label: at % labels, value: logits[at] })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ids come from callers, too.
+    fn check(&self, index: usize, pair: &Tokenized) -> Result<()> {
+        let config = self.model.config();
+        let error = |reason: String| Err(Error::document_error(index, reason));
+        if pair.is_empty() {
+            return error("it has no tokens".into());
+        }
+        if pair.ids.len() != pair.type_ids.len() {
+            return error(format!("{} ids, but {} type ids", pair.ids.len(), pair.type_ids.len()));
+        }
+        if pair.len() > config.max_positions {
+            return error(format!("{} tokens, but the model has {} positions", pair.len(), config.max_positions));
+        }
+        if let Some(id) = pair.ids.iter().find(|&&id| id as usize >= config.vocab) {
+            return error(format!("token id {id}, but the model's vocabulary has {}", config.vocab));
+        }
+        if let Some(id) = pair.type_ids.iter().find(|&&id| id as usize >= config.token_types) {
+            return error(format!("type id {id}, but the model has {} token types", config.token_types));
+        }
+        Ok(())
+    }
+
+    /// What was loaded, and how it runs.
+    pub fn info(&self) -> crate::info::ModelInfo {
+        crate::info::ModelInfo::new(self)
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    pub(crate) fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    pub(crate) fn chunk_tokens(&self) -> usize {
+        self.chunk_tokens
+    }
+
+    pub(crate) fn workspace_bytes(&self) -> usize {
+        self.scheduler.workspace_bytes()
+    }
+
+    #[cfg(feature = "tokenizers")]
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+}

@@ -1,0 +1,236 @@
+//! Which sequences go together, and who computes them.
+//!
+//! A chunk is a few whole sequences; one worker takes it through all layers without meeting another. The engine's
+//! only use of rayon is here.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::model::{Model, Workspace};
+use crate::tokenized::Tokenized;
+
+/// Who computes.
+pub(crate) enum Threads {
+    /// The caller's thread alone; rayon is never touched.
+    Caller,
+    Pool(Arc<rayon::ThreadPool>),
+}
+
+impl Threads {
+    /// `threads` workers, or as many as the process may use: affinity and cgroup quota count, not the host's cores.
+    pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
+        let threads = match threads {
+            Some(0) => return Err(Error::option("threads", "expected at least 1, found 0")),
+            Some(threads) => threads,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        if threads == 1 {
+            return Ok(Self::Caller);
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("crossrank-{i}"))
+            .build()
+            .map_err(|error| Error::ThreadPool { threads, reason: error.to_string() })?;
+        Ok(Self::Pool(Arc::new(pool)))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Caller => 1,
+            Self::Pool(pool) => pool.current_num_threads(),
+        }
+    }
+
+    /// `f` of 0, 1, ... n - 1, in that order, computed in parallel.
+    pub(crate) fn map<T: Send>(&self, n: usize, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
+        match self {
+            Self::Caller => (0..n).map(f).collect(),
+            Self::Pool(pool) => pool.install(|| (0..n).into_par_iter().map(f).collect()),
+        }
+    }
+}
+
+/// What a caller can watch and stop, looked at between chunks.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Control<'a> {
+    pub(crate) stop: Option<&'a AtomicBool>,
+    pub(crate) progress: Option<&'a AtomicUsize>,
+}
+
+/// Chunks of a request, and the memory that computes them; both are kept for the next request.
+#[derive(Default)]
+pub(crate) struct Scheduler {
+    plans: Mutex<Vec<Plan>>,
+    workspaces: Mutex<Vec<Workspace>>,
+}
+
+/// How a request is cut into chunks.
+#[derive(Default)]
+struct Plan {
+    /// Sequences, longest first, so that what is left at the end is short.
+    order: Vec<usize>,
+    /// Ranges of `order`.
+    chunks: Vec<Range<usize>>,
+    /// Logits in that order.
+    logits: Vec<f32>,
+}
+
+impl Plan {
+    /// Fills chunks with up to `chunk_tokens` tokens, fewer when workers would otherwise have nothing to do. A
+    /// sequence is never cut, so a chunk of one may exceed the budget.
+    fn make(&mut self, sequences: &[Tokenized], chunk_tokens: usize, workers: usize) {
+        self.order.clear();
+        self.order.extend(0..sequences.len());
+        self.order.sort_unstable_by_key(|&i| (std::cmp::Reverse(sequences[i].len()), i));
+        let total: usize = sequences.iter().map(Tokenized::len).sum();
+        let budget = chunk_tokens.min(total.div_ceil(workers));
+        self.chunks.clear();
+        let (mut start, mut tokens) = (0, 0);
+        for (at, &i) in self.order.iter().enumerate() {
+            let len = sequences[i].len();
+            if at > start && tokens + len > budget {
+                self.chunks.push(start..at);
+                (start, tokens) = (at, 0);
+            }
+            tokens += len;
+        }
+        if start < self.order.len() {
+            self.chunks.push(start..self.order.len());
+        }
+    }
+}
+
+/// One request on its way.
+struct Run<'a> {
+    model: &'a Model,
+    sequences: &'a [Tokenized],
+    order: &'a [usize],
+    workspaces: &'a Mutex<Vec<Workspace>>,
+    control: Control<'a>,
+    scored: AtomicUsize,
+}
+
+impl Scheduler {
+    /// Scores checked sequences; `out` takes their logits in input order, labels side by side.
+    pub(crate) fn run(
+        &self,
+        model: &Model,
+        threads: &Threads,
+        chunk_tokens: usize,
+        sequences: &[Tokenized],
+        control: Control<'_>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let labels = model.labels();
+        let mut plan = pop(&self.plans).unwrap_or_default();
+        plan.make(sequences, chunk_tokens, threads.count());
+        plan.logits.resize(sequences.len() * labels, 0.0);
+        let run = Run {
+            model,
+            sequences,
+            order: &plan.order,
+            workspaces: &self.workspaces,
+            control,
+            scored: AtomicUsize::new(0),
+        };
+        match threads {
+            Threads::Caller => {
+                for chunk in &plan.chunks {
+                    run.chunk(chunk, &mut plan.logits[chunk.start * labels..chunk.end * labels]);
+                }
+            }
+            Threads::Pool(pool) => pool.install(|| run.split(&plan.chunks, &mut plan.logits)),
+        }
+        let scored = run.scored.into_inner();
+        let result = if scored == sequences.len() {
+            for (logits, &i) in plan.logits.chunks_exact(labels).zip(&plan.order) {
+                out[i * labels..][..labels].copy_from_slice(logits);
+            }
+            Ok(())
+        } else {
+            Err(Error::Stopped { scored, documents: sequences.len() })
+        };
+        push(&self.plans, plan);
+        result
+    }
+
+    /// Memory that the workspaces hold between requests, in bytes.
+    pub(crate) fn workspace_bytes(&self) -> usize {
+        lock(&self.workspaces).iter().map(Workspace::bytes).sum()
+    }
+}
+
+impl Run<'_> {
+    /// Halves the chunks and lets idle workers take the second half.
+    fn split(&self, chunks: &[Range<usize>], logits: &mut [f32]) {
+        match chunks {
+            [] => {}
+            [chunk] => self.chunk(chunk, logits),
+            _ => {
+                let (left, right) = chunks.split_at(chunks.len() / 2);
+                let sequences = right[0].start - left[0].start;
+                let (left_logits, right_logits) = logits.split_at_mut(sequences * self.model.labels());
+                rayon::join(|| self.split(left, left_logits), || self.split(right, right_logits));
+            }
+        }
+    }
+
+    fn chunk(&self, chunk: &Range<usize>, logits: &mut [f32]) {
+        if self.control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return;
+        }
+        let mut workspace = pop(self.workspaces).unwrap_or_else(|| self.model.workspace());
+        let sequences = self.order[chunk.clone()].iter().map(|&i| &self.sequences[i]);
+        self.model.forward(sequences, &mut workspace, logits);
+        push(self.workspaces, workspace);
+        self.scored.fetch_add(chunk.len(), Ordering::Relaxed);
+        if let Some(progress) = self.control.progress {
+            progress.fetch_add(chunk.len(), Ordering::Relaxed);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is behind it is only memory to reuse: sound whatever happened to another thread.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn pop<T>(stack: &Mutex<Vec<T>>) -> Option<T> {
+    lock(stack).pop()
+}
+
+fn push<T>(stack: &Mutex<Vec<T>>, item: T) {
+    lock(stack).push(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(lengths: &[usize], budget: usize, workers: usize) -> (Vec<usize>, Vec<Range<usize>>) {
+        let sequences: Vec<Tokenized> =
+            lengths.iter().map(|&n| Tokenized::new(vec![0; n], vec![0; n])).collect();
+        let mut plan = Plan::default();
+        plan.make(&sequences, budget, workers);
+        (plan.order, plan.chunks)
+    }
+
+    #[test]
+    fn chunks_cover_every_sequence_once_longest_first() {
+        let (order, chunks) = plan(&[3, 9, 1, 9, 40, 2], 12, 1);
+        assert_eq!(order, [4, 1, 3, 0, 5, 2]);
+        assert_eq!(chunks, [0..1, 1..2, 2..4, 4..6]);
+    }
+
+    #[test]
+    fn a_small_request_is_shared_among_the_workers() {
+        assert_eq!(plan(&[10; 4], 1000, 2).1, [0..2, 2..4]);
+        assert_eq!(plan(&[10; 4], 1000, 1).1, vec![0..4]);
+        assert_eq!(plan(&[], 1000, 2).1, vec![]);
+    }
+}

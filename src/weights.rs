@@ -1,0 +1,253 @@
+//! Tensors by name: where each lies, checked before any view of it is made.
+
+pub(crate) mod map;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Mutex;
+
+use crossrank_kernels::{Isa, LayerNorm, Stored, StoredMatrix};
+use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
+pub(crate) use safetensors::Dtype;
+
+use crate::error::{Error, Result};
+use crate::files::{File, ShardIndex};
+
+/// Metadata that an I8 checkpoint carries, so that no other scheme is taken for this one: value = int8 * scale of
+/// its row.
+pub(crate) const QUANTIZATION: (&str, &str) = ("quantization", "crossrank-int8-rowwise-symmetric");
+pub(crate) const QUANTIZATION_VERSION: (&str, &str) = ("quantization_version", "1");
+
+/// The tensors of a checkpoint, in one file or several shards.
+pub(crate) struct Weights {
+    shards: Vec<Shard>,
+    tensors: BTreeMap<String, Entry>,
+    /// What errors call the whole: the file, or the index of the shards.
+    name: String,
+    used: Mutex<BTreeSet<String>>,
+}
+
+struct Shard {
+    file: File,
+    metadata: HashMap<String, String>,
+}
+
+struct Entry {
+    shard: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Within the shard's bytes.
+    range: Range<usize>,
+}
+
+/// A matrix whose dtype and shape have been checked; `Weights::matrix` makes views of it.
+#[derive(Clone, Debug)]
+pub(crate) struct MatrixTensor {
+    shard: usize,
+    stored: Stored,
+    rows: usize,
+    cols: usize,
+    bytes: Range<usize>,
+    scales: (usize, Range<usize>),
+}
+
+impl Weights {
+    pub(crate) fn parse(files: Vec<File>, index: Option<ShardIndex>) -> Result<Self> {
+        let mut shards = Vec::new();
+        let mut tensors: BTreeMap<String, Entry> = BTreeMap::new();
+        for file in files {
+            let bytes = (*file.bytes).as_ref();
+            let (header_len, metadata) = SafeTensors::read_metadata(bytes)
+                .map_err(|error| Error::Safetensors { file: file.name.clone(), reason: describe(error, bytes) })?;
+            for (name, info) in metadata.tensors() {
+                let (start, end) = info.data_offsets;
+                // The parser has checked that the length of the header and all offsets stay within the bytes.
+                let data = 8 + header_len;
+                let range = data + start..data + end;
+                let entry = Entry { shard: shards.len(), dtype: info.dtype, shape: info.shape.clone(), range };
+                if let Some(other) = tensors.insert(name.clone(), entry) {
+                    let other: &Shard = &shards[other.shard];
+                    let reason = format!("tensor `{name}` is also in {}", other.file.name);
+                    return Err(Error::Safetensors { file: file.name.clone(), reason });
+                }
+            }
+            shards.push(Shard { metadata: user_metadata(&metadata), file });
+        }
+        let name = match &index {
+            Some(index) => index.name.clone(),
+            None => shards.first().map(|shard| shard.file.name.clone()).unwrap_or_default(),
+        };
+        let weights = Self { shards, tensors, name, used: Mutex::default() };
+        if let Some(index) = index {
+            weights.check_index(&index)?;
+        }
+        Ok(weights)
+    }
+
+    fn check_index(&self, index: &ShardIndex) -> Result<()> {
+        for (tensor, shard) in &index.weight_map {
+            let found = self.tensors.get(tensor).map(|entry| &self.shards[entry.shard].file.name);
+            if !found.is_some_and(|found| std::path::Path::new(found).ends_with(shard)) {
+                let reason = format!("tensor `{tensor}` is not in `{shard}`");
+                return Err(Error::ShardIndex { file: index.name.clone(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// What errors call the whole.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Name, dtype and shape of every tensor, in the order of names.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, Dtype, &[usize])> {
+        self.tensors.iter().map(|(name, entry)| (&**name, entry.dtype, &*entry.shape))
+    }
+
+    /// Names of the tensors that nothing has asked for.
+    pub(crate) fn unused(&self) -> Vec<String> {
+        let used = self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect()
+    }
+
+    fn find(&self, name: &str, hint: &'static str) -> Result<&Entry> {
+        let entry = self.tensors.get(name).ok_or_else(|| Error::MissingTensor {
+            file: self.name.clone(),
+            tensor: name.to_owned(),
+            hint,
+        })?;
+        self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_owned());
+        Ok(entry)
+    }
+
+    fn error(&self, name: &str, entry: &Entry, expected: impl Into<String>, found: impl Into<String>) -> Error {
+        Error::Tensor {
+            file: self.shards[entry.shard].file.name.clone(),
+            tensor: name.to_owned(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    /// How many rows a matrix has.
+    pub(crate) fn rows_of(&self, name: &str, hint: &'static str) -> Result<usize> {
+        let entry = self.find(name, hint)?;
+        match entry.shape[..] {
+            [rows, _] => Ok(rows),
+            _ => Err(self.error(name, entry, "a matrix", format!("shape {:?}", entry.shape))),
+        }
+    }
+
+    /// Finds a matrix and checks its dtype and shape; one in I8 needs the scales of its rows beside it.
+    pub(crate) fn find_matrix(&self, name: &str, rows: usize, cols: usize) -> Result<MatrixTensor> {
+        let entry = self.find(name, "")?;
+        if entry.shape != [rows, cols] {
+            return Err(self.error(name, entry, format!("shape [{rows}, {cols}]"), format!("{:?}", entry.shape)));
+        }
+        let stored = match entry.dtype {
+            Dtype::F32 => Stored::F32,
+            Dtype::F16 => Stored::F16,
+            Dtype::BF16 => Stored::Bf16,
+            Dtype::I8 => Stored::I8,
+            other => return Err(self.error(name, entry, "F32, F16, BF16 or I8", format!("{other:?}"))),
+        };
+        let scales = if stored == Stored::I8 { self.find_scales(name, entry, rows)? } else { (entry.shard, 0..0) };
+        Ok(MatrixTensor { shard: entry.shard, stored, rows, cols, bytes: entry.range.clone(), scales })
+    }
+
+    fn find_scales(&self, name: &str, entry: &Entry, rows: usize) -> Result<(usize, Range<usize>)> {
+        for (key, expected) in [QUANTIZATION, QUANTIZATION_VERSION] {
+            let found = self.shards[entry.shard].metadata.get(key);
+            if found.map(String::as_str) != Some(expected) {
+                let found = found.map_or("none".to_owned(), |found| format!("`{found}`"));
+                let expected = format!("I8 with metadata `{key}` = `{expected}`");
+                return Err(self.error(name, entry, expected, found));
+            }
+        }
+        let zero_point = format!("{name}_zero_point");
+        if let Some(other) = self.tensors.get(&zero_point) {
+            return Err(self.error(&zero_point, other, "none: the scheme is symmetric", "one"));
+        }
+        let scale_name = format!("{name}_scale");
+        let scale = self.find(&scale_name, ": an I8 tensor needs the F32 scale of each row")?;
+        if scale.dtype != Dtype::F32 || (scale.shape != [rows] && scale.shape != [rows, 1]) {
+            let found = format!("{:?} of shape {:?}", scale.dtype, scale.shape);
+            return Err(self.error(&scale_name, scale, format!("F32 of shape [{rows}] or [{rows}, 1]"), found));
+        }
+        Ok((scale.shard, scale.range.clone()))
+    }
+
+    /// A view of a matrix where it lies.
+    pub(crate) fn matrix(&self, tensor: &MatrixTensor) -> StoredMatrix<'_> {
+        let slice = |shard: usize, range: &Range<usize>| &(*self.shards[shard].file.bytes).as_ref()[range.clone()];
+        StoredMatrix::new(
+            tensor.stored,
+            slice(tensor.shard, &tensor.bytes),
+            slice(tensor.scales.0, &tensor.scales.1),
+            tensor.rows,
+            tensor.cols,
+        )
+    }
+
+    /// A vector of `len`, widened to f32.
+    pub(crate) fn vector(&self, isa: Isa, name: &str, len: usize) -> Result<Vec<f32>> {
+        let entry = self.find(name, "")?;
+        let found = |what: String| self.error(name, entry, format!("F32, F16 or BF16 of shape [{len}]"), what);
+        if entry.shape != [len] {
+            return Err(found(format!("shape {:?}", entry.shape)));
+        }
+        let stored = match entry.dtype {
+            Dtype::F32 => Stored::F32,
+            Dtype::F16 => Stored::F16,
+            Dtype::BF16 => Stored::Bf16,
+            other => return Err(found(format!("{other:?}"))),
+        };
+        let bytes = &(*self.shards[entry.shard].file.bytes).as_ref()[entry.range.clone()];
+        let mut values = vec![0.0; len];
+        StoredMatrix::new(stored, bytes, &[], 1, len).widen_row(isa, 0, &mut values);
+        Ok(values)
+    }
+
+    /// A LayerNorm under either of the two names that its tensors go by.
+    pub(crate) fn layer_norm(&self, isa: Isa, prefix: &str, hidden: usize, eps: f32) -> Result<LayerNorm> {
+        let old = self.contains(&format!("{prefix}.gamma"));
+        let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        let weight = self.vector(isa, &format!("{prefix}.{weight}"), hidden)?;
+        let bias = self.vector(isa, &format!("{prefix}.{bias}"), hidden)?;
+        Ok(LayerNorm::new(weight, bias, eps))
+    }
+}
+
+fn user_metadata(metadata: &Metadata) -> HashMap<String, String> {
+    metadata.metadata().clone().unwrap_or_default()
+}
+
+/// The parser's word, with the tensor named where the parser leaves it out.
+fn describe(error: SafeTensorError, bytes: &[u8]) -> String {
+    let culprit = match error {
+        SafeTensorError::TensorInvalidInfo | SafeTensorError::ValidationOverflow => culprit(bytes),
+        _ => None,
+    };
+    match culprit {
+        Some(tensor) => format!("tensor `{tensor}`: its shape and dtype do not fit its data offsets"),
+        None => error.to_string(),
+    }
+}
+
+/// The first tensor whose shape does not need the bytes that its offsets give it.
+fn culprit(bytes: &[u8]) -> Option<String> {
+    let header_len = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    let header = bytes.get(8..)?.get(..usize::try_from(header_len).ok()?)?;
+    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+    header.into_iter().find_map(|(name, value)| {
+        let info: safetensors::tensor::TensorInfo = serde_json::from_value(value).ok()?;
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &n| bits.checked_mul(n));
+        let given = info.data_offsets.1.checked_sub(info.data_offsets.0)?.checked_mul(8);
+        (bits != given).then_some(name)
+    })
+}

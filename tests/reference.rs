@@ -1,0 +1,59 @@
+//! Token ids and logits against PyTorch's, on every instruction set of the machine.
+
+mod common;
+
+use common::{Pair, fixture, fixtures, for_each_isa, read_pairs, shared, skip};
+use crossrank::Reranker;
+
+/// What the scores promise, in absolute terms.
+const TOLERANCE: f32 = 1e-4;
+
+/// Scores the stored pairs from text and compares ids, type ids and logits.
+fn check(name: &str, reranker: &Reranker, pairs: &[Pair]) {
+    let mut worst = 0.0f32;
+    for (i, pair) in pairs.iter().enumerate() {
+        let tokenized = &reranker.tokenize(&pair.query, &[&pair.document]).unwrap()[0];
+        assert_eq!(tokenized.ids(), pair.ids, "{name}, ids of pair {i}");
+        assert_eq!(tokenized.type_ids(), pair.type_ids, "{name}, type ids of pair {i}");
+    }
+    let texts: Vec<(&str, &str)> = pairs.iter().map(|pair| (&*pair.query, &*pair.document)).collect();
+    for (i, (score, pair)) in reranker.score_pairs(&texts).unwrap().iter().zip(pairs).enumerate() {
+        assert_eq!(score.tokens, pair.ids.len(), "{name}, tokens of pair {i}");
+        assert_eq!(score.logits.len(), pair.logits.len(), "{name}, labels");
+        for (found, expected) in score.logits.iter().zip(&pair.logits) {
+            worst = worst.max((found - expected).abs());
+            assert!(
+                (found - expected).abs() <= TOLERANCE,
+                "{name} on {}, pair {i}: expected {expected}, found {found}",
+                reranker.info().isa
+            );
+        }
+    }
+    println!("{name} on {}: {} pairs, worst {worst:.1e}", reranker.info().isa, pairs.len());
+}
+
+#[test]
+fn fixtures_give_pytorchs_ids_and_logits() {
+    for_each_isa(|isa| {
+        for name in fixtures() {
+            let folder = fixture(&name);
+            let reranker = Reranker::builder().isa(isa).load(&folder).unwrap();
+            let pairs = read_pairs(&folder.join("reference.jsonl"));
+            assert!(pairs.len() >= 20, "{name} has {} pairs", pairs.len());
+            check(&name, &reranker, &pairs);
+        }
+    });
+}
+
+#[test]
+fn the_trained_model_gives_pytorchs_ids_and_logits() {
+    let Some(shared) = shared() else {
+        return skip("the 244 reference pairs of minilm-l6: ../shared is absent");
+    };
+    let pairs = read_pairs(&shared.join("reference/minilm-l6.jsonl"));
+    assert_eq!(pairs.len(), 244);
+    for_each_isa(|isa| {
+        let reranker = Reranker::builder().isa(isa).load(shared.join("models/minilm-l6")).unwrap();
+        check("minilm-l6", &reranker, &pairs);
+    });
+}

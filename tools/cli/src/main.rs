@@ -1,0 +1,3 @@
+//! The `crossrank` command.
+
+fn main() {}
