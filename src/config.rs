@@ -145,7 +145,11 @@ impl<'a> Fields<'a> {
         if let Some(family) = self.string("model_type")?
             && family != "bert"
         {
-            return Err(self.error("model_type", "`bert`, the one family supported so far", format!("`{family}`")));
+            return Err(self.error(
+                "model_type",
+                "`bert`, the one family supported so far",
+                format!("`{family}`"),
+            ));
         }
         if let Some(architectures) = self.get("architectures") {
             let supported = "BertForSequenceClassification";
@@ -162,7 +166,11 @@ impl<'a> Fields<'a> {
             return Err(self.error("position_embedding_type", "`absolute`", format!("`{kind}`")));
         }
         if self.get("is_decoder").is_some_and(|value| value != false) {
-            return Err(self.error("is_decoder", "false: a decoder's causal attention is not supported", true));
+            return Err(self.error(
+                "is_decoder",
+                "false: a decoder's causal attention is not supported",
+                true,
+            ));
         }
         if let Some(scheme) = self.get("quantization_config") {
             let expected = "none: another tool's quantised weights cannot be read";
@@ -184,7 +192,8 @@ impl<'a> Fields<'a> {
 
     fn labels(&self) -> Result<Option<(&'static str, usize)>> {
         if let Some(labels) = self.get("id2label") {
-            let labels = labels.as_object().ok_or_else(|| self.error("id2label", "an object", kind(labels)))?;
+            let labels =
+                labels.as_object().ok_or_else(|| self.error("id2label", "an object", kind(labels)))?;
             return Ok(Some(("id2label", labels.len())));
         }
         if self.has("num_labels") { Ok(Some(("num_labels", self.size("num_labels")?))) } else { Ok(None) }
@@ -217,7 +226,11 @@ fn score_activation(files: &Files, config: &Fields<'_>) -> Result<ModelActivatio
             .ok_or_else(|| config.error("sentence_transformers", "an object", kind(section)))?;
         let fields = Fields { file: config.file, map: section };
         if let Some(name) = fields.string("activation_fn")? {
-            return Ok(ModelActivation::named(&config.file.name, "sentence_transformers.activation_fn", name));
+            return Ok(ModelActivation::named(
+                &config.file.name,
+                "sentence_transformers.activation_fn",
+                name,
+            ));
         }
     }
     let oldest = "sbert_ce_default_activation_function";
@@ -238,9 +251,7 @@ impl ModelActivation {
         };
         match function {
             Some(activation) => Self::Named(activation),
-            None => {
-                Self::Unknown { file: file.to_owned(), field: field.to_owned(), name: name.to_owned() }
-            }
+            None => Self::Unknown { file: file.to_owned(), field: field.to_owned(), name: name.to_owned() },
         }
     }
 }

@@ -174,11 +174,14 @@ impl ShardIndex {
             .ok_or_else(|| broken("`weight_map` is missing or no object".into()))?;
         let mut weight_map = BTreeMap::new();
         for (tensor, shard) in entries {
-            let shard =
-                shard.as_str().ok_or_else(|| broken(format!("shard of `{tensor}` is no file name: {shard}")))?;
+            let shard = shard
+                .as_str()
+                .ok_or_else(|| broken(format!("shard of `{tensor}` is no file name: {shard}")))?;
             // A hub folder may link its files elsewhere, but no name in it has a reason to.
             if !matches!(Path::new(shard).components().collect::<Vec<_>>()[..], [Component::Normal(_)]) {
-                return Err(broken(format!("shard `{shard}` of `{tensor}` is not a file in the model's folder")));
+                return Err(broken(format!(
+                    "shard `{shard}` of `{tensor}` is not a file in the model's folder"
+                )));
             }
             weight_map.insert(tensor.clone(), shard.to_owned());
         }

@@ -50,19 +50,20 @@ pub struct ModelInfo {
     pub ignored: Vec<String>,
     /// Memory of the packed Linear weights, in bytes. Embeddings stay in the checkpoint.
     pub packed_bytes: usize,
-    /// Memory that workers keep between calls, in bytes.
-    pub workspace_bytes: usize,
 }
 
 impl ModelInfo {
     pub(crate) fn new(reranker: &Reranker) -> Self {
         let model = reranker.model();
         let config = model.config();
-        let activation = match (config.activation.resolve(ScoreMode::Model, model.labels()), &config.activation) {
-            (Ok(activation), _) => activation.name().to_owned(),
-            (Err(_), ModelActivation::Unknown { name, .. }) => format!("`{name}`, which is not supported"),
-            (Err(error), _) => error.to_string(),
-        };
+        let activation =
+            match (config.activation.resolve(ScoreMode::Model, model.labels()), &config.activation) {
+                (Ok(activation), _) => activation.name().to_owned(),
+                (Err(_), ModelActivation::Unknown { name, .. }) => {
+                    format!("`{name}`, which is not supported")
+                }
+                (Err(error), _) => error.to_string(),
+            };
         let mut tensors = BTreeMap::<String, (usize, usize)>::new();
         for (_, dtype, shape) in model.weights().tensors() {
             let (count, elements) = tensors.entry(format!("{dtype:?}")).or_default();
@@ -94,7 +95,6 @@ impl ModelInfo {
             tensors,
             ignored: model.weights().unused(),
             packed_bytes: model.packed_bytes(),
-            workspace_bytes: reranker.workspace_bytes(),
         }
     }
 }

@@ -11,7 +11,7 @@ mod workspace;
 
 use crossrank_kernels::Isa;
 
-pub(crate) use workspace::Workspace;
+pub(crate) use workspace::{ChunkSize, Workspace};
 
 use crate::config::Config;
 use crate::error::Result;

@@ -110,11 +110,15 @@ impl Reranker {
         let label = match options.label {
             Some(label) if label < labels => label,
             Some(label) => {
-                return Err(Error::option("label", format!("expected one of 0 to {}, found {label}", labels - 1)));
+                return Err(Error::option(
+                    "label",
+                    format!("expected one of 0 to {}, found {label}", labels - 1),
+                ));
             }
             None if labels == 1 => 0,
             None => {
-                let reason = format!("the model has {labels} labels: choose which one ranks, 0 to {}", labels - 1);
+                let reason =
+                    format!("the model has {labels} labels: choose which one ranks, 0 to {}", labels - 1);
                 return Err(Error::option("label", reason));
             }
         };
@@ -147,7 +151,10 @@ impl Reranker {
     ///
     /// # Errors
     /// When a pair cannot be scored; the error names it by its index as a document.
-    pub fn score_pairs(&self, pairs: &[(impl AsRef<str> + Sync, impl AsRef<str> + Sync)]) -> Result<Vec<PairScore>> {
+    pub fn score_pairs(
+        &self,
+        pairs: &[(impl AsRef<str> + Sync, impl AsRef<str> + Sync)],
+    ) -> Result<Vec<PairScore>> {
         let tokenizer = self.tokenizer();
         let tokenized = self.threads().map(pairs.len(), |i| {
             let (query, document) = &pairs[i];

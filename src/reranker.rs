@@ -340,7 +340,11 @@ impl Reranker {
             return error(format!("{} ids, but {} type ids", pair.ids.len(), pair.type_ids.len()));
         }
         if pair.len() > config.max_positions {
-            return error(format!("{} tokens, but the model has {} positions", pair.len(), config.max_positions));
+            return error(format!(
+                "{} tokens, but the model has {} positions",
+                pair.len(),
+                config.max_positions
+            ));
         }
         if let Some(id) = pair.ids.iter().find(|&&id| id as usize >= config.vocab) {
             return error(format!("token id {id}, but the model's vocabulary has {}", config.vocab));
@@ -370,10 +374,6 @@ impl Reranker {
 
     pub(crate) fn chunk_tokens(&self) -> usize {
         self.chunk_tokens
-    }
-
-    pub(crate) fn workspace_bytes(&self) -> usize {
-        self.scheduler.workspace_bytes()
     }
 
     #[cfg(feature = "tokenizers")]

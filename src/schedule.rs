@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Workspace};
+use crate::model::{ChunkSize, Model, Workspace};
 use crate::tokenized::Tokenized;
 
 /// Who computes.
@@ -66,7 +66,28 @@ pub(crate) struct Control<'a> {
 #[derive(Default)]
 pub(crate) struct Scheduler {
     plans: Mutex<Vec<Plan>>,
-    workspaces: Mutex<Vec<Workspace>>,
+    workspaces: Mutex<Workspaces>,
+}
+
+/// One workspace a worker, whoever the caller is.
+#[derive(Default)]
+struct Workspaces {
+    idle: Vec<Workspace>,
+    made: usize,
+}
+
+impl Workspaces {
+    /// Makes room for a request before it starts, so that it does not depend on luck which workers have what they
+    /// need.
+    fn prepare(&mut self, workers: usize, model: &Model, size: ChunkSize) {
+        while self.made < workers {
+            self.idle.push(model.workspace());
+            self.made += 1;
+        }
+        for workspace in &mut self.idle {
+            workspace.reserve(size);
+        }
+    }
 }
 
 /// How a request is cut into chunks.
@@ -76,6 +97,8 @@ struct Plan {
     order: Vec<usize>,
     /// Ranges of `order`.
     chunks: Vec<Range<usize>>,
+    /// The largest numbers that any chunk reaches.
+    size: ChunkSize,
     /// Logits in that order.
     logits: Vec<f32>,
 }
@@ -90,6 +113,7 @@ impl Plan {
         let total: usize = sequences.iter().map(Tokenized::len).sum();
         let budget = chunk_tokens.min(total.div_ceil(workers));
         self.chunks.clear();
+        self.size = ChunkSize::default();
         let (mut start, mut tokens) = (0, 0);
         for (at, &i) in self.order.iter().enumerate() {
             let len = sequences[i].len();
@@ -98,6 +122,9 @@ impl Plan {
                 (start, tokens) = (at, 0);
             }
             tokens += len;
+            self.size.tokens = self.size.tokens.max(tokens);
+            self.size.sequences = self.size.sequences.max(at + 1 - start);
+            self.size.longest = self.size.longest.max(len);
         }
         if start < self.order.len() {
             self.chunks.push(start..self.order.len());
@@ -110,7 +137,7 @@ struct Run<'a> {
     model: &'a Model,
     sequences: &'a [Tokenized],
     order: &'a [usize],
-    workspaces: &'a Mutex<Vec<Workspace>>,
+    workspaces: &'a Mutex<Workspaces>,
     control: Control<'a>,
     scored: AtomicUsize,
 }
@@ -127,9 +154,10 @@ impl Scheduler {
         out: &mut [f32],
     ) -> Result<()> {
         let labels = model.labels();
-        let mut plan = pop(&self.plans).unwrap_or_default();
+        let mut plan = lock(&self.plans).pop().unwrap_or_default();
         plan.make(sequences, chunk_tokens, threads.count());
         plan.logits.resize(sequences.len() * labels, 0.0);
+        lock(&self.workspaces).prepare(threads.count(), model, plan.size);
         let run = Run {
             model,
             sequences,
@@ -155,13 +183,8 @@ impl Scheduler {
         } else {
             Err(Error::Stopped { scored, documents: sequences.len() })
         };
-        push(&self.plans, plan);
+        lock(&self.plans).push(plan);
         result
-    }
-
-    /// Memory that the workspaces hold between requests, in bytes.
-    pub(crate) fn workspace_bytes(&self) -> usize {
-        lock(&self.workspaces).iter().map(Workspace::bytes).sum()
     }
 }
 
@@ -184,10 +207,12 @@ impl Run<'_> {
         if self.control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             return;
         }
-        let mut workspace = pop(self.workspaces).unwrap_or_else(|| self.model.workspace());
+        // There may be more workers than workspaces where the caller's pool has grown or the caller is no worker.
+        let idle = lock(self.workspaces).idle.pop();
+        let mut workspace = idle.unwrap_or_else(|| self.model.workspace());
         let sequences = self.order[chunk.clone()].iter().map(|&i| &self.sequences[i]);
         self.model.forward(sequences, &mut workspace, logits);
-        push(self.workspaces, workspace);
+        lock(self.workspaces).idle.push(workspace);
         self.scored.fetch_add(chunk.len(), Ordering::Relaxed);
         if let Some(progress) = self.control.progress {
             progress.fetch_add(chunk.len(), Ordering::Relaxed);
@@ -198,14 +223,6 @@ impl Run<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // What is behind it is only memory to reuse: sound whatever happened to another thread.
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn pop<T>(stack: &Mutex<Vec<T>>) -> Option<T> {
-    lock(stack).pop()
-}
-
-fn push<T>(stack: &Mutex<Vec<T>>, item: T) {
-    lock(stack).push(item);
 }
 
 #[cfg(test)]
@@ -231,6 +248,6 @@ mod tests {
     fn a_small_request_is_shared_among_the_workers() {
         assert_eq!(plan(&[10; 4], 1000, 2).1, [0..2, 2..4]);
         assert_eq!(plan(&[10; 4], 1000, 1).1, vec![0..4]);
-        assert_eq!(plan(&[], 1000, 2).1, vec![]);
+        assert!(plan(&[], 1000, 2).1.is_empty());
     }
 }

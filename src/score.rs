@@ -32,7 +32,11 @@ pub(crate) enum ModelActivation {
     Default,
     Named(ScoreActivation),
     /// Something that is not supported: an error where the model's own scores are asked for.
-    Unknown { file: String, field: String, name: String },
+    Unknown {
+        file: String,
+        field: String,
+        name: String,
+    },
 }
 
 impl ModelActivation {
@@ -49,7 +53,8 @@ impl ModelActivation {
                 return Err(Error::Config {
                     file: file.clone(),
                     field: field.clone(),
-                    expected: "torch's Sigmoid, Identity or Softmax, or a score mode of the caller's choice".into(),
+                    expected: "torch's Sigmoid, Identity or Softmax, or a score mode of the caller's choice"
+                        .into(),
                     found: format!("`{name}`"),
                 });
             }

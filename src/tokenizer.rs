@@ -79,14 +79,17 @@ impl Tokenizer {
         if let Some((token, id)) = self.inner.get_vocab(true).into_iter().max_by_key(|&(_, id)| id)
             && id as usize >= config.vocab
         {
-            let reason = format!("token `{token}` has id {id}, but the model's vocab_size is {}", config.vocab);
+            let reason =
+                format!("token `{token}` has id {id}, but the model's vocab_size is {}", config.vocab);
             return Err(broken(reason));
         }
         let probe = self.pair("a", "a")?;
         let largest = probe.type_ids.iter().copied().max().unwrap_or(0) as usize;
         if largest >= config.token_types {
-            let reason =
-                format!("its pair template gives type id {largest}, but type_vocab_size is {}", config.token_types);
+            let reason = format!(
+                "its pair template gives type id {largest}, but type_vocab_size is {}",
+                config.token_types
+            );
             return Err(broken(reason));
         }
         if config.token_types > 1 && largest == 0 {

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use crossrank_kernels::{Isa, LayerNorm, Stored, StoredMatrix};
-use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
 pub(crate) use safetensors::Dtype;
+use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
 use crate::files::{File, ShardIndex};
@@ -57,14 +57,16 @@ impl Weights {
         let mut tensors: BTreeMap<String, Entry> = BTreeMap::new();
         for file in files {
             let bytes = (*file.bytes).as_ref();
-            let (header_len, metadata) = SafeTensors::read_metadata(bytes)
-                .map_err(|error| Error::Safetensors { file: file.name.clone(), reason: describe(error, bytes) })?;
+            let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
+                Error::Safetensors { file: file.name.clone(), reason: describe(error, bytes) }
+            })?;
             for (name, info) in metadata.tensors() {
                 let (start, end) = info.data_offsets;
                 // The parser has checked that the length of the header and all offsets stay within the bytes.
                 let data = 8 + header_len;
                 let range = data + start..data + end;
-                let entry = Entry { shard: shards.len(), dtype: info.dtype, shape: info.shape.clone(), range };
+                let entry =
+                    Entry { shard: shards.len(), dtype: info.dtype, shape: info.shape.clone(), range };
                 if let Some(other) = tensors.insert(name.clone(), entry) {
                     let other: &Shard = &shards[other.shard];
                     let reason = format!("tensor `{name}` is also in {}", other.file.name);
@@ -125,7 +127,13 @@ impl Weights {
         Ok(entry)
     }
 
-    fn error(&self, name: &str, entry: &Entry, expected: impl Into<String>, found: impl Into<String>) -> Error {
+    fn error(
+        &self,
+        name: &str,
+        entry: &Entry,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Error {
         Error::Tensor {
             file: self.shards[entry.shard].file.name.clone(),
             tensor: name.to_owned(),
@@ -147,7 +155,12 @@ impl Weights {
     pub(crate) fn find_matrix(&self, name: &str, rows: usize, cols: usize) -> Result<MatrixTensor> {
         let entry = self.find(name, "")?;
         if entry.shape != [rows, cols] {
-            return Err(self.error(name, entry, format!("shape [{rows}, {cols}]"), format!("{:?}", entry.shape)));
+            return Err(self.error(
+                name,
+                entry,
+                format!("shape [{rows}, {cols}]"),
+                format!("{:?}", entry.shape),
+            ));
         }
         let stored = match entry.dtype {
             Dtype::F32 => Stored::F32,
@@ -156,7 +169,8 @@ impl Weights {
             Dtype::I8 => Stored::I8,
             other => return Err(self.error(name, entry, "F32, F16, BF16 or I8", format!("{other:?}"))),
         };
-        let scales = if stored == Stored::I8 { self.find_scales(name, entry, rows)? } else { (entry.shard, 0..0) };
+        let scales =
+            if stored == Stored::I8 { self.find_scales(name, entry, rows)? } else { (entry.shard, 0..0) };
         Ok(MatrixTensor { shard: entry.shard, stored, rows, cols, bytes: entry.range.clone(), scales })
     }
 
@@ -177,14 +191,20 @@ impl Weights {
         let scale = self.find(&scale_name, ": an I8 tensor needs the F32 scale of each row")?;
         if scale.dtype != Dtype::F32 || (scale.shape != [rows] && scale.shape != [rows, 1]) {
             let found = format!("{:?} of shape {:?}", scale.dtype, scale.shape);
-            return Err(self.error(&scale_name, scale, format!("F32 of shape [{rows}] or [{rows}, 1]"), found));
+            return Err(self.error(
+                &scale_name,
+                scale,
+                format!("F32 of shape [{rows}] or [{rows}, 1]"),
+                found,
+            ));
         }
         Ok((scale.shard, scale.range.clone()))
     }
 
     /// A view of a matrix where it lies.
     pub(crate) fn matrix(&self, tensor: &MatrixTensor) -> StoredMatrix<'_> {
-        let slice = |shard: usize, range: &Range<usize>| &(*self.shards[shard].file.bytes).as_ref()[range.clone()];
+        let slice =
+            |shard: usize, range: &Range<usize>| &(*self.shards[shard].file.bytes).as_ref()[range.clone()];
         StoredMatrix::new(
             tensor.stored,
             slice(tensor.shard, &tensor.bytes),
@@ -197,7 +217,8 @@ impl Weights {
     /// A vector of `len`, widened to f32.
     pub(crate) fn vector(&self, isa: Isa, name: &str, len: usize) -> Result<Vec<f32>> {
         let entry = self.find(name, "")?;
-        let found = |what: String| self.error(name, entry, format!("F32, F16 or BF16 of shape [{len}]"), what);
+        let found =
+            |what: String| self.error(name, entry, format!("F32, F16 or BF16 of shape [{len}]"), what);
         if entry.shape != [len] {
             return Err(found(format!("shape {:?}", entry.shape)));
         }

@@ -2,7 +2,7 @@
 
 use crate::PANEL;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{Panels, multiply};
+use crate::matmul::{MAX_TILE, Panels, multiply};
 use crate::matrix::Buffer;
 use crate::simd::Simd;
 use crate::softmax::{self, exponentials};
@@ -10,6 +10,12 @@ use crate::view::{Rows, RowsMut};
 
 /// Scores are made for this many bytes of query rows at a time, so that they stay in a 32 KiB L1 with what they meet.
 const SCORE_BYTES: usize = 16 * 1024;
+
+/// Query rows whose scores are made together: as many tiles of `mr` rows as fit, at least one.
+fn score_rows(seq_len: usize, mr: usize) -> usize {
+    let row_bytes = seq_len.max(1).next_multiple_of(PANEL) * size_of::<f32>();
+    (SCORE_BYTES / row_bytes).max(mr).next_multiple_of(mr)
+}
 
 /// Memory that attention works in; grows to the longest sequence and stays.
 #[derive(Clone, Debug, Default)]
@@ -21,9 +27,15 @@ pub struct AttentionScratch {
 }
 
 impl AttentionScratch {
-    /// Memory held, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.keys.bytes() + self.values.bytes() + self.scores.bytes() + self.sums.capacity() * size_of::<f32>()
+    /// Makes room for sequences of up to `seq_len` tokens, of either kind of attention.
+    pub fn reserve(&mut self, seq_len: usize, heads: usize, head_dim: usize) {
+        let padded_heads = heads.next_multiple_of(PANEL);
+        let padded_len = seq_len.next_multiple_of(PANEL);
+        self.keys.at_least((padded_len * head_dim).max(padded_heads * heads * head_dim));
+        self.values.at_least(head_dim.next_multiple_of(PANEL).max(padded_heads) * seq_len);
+        let block = score_rows(seq_len, 1) + MAX_TILE.0;
+        self.scores.at_least((block * padded_len).max(heads * seq_len));
+        self.sums.reserve(block.max(heads).saturating_sub(self.sums.len()));
     }
 }
 
@@ -75,7 +87,7 @@ fn one_head<S: Simd>(
     let values = scratch.values.at_least(head_dim.next_multiple_of(PANEL) * seq_len);
     pack_columns(v, values);
 
-    let block = (SCORE_BYTES / size_of::<f32>() / score_stride.max(1) / S::MR).max(1) * S::MR;
+    let block = score_rows(seq_len, S::MR);
     let scores = scratch.scores.at_least(block * score_stride);
     for start in (0..seq_len).step_by(block) {
         let rows = start..seq_len.min(start + block);

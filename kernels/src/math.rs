@@ -1,4 +1,5 @@
-//! Elementary functions on vectors. Errors are measured by `tests/activation.rs` and stated here.
+//! Elementary functions on vectors. Errors are measured by `tests/activation.rs` and `tests/softmax.rs`, or follow from
+//! what is measured there, and are stated here.
 
 use crate::simd::Simd;
 
@@ -15,7 +16,7 @@ fn polynomial<S: Simd, const N: usize>(simd: S, x: S::V, coefficients: [f32; N])
     sum
 }
 
-/// e^x for x <= 88: relative error under 2e-7 from -87.3 on, 0 below (where e^x < 1.3e-38).
+/// e^x for x <= 0: relative error under 1.0e-7 from -87.3 on, 0 below (where e^x < 1.3e-38).
 ///
 /// Cody and Waite's reduction to |r| <= ln(2)/2, then the polynomial of Cephes' `expf`.
 #[inline(always)]
@@ -31,7 +32,7 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::V) -> S::V {
     simd.select_lt(x, simd.splat(EXP_MIN), simd.splat(0.0), y)
 }
 
-/// Hyperbolic tangent: absolute error under 1.5e-7 everywhere.
+/// Hyperbolic tangent: absolute error under 9.4e-8 everywhere.
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(simd: S, x: S::V) -> S::V {
     let one = simd.splat(1.0);
@@ -39,7 +40,7 @@ pub(crate) fn tanh<S: Simd>(simd: S, x: S::V) -> S::V {
     simd.copysign(simd.div(simd.sub(one, t), simd.add(one, t)), x)
 }
 
-/// 1 / (1 + e^-x): absolute error under 1.5e-7 everywhere.
+/// 1 / (1 + e^-x): absolute error under 1.5e-7 everywhere, a quarter of that of [`exp`] and two roundings.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::V) -> S::V {
     let one = simd.splat(1.0);
@@ -50,7 +51,7 @@ pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::V) -> S::V {
 /// Where the normal distribution function is 1 to within half a unit in the last place of 0.5.
 const PHI_MAX: f32 = 5.5;
 
-/// The normal distribution function less a half, erf(x / sqrt 2) / 2: absolute error under 2.5e-7, exactly +-0.5
+/// The normal distribution function less a half, erf(x / sqrt 2) / 2: absolute error under 2.7e-7, exactly +-0.5
 /// from 5.5 on.
 ///
 /// x P(x^2) / Q(x^2), fitted to the least maximal error on 0..5.5 (2e-8 before rounding) by iteratively reweighted

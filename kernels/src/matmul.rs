@@ -18,7 +18,7 @@ use crate::view::{Rows, RowsMut};
 const MC: usize = 84;
 
 /// The most rows and columns of a tile on any instruction set.
-const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
+pub(crate) const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
 
 /// What happens to a product before it leaves the cache.
 #[derive(Clone, Copy, Debug)]

@@ -79,9 +79,4 @@ impl Matrix {
     pub fn view_mut(&mut self) -> RowsMut<'_> {
         RowsMut::new(self.buffer.as_mut_slice(), self.rows, self.cols, self.row_stride)
     }
-
-    /// Memory held, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.buffer.bytes()
-    }
 }

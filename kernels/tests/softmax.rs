@@ -60,7 +60,7 @@ proptest! {
 #[test]
 fn the_exponential_errs_no_more_than_stated() {
     let bits = (-1e-6_f32).to_bits()..(-87.3_f32).to_bits();
-    let xs: Vec<f32> = bits.step_by(1).map(f32::from_bits).collect();
+    let xs: Vec<f32> = bits.step_by(61).map(f32::from_bits).collect();
     for_each_isa(|isa| {
         let mut worst = (0.0_f64, 0.0);
         for &x in &xs {
@@ -78,7 +78,7 @@ fn the_exponential_errs_no_more_than_stated() {
             let bound = EXP_ERROR + if x < -17.4 { 0.0 } else { U };
             assert!(error < bound, "{}: e^{x} = {found}, not {expected}: {error:e}", isa.name());
         }
-        println!("{}: exp: maximal relative error {:.5e} at {}", isa.name(), worst.0, worst.1);
+        println!("{}: exp: maximal relative error {:.3e} at {}", isa.name(), worst.0, worst.1);
         for x in [-87.301_f32, -88.0, -104.0, -1e4, f32::MIN] {
             let mut row = [0.0, x];
             softmax(isa, 1.0, &mut row);

@@ -18,8 +18,7 @@ pub(crate) struct Embeddings {
 
 impl Embeddings {
     pub(crate) fn find(weights: &Weights, names: &Names, config: &Config, isa: Isa) -> Result<Self> {
-        let table =
-            |part, rows| weights.find_matrix(&names.embeddings(part), rows, config.hidden);
+        let table = |part, rows| weights.find_matrix(&names.embeddings(part), rows, config.hidden);
         Ok(Self {
             words: table("word_embeddings.weight", config.vocab)?,
             positions: table("position_embeddings.weight", config.max_positions)?,

@@ -20,8 +20,7 @@ impl Head {
         let hint = ": without a classifier this is no cross-encoder, and its scores would be random";
         let labels = weights.rows_of(&format!("{}.weight", names.classifier()), hint)?;
         config.check_labels(labels)?;
-        let classifier =
-            LinearTensors::find(weights, isa, &names.classifier(), labels, config.hidden)?;
+        let classifier = LinearTensors::find(weights, isa, &names.classifier(), labels, config.hidden)?;
         let prefix = names.pooler();
         // Half a pooler is an error, not a checkpoint without one.
         let has_pooler = ["weight", "bias"].iter().any(|part| weights.contains(&format!("{prefix}.{part}")));
@@ -41,13 +40,10 @@ impl Head {
         self.pooler.is_some()
     }
 
-    /// `ws.hidden` in, `ws.logits` out, a row a sequence.
+    /// `ws.hidden` in, `ws.logits` out, a row a sequence; the number of rows has been set.
     pub(crate) fn forward(&self, isa: Isa, ws: &mut ClsWorkspace) {
-        let sequences = ws.hidden.view().rows();
-        ws.logits.set_rows(sequences);
         let features = match &self.pooler {
             Some(pooler) => {
-                ws.pooled.set_rows(sequences);
                 let epilogue = Epilogue::Activation(Activation::Tanh);
                 linear(isa, ws.hidden.view(), pooler, epilogue, ws.pooled.view_mut());
                 ws.pooled.view()

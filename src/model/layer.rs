@@ -1,19 +1,16 @@
 //! The encoder layers: attention and feed-forward, each followed by its residual and norm.
 
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, Matrix, PackedWeights, Rows, RowsMut, attention, cls_attention, linear,
+    Activation, Epilogue, Isa, LayerNorm, Matrix, PackedWeights, Rows, RowsMut, attention, cls_attention,
+    linear,
 };
 
 use super::linear::LinearTensors;
 use super::names::Names;
-use super::workspace::Workspace;
+use super::workspace::{Workspace, inner_rows};
 use crate::config::Config;
 use crate::error::Result;
 use crate::weights::Weights;
-
-/// The feed-forward network goes by blocks of this many bytes of its inner activations, so that what the first
-/// product writes is still near when the second reads it.
-const INNER_BYTES: usize = 256 * 1024;
 
 /// A layer that is computed for all tokens.
 pub(crate) struct Layer {
@@ -58,7 +55,13 @@ impl HeadShape {
 }
 
 /// Query, key and value projections of a layer.
-fn find_qkv(weights: &Weights, names: &Names, config: &Config, isa: Isa, i: usize) -> Result<[LinearTensors; 3]> {
+fn find_qkv(
+    weights: &Weights,
+    names: &Names,
+    config: &Config,
+    isa: Isa,
+    i: usize,
+) -> Result<[LinearTensors; 3]> {
     let find = |part| {
         let prefix = names.layer(i, &format!("attention.self.{part}"));
         LinearTensors::find(weights, isa, &prefix, config.hidden, config.hidden)
@@ -67,13 +70,16 @@ fn find_qkv(weights: &Weights, names: &Names, config: &Config, isa: Isa, i: usiz
 }
 
 impl Layer {
-    pub(crate) fn load(weights: &Weights, names: &Names, config: &Config, isa: Isa, i: usize) -> Result<Self> {
+    pub(crate) fn load(
+        weights: &Weights,
+        names: &Names,
+        config: &Config,
+        isa: Isa,
+        i: usize,
+    ) -> Result<Self> {
         let qkv = find_qkv(weights, names, config, isa, i)?;
         let parts = qkv.each_ref().map(|part| (weights.matrix(&part.weight), &*part.bias));
-        Ok(Self {
-            qkv: PackedWeights::pack(isa, &parts),
-            tail: Tail::load(weights, names, config, isa, i)?,
-        })
+        Ok(Self { qkv: PackedWeights::pack(isa, &parts), tail: Tail::load(weights, names, config, isa, i)? })
     }
 
     /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk.
@@ -103,7 +109,13 @@ impl Layer {
 }
 
 impl LastLayer {
-    pub(crate) fn load(weights: &Weights, names: &Names, config: &Config, isa: Isa, i: usize) -> Result<Self> {
+    pub(crate) fn load(
+        weights: &Weights,
+        names: &Names,
+        config: &Config,
+        isa: Isa,
+        i: usize,
+    ) -> Result<Self> {
         let [query, key, value] = find_qkv(weights, names, config, isa, i)?;
         let rows = |h: usize| h * config.head_dim()..(h + 1) * config.head_dim();
         let key = weights.matrix(&key.weight);
@@ -125,16 +137,7 @@ impl LastLayer {
         let hidden = heads * head_dim;
         let sequences = ws.cu_seqlens.len() - 1;
         let cls = &mut ws.cls;
-        for matrix in [
-            &mut cls.hidden,
-            &mut cls.query,
-            &mut cls.folded,
-            &mut cls.gathered,
-            &mut cls.context,
-            &mut cls.attended,
-        ] {
-            matrix.set_rows(sequences);
-        }
+        cls.set_sequences(sequences);
         let x = ws.hidden.view();
         for (s, &start) in ws.cu_seqlens[..sequences].iter().enumerate() {
             cls.hidden.view_mut().row_mut(s).copy_from_slice(x.row(start));
@@ -191,7 +194,7 @@ impl Tail {
 
     /// dst = norm(down(act(up(x))) + x)
     fn feed_forward(&self, isa: Isa, x: Rows<'_>, inner: &mut Matrix, mut dst: RowsMut<'_>) {
-        let block = (INNER_BYTES / size_of::<f32>() / self.up.n()).max(1);
+        let block = inner_rows(self.up.n());
         for start in (0..x.rows()).step_by(block) {
             let rows = start..x.rows().min(start + block);
             let x = x.row_range(rows.clone());

@@ -1,1 +1,76 @@
+//! Every layer's hidden states against PyTorch's: where a wrong logit would come from.
 
+use std::path::Path;
+
+use crossrank_kernels::{Isa, Rows};
+use safetensors::SafeTensors;
+
+use super::Model;
+use crate::config::Config;
+use crate::files::{Files, WeightSource};
+use crate::schedule::Threads;
+use crate::tokenized::Tokenized;
+use crate::weights::Weights;
+
+const TOLERANCE: f32 = 1e-4;
+
+fn load(folder: &Path, isa: Isa) -> Model {
+    let files = Files::open(folder, WeightSource::Mmap).unwrap();
+    let config = Config::parse(&files).unwrap();
+    let weights = Weights::parse(files.weights, files.shard_index).unwrap();
+    Model::load(config, weights, isa, &Threads::Caller).unwrap()
+}
+
+/// Compares states with the stored tensor `name`, when there is one.
+fn compare(stored: &SafeTensors<'_>, name: &str, states: Rows<'_>) -> bool {
+    let Ok(tensor) = stored.tensor(name) else { return false };
+    assert_eq!(tensor.shape(), [states.rows(), states.cols()], "{name}");
+    let values = tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+    let expected: Vec<f32> = values.collect();
+    for (i, row) in expected.chunks_exact(states.cols()).enumerate() {
+        for (j, (&found, &expected)) in states.row(i).iter().zip(row).enumerate() {
+            assert!(
+                (found - expected).abs() <= TOLERANCE,
+                "{name} [{i}, {j}]: expected {expected}, found {found}"
+            );
+        }
+    }
+    true
+}
+
+#[test]
+fn hidden_states_of_every_layer_are_pytorchs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gelu-60");
+    let bytes = std::fs::read(folder.join("hidden.safetensors")).unwrap();
+    let stored = SafeTensors::deserialize(&bytes).unwrap();
+    let pairs = std::fs::read_to_string(folder.join("reference.jsonl")).unwrap();
+    for isa in Isa::available() {
+        let model = load(&folder, isa);
+        let layers = model.config.layers;
+        let mut compared = 0;
+        for (p, line) in pairs.lines().enumerate() {
+            let pair: serde_json::Value = serde_json::from_str(line).unwrap();
+            let numbers = |key: &str| {
+                let values = pair[key].as_array().unwrap();
+                values.iter().map(|id| id.as_u64().unwrap() as u32).collect()
+            };
+            // Beside another sequence, so that a mix-up of the two would show.
+            let other = Tokenized::new(vec![1; 7], vec![0; 7]);
+            let sequence = Tokenized::new(numbers("ids"), numbers("type_ids"));
+            let chunk = [other, sequence];
+            let mut ws = model.workspace();
+            model.embed(chunk.iter(), &mut ws);
+            for l in 0..layers {
+                let states = ws.hidden.view().row_range(7..7 + chunk[1].len());
+                compared += usize::from(compare(&stored, &format!("pair.{p}.layer.{l}"), states));
+                if l + 1 < layers {
+                    model.layer(l, &mut ws);
+                }
+            }
+            model.last_layer(&mut ws);
+            let states = ws.cls.hidden.view().row_range(1..2);
+            compared += usize::from(compare(&stored, &format!("pair.{p}.layer.{layers}"), states));
+        }
+        assert_eq!(compared, stored.len(), "stored tensors that were compared on {}", isa.name());
+    }
+}

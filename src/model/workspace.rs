@@ -4,8 +4,19 @@ use crossrank_kernels::{AttentionScratch, Matrix};
 
 use crate::config::Config;
 
+/// What a chunk needs room for.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct ChunkSize {
+    pub(crate) tokens: usize,
+    pub(crate) sequences: usize,
+    /// Tokens of the longest sequence.
+    pub(crate) longest: usize,
+}
+
 /// Activations of one chunk. T tokens, S sequences, H hidden, I intermediate, A heads.
 pub(crate) struct Workspace {
+    heads: usize,
+    head_dim: usize,
     /// Where each sequence begins, and the end of the last: S + 1 numbers.
     pub(super) cu_seqlens: Vec<usize>,
     /// T x H: what enters and leaves a layer.
@@ -42,11 +53,42 @@ pub(crate) struct ClsWorkspace {
     pub(super) logits: Matrix,
 }
 
+impl ClsWorkspace {
+    fn matrices(&mut self) -> [&mut Matrix; 8] {
+        [
+            &mut self.hidden,
+            &mut self.query,
+            &mut self.folded,
+            &mut self.gathered,
+            &mut self.context,
+            &mut self.attended,
+            &mut self.pooled,
+            &mut self.logits,
+        ]
+    }
+
+    /// A row a sequence in all of them.
+    pub(super) fn set_sequences(&mut self, sequences: usize) {
+        self.matrices().into_iter().for_each(|matrix| matrix.set_rows(sequences));
+    }
+}
+
+/// The feed-forward network goes by blocks of this many bytes of its inner activations, so that what the first
+/// product writes is still near when the second reads it.
+const INNER_BYTES: usize = 256 * 1024;
+
+/// Rows of such a block.
+pub(super) fn inner_rows(intermediate: usize) -> usize {
+    (INNER_BYTES / size_of::<f32>() / intermediate).max(1)
+}
+
 impl Workspace {
     pub(crate) fn new(config: &Config, labels: usize) -> Self {
         let empty = |cols| Matrix::with_capacity(0, cols);
         let hidden = || empty(config.hidden);
         Self {
+            heads: config.heads,
+            head_dim: config.head_dim(),
             cu_seqlens: Vec::new(),
             hidden: hidden(),
             qkv: empty(3 * config.hidden),
@@ -67,26 +109,17 @@ impl Workspace {
         }
     }
 
-    /// Memory held, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        let cls = &self.cls;
-        let matrices = [
-            &self.hidden,
-            &self.qkv,
-            &self.context,
-            &self.attended,
-            &self.inner,
-            &cls.hidden,
-            &cls.query,
-            &cls.folded,
-            &cls.gathered,
-            &cls.context,
-            &cls.attended,
-            &cls.pooled,
-            &cls.logits,
-        ];
-        matrices.iter().map(|matrix| matrix.bytes()).sum::<usize>()
-            + self.attention.bytes()
-            + self.cu_seqlens.capacity() * size_of::<usize>()
+    /// Grows to a size, so that no chunk within it allocates.
+    pub(crate) fn reserve(&mut self, size: ChunkSize) {
+        let missing = (size.sequences + 1).saturating_sub(self.cu_seqlens.len());
+        self.cu_seqlens.reserve(missing);
+        for matrix in [&mut self.hidden, &mut self.qkv, &mut self.context, &mut self.attended] {
+            matrix.set_rows(size.tokens);
+        }
+        self.inner.set_rows(inner_rows(self.inner.view().cols()).min(size.tokens));
+        for matrix in self.cls.matrices() {
+            matrix.set_rows(size.sequences);
+        }
+        self.attention.reserve(size.longest, self.heads, self.head_dim);
     }
 }

@@ -9,7 +9,7 @@
 use super::{TINY, U};
 
 /// The relative error that `math.rs` states for its exponential; `softmax.rs` measures it.
-pub const EXP_ERROR: f64 = 2e-7;
+pub const EXP_ERROR: f64 = 1.0e-7;
 
 /// What it may drop: below -87.3 it is 0.
 pub const EXP_DROPPED: f64 = 1.3e-38;

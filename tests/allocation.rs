@@ -1,0 +1,101 @@
+//! The forward pass allocates nothing once it has seen a size.
+//!
+//! Allocations of the whole process are counted, so this file has one test and shares its process with no other.
+#![allow(unsafe_code)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{fixture, read_pairs};
+use crossrank::{Reranker, Tokenized};
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged; counting does not touch the memory.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller meets the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller meets the contract of `dealloc`; `ptr` came from `System`.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller meets the contract of `realloc`; `ptr` came from `System`.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of the whole process, all threads, while `f` runs.
+fn allocations(f: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    f();
+    ALLOCATIONS.load(Ordering::SeqCst) - before
+}
+
+/// As much forking and joining as a request of `n` chunks, and no work.
+fn fork(n: usize) {
+    if n > 1 {
+        rayon::join(|| fork(n / 2), || fork(n - n / 2));
+    }
+}
+
+const CALLS: usize = 200;
+
+#[test]
+fn steady_state_allocates_nothing() {
+    let folder = fixture("gelu-60");
+    let pairs: Vec<Tokenized> = read_pairs(&folder.join("reference.jsonl"))
+        .into_iter()
+        .map(|pair| Tokenized::new(pair.ids, pair.type_ids))
+        .collect();
+    let mut logits = vec![0.0; pairs.len()];
+
+    let one = Reranker::builder().threads(1).chunk_tokens(64).load(&folder).unwrap();
+    one.score_tokenized_into(&pairs, &mut logits).unwrap();
+    let counted = allocations(|| {
+        for _ in 0..CALLS {
+            one.score_tokenized_into(&pairs, &mut logits).unwrap();
+        }
+    });
+    assert_eq!(counted, 0, "on the caller's thread");
+
+    // Rayon's queues take a new block now and then. What they need for the same forks without work is allowed,
+    // twice over because blocks are shared in another rhythm.
+    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap());
+    let many = Reranker::builder().pool(pool.clone()).chunk_tokens(64).load(&folder).unwrap();
+    for _ in 0..CALLS {
+        many.score_tokenized_into(&pairs, &mut logits).unwrap();
+        pool.install(|| fork(pairs.len()));
+    }
+    let rayons_own = allocations(|| (0..CALLS).for_each(|_| pool.install(|| fork(pairs.len()))));
+    let counted = allocations(|| {
+        for _ in 0..CALLS {
+            many.score_tokenized_into(&pairs, &mut logits).unwrap();
+        }
+    });
+    println!(
+        "{CALLS} calls on 3 threads: {counted} allocations, rayon's own for the same forks: {rayons_own}"
+    );
+    assert!(counted <= 2 * rayons_own + 2, "{counted} allocations; rayon alone makes {rayons_own}");
+    // One allocation a chunk, or even a call, would be far more than that.
+    assert!(
+        2 * rayons_own + 2 < CALLS,
+        "rayon alone makes {rayons_own} allocations: the bound would see nothing"
+    );
+
+    // The counter counts: a first call must make its memory.
+    let fresh = Reranker::builder().threads(1).load(&folder).unwrap();
+    assert!(allocations(|| fresh.score_tokenized_into(&pairs, &mut logits).unwrap()) > 10);
+}

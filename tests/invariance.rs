@@ -1,0 +1,88 @@
+//! The same pair gives the same bits in any company, in any order, on any number of threads.
+
+mod common;
+
+use common::{fixture, for_each_isa, read_pairs, shared, skip};
+use crossrank::Reranker;
+
+/// The bits of every pair's logits, alone and in input order.
+fn check(folder: &std::path::Path, isa: &str, texts: &[(String, String)]) {
+    let load = |threads| Reranker::builder().isa(isa).threads(threads).load(folder).unwrap();
+    let bits = |reranker: &Reranker, texts: &[(String, String)]| -> Vec<Vec<u32>> {
+        let scores = reranker.score_pairs(texts).unwrap();
+        scores.iter().map(|score| score.logits.iter().map(|logit| logit.to_bits()).collect()).collect()
+    };
+    let one = load(1);
+    let alone: Vec<Vec<u32>> =
+        texts.iter().map(|text| bits(&one, std::slice::from_ref(text)).remove(0)).collect();
+    assert!(
+        alone.windows(2).any(|pair| pair[0] != pair[1]),
+        "all pairs score alike: the test would see nothing"
+    );
+
+    // A fixed shuffle: every 37th of a prime number of places.
+    let shuffled: Vec<usize> =
+        (0..).map(|i| i * 37 % 101).filter(|&i| i < texts.len()).take(texts.len()).collect();
+    for threads in [1, 2, 7] {
+        let reranker = load(threads);
+        assert_eq!(bits(&reranker, texts), alone, "together, {threads} threads, {isa}");
+        let reversed: Vec<_> = texts.iter().rev().cloned().collect();
+        let mut found = bits(&reranker, &reversed);
+        found.reverse();
+        assert_eq!(found, alone, "reversed, {threads} threads, {isa}");
+        let order: Vec<_> = shuffled.iter().map(|&i| texts[i].clone()).collect();
+        for (found, &i) in bits(&reranker, &order).iter().zip(&shuffled) {
+            assert_eq!(*found, alone[i], "shuffled, {threads} threads, {isa}, pair {i}");
+        }
+    }
+    for tokens in [1, 40, 100_000] {
+        let reranker = Reranker::builder().isa(isa).threads(2).chunk_tokens(tokens).load(folder).unwrap();
+        assert_eq!(bits(&reranker, texts), alone, "chunks of {tokens}, {isa}");
+    }
+}
+
+fn hundred(pairs: Vec<common::Pair>) -> Vec<(String, String)> {
+    let texts: Vec<_> = pairs.into_iter().map(|pair| (pair.query, pair.document)).collect();
+    texts.iter().cycle().take(100).cloned().collect()
+}
+
+#[test]
+fn fixtures_give_the_same_bits_in_any_company() {
+    for_each_isa(|isa| {
+        for name in ["gelu-60", "silu-1-layer", "relu-3-labels"] {
+            let folder = fixture(name);
+            check(&folder, isa, &hundred(read_pairs(&folder.join("reference.jsonl"))));
+        }
+    });
+}
+
+#[test]
+fn real_text_gives_the_same_bits_in_any_company() {
+    let folder = common::root().join("models/default");
+    let pairs = read_pairs(&common::root().join("tests/fixtures/default-model.jsonl"));
+    let texts: Vec<_> = pairs.into_iter().map(|pair| (pair.query, pair.document)).collect();
+    check(&folder, crossrank_kernels::Isa::best().name(), &texts);
+}
+
+#[test]
+fn a_hundred_real_passages_give_the_same_bits_in_any_company() {
+    let Some(shared) = shared() else {
+        return skip("100 reference pairs in any company: ../shared is absent");
+    };
+    let pairs = read_pairs(&shared.join("reference/minilm-l6.jsonl"));
+    check(&shared.join("models/minilm-l6"), crossrank_kernels::Isa::best().name(), &hundred(pairs));
+}
+
+#[test]
+fn callers_at_once_get_the_same_bits() {
+    let folder = fixture("gelu-60");
+    let texts = hundred(read_pairs(&folder.join("reference.jsonl")));
+    let reranker = Reranker::builder().threads(2).load(&folder).unwrap();
+    let expected = reranker.score_pairs(&texts).unwrap();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| reranker.score_pairs(&texts).unwrap())).collect();
+        for caller in callers {
+            assert_eq!(caller.join().unwrap(), expected);
+        }
+    });
+}
