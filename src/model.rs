@@ -41,6 +41,8 @@ impl Model {
         let names = Names::detect(&weights)?;
         let head = Head::load(&weights, &names, &config, isa)?;
         let embeddings = Embeddings::find(&weights, &names, &config, isa)?;
+        // The config's number of layers is only believed when the checkpoint has the last of them.
+        weights.rows_of(&names.layer(config.layers - 1, "output.dense.weight"), "")?;
         enum Either {
             Layer(Layer),
             Last(LastLayer),

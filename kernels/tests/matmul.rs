@@ -96,7 +96,8 @@ proptest! {
 
     #[test]
     fn an_epilogue_is_the_kernel_it_is_named_after(
-        m in 0..40_usize,
+        // Beyond two blocks of rows.
+        m in 0..180_usize,
         n in 0..70_usize,
         k in 0..100_usize,
         gaps in [0..20_usize, 0..20_usize],

@@ -1,6 +1,8 @@
 //! What the engine's tests share. Each test file uses some of it.
 #![allow(dead_code)]
 
+pub mod copy;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,42 @@
-//! The `crossrank` command.
+//! `crossrank`: reranks text, scores pairs, inspects and quantizes models.
+//!
+//! Data goes to stdout, everything else to stderr. Exit codes are in [`failure`].
 
-fn main() {}
+mod args;
+mod documents;
+mod failure;
+mod input;
+mod inspect;
+mod interrupt;
+mod model;
+mod object;
+mod output;
+mod progress;
+mod quantize;
+mod queue;
+mod rerank;
+mod score;
+mod table;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use interrupt::Interrupt;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let interrupt = Interrupt::install();
+    let result = match &cli.command {
+        Command::Rerank(args) => rerank::run(args, &interrupt),
+        Command::Score(args) => score::run(args, &interrupt),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Quantize(args) => quantize::run(args, &interrupt),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Tokenizers that are broken or belong to another model.
+
+mod common;
+
+use common::copy::ModelCopy;
+use common::{fixture, read_pairs};
+use crossrank::{Reranker, Tokenized};
+use safetensors::Dtype;
+use serde_json::json;
+
+const FILE: &str = "tokenizer.json";
+
+#[test]
+fn a_tokenizer_that_is_missing_or_broken() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.write(FILE, "{}").fails_with(&[FILE, "broken tokenizer"]);
+    copy.write(FILE, "not json").fails_with(&[FILE, "broken tokenizer"]);
+    copy.remove(FILE).fails_with(&[FILE]);
+}
+
+#[test]
+fn a_template_without_segments_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.edit_json(FILE, |json| {
+        for part in json["post_processor"]["pair"].as_array_mut().unwrap() {
+            for value in part.as_object_mut().unwrap().values_mut() {
+                value["type_id"] = json!(0);
+            }
+        }
+    });
+    copy.fails_with(&[FILE, "type id 0", "2 token types"]);
+}
+
+#[test]
+fn a_type_id_beyond_the_table_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.set_config("type_vocab_size", json!(1)).edit_tensors(|tensors| {
+        let table = tensors.get_mut("bert.embeddings.token_type_embeddings.weight").unwrap();
+        *table = (Dtype::F32, vec![1, 60], vec![0; 240]);
+    });
+    copy.fails_with(&[FILE, "type id 1", "type_vocab_size is 1"]);
+}
+
+#[test]
+fn a_vocabulary_smaller_than_the_tokenizers_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.set_config("vocab_size", json!(500)).edit_tensors(|tensors| {
+        let table = tensors.get_mut("bert.embeddings.word_embeddings.weight").unwrap();
+        table.2.truncate(500 * 240);
+        table.1 = vec![500, 60];
+    });
+    copy.fails_with(&[FILE, "vocab_size is 500", "575"]);
+}
+
+#[test]
+fn a_window_too_small_for_the_special_tokens_is_refused() {
+    for max_length in 0..5 {
+        let error = Reranker::builder().max_length(max_length).load(fixture("gelu-60")).unwrap_err().to_string();
+        assert!(error.contains("max_length") && error.contains("3 special tokens"), "{error}");
+    }
+    let reranker = Reranker::builder().max_length(5).load(fixture("gelu-60")).unwrap();
+    let pair = &reranker.tokenize("where do rivers go", &["to the sea"]).unwrap()[0];
+    assert_eq!((pair.len(), pair.type_ids(), pair.truncated()), (5, &[0, 0, 0, 1, 1][..], true));
+}
+
+#[test]
+fn the_window_is_the_smallest_of_three() {
+    let window = |builder: crossrank::Builder, name| builder.load(fixture(name)).unwrap().info().max_length;
+    assert_eq!(window(Reranker::builder(), "gelu-60"), 64, "positions");
+    assert_eq!(window(Reranker::builder(), "gelu-new-f16"), 40, "model_max_length");
+    assert_eq!(window(Reranker::builder().max_length(17), "gelu-60"), 17, "the caller's");
+    assert_eq!(window(Reranker::builder().max_length(9999), "gelu-60"), 64, "not beyond the positions");
+    assert_eq!(window(Reranker::builder(), "no-pooler"), 64, "1e30 is no limit");
+    assert_eq!(window(Reranker::builder(), "silu-1-layer"), 32, "without a tokenizer_config.json");
+}
+
+#[test]
+fn the_tokenizers_own_truncation_and_padding_are_cleared() {
+    let json = std::fs::read_to_string(fixture("sharded").join(FILE)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["truncation"].is_object() && json["padding"].is_object(), "the fixture has lost its trap");
+    let reranker = Reranker::load(fixture("sharded")).unwrap();
+    let lengths: Vec<usize> = read_pairs(&fixture("sharded").join("reference.jsonl"))
+        .iter()
+        .map(|pair| reranker.tokenize(&pair.query, &[&pair.document]).unwrap()[0].len())
+        .collect();
+    assert!(lengths.iter().any(|&len| len < 16) && lengths.contains(&64), "{lengths:?}");
+}
+
+#[test]
+fn ids_of_callers_are_checked_and_the_pair_is_named() {
+    let reranker = Reranker::load(fixture("gelu-60")).unwrap();
+    let good = Tokenized::new(vec![2, 3], vec![0, 1]);
+    for (bad, part) in [
+        (Tokenized::new(vec![], vec![]), "no tokens"),
+        (Tokenized::new(vec![2, 3], vec![0]), "2 ids, but 1 type ids"),
+        (Tokenized::new(vec![2, 576], vec![0, 0]), "token id 576"),
+        (Tokenized::new(vec![2, 3], vec![0, 2]), "type id 2"),
+        (Tokenized::new(vec![2; 65], vec![0; 65]), "65 tokens"),
+    ] {
+        let error = reranker.score_tokenized(&[good.clone(), good.clone(), bad]).unwrap_err();
+        assert_eq!(error.document(), Some(2));
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert_eq!(reranker.score_tokenized(&[]).unwrap(), []);
+    let mut short = [0.0; 1];
+    let error = reranker.score_tokenized_into(&[good.clone(), good], &mut short).unwrap_err().to_string();
+    assert!(error.contains("expected room for 2 logits, found 1"), "{error}");
+}

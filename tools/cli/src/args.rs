@@ -1,0 +1,237 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Reranks search results with BERT-style cross-encoders on CPUs.
+#[derive(Parser)]
+#[command(name = "crossrank", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Data goes to stdout, errors and progress to stderr.
+Exit codes: 0 all done; 1 an error; 2 wrong usage; 130 ended by Ctrl-C; 141 nobody reads the output any more.";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Rank documents by how well they answer a query, best first
+    Rerank(RerankArgs),
+    /// Score (query, document) pairs as they come, in the order of the input
+    Score(ScoreArgs),
+    /// Say what a model is and how it would run
+    Inspect(InspectArgs),
+    /// Write a model as an I8 checkpoint, a quarter of the size of F32
+    Quantize(QuantizeArgs),
+}
+
+/// Rank documents by how well they answer a query, best first.
+///
+/// Documents are lines of text (a blank line is a document), or JSON objects, one a line, with the key `text` (blank
+/// lines are skipped). Other keys of the objects come back with `--format jsonl`, after ours; those that have the
+/// names of ours (rank, index, score, logit, tokens, truncated, input) come back within an object `input`.
+///
+/// Input is UTF-8, a line at most 16 MiB; CRLF is a newline. One bad line is an error that names it, and nothing is
+/// ranked.
+#[derive(Args)]
+pub struct RerankArgs {
+    /// What the documents are to answer
+    #[arg(short, long, allow_hyphen_values = true)]
+    pub query: String,
+    /// The documents; `-` or none is stdin
+    pub file: Option<PathBuf>,
+    /// How the documents are written
+    #[arg(long, value_enum, default_value_t)]
+    pub input: InputFormat,
+    /// Keep the best N only
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub top_k: Option<usize>,
+    /// Keep documents with at least this score only
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true)]
+    pub min_score: Option<f32>,
+    /// How the ranking is written
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
+    /// The label that ranks, from 0; needed when the model has several
+    #[arg(long, value_name = "N")]
+    pub label: Option<usize>,
+    #[command(flatten)]
+    pub score: ScoreArg,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub window: WindowArgs,
+}
+
+/// Score (query, document) pairs as they come, in the order of the input.
+///
+/// Pairs are JSON objects, one a line, with the keys `query` and `document`; other keys are ignored. Blank lines are
+/// skipped and not counted. What has been read is scored and written when no more input waits.
+///
+/// Each pair gives a line such as {"index":0,"logits":[4.7],"score":0.99,"tokens":58,"truncated":false}; with several
+/// labels the score is an array. A bad line gives {"index":3,"error":"..."} and is named on stderr; the others are
+/// scored, and the exit code is 1.
+#[derive(Args)]
+pub struct ScoreArgs {
+    /// The pairs; `-` or none is stdin
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub score: ScoreArg,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub window: WindowArgs,
+}
+
+#[derive(Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Write a model as an I8 checkpoint, a quarter of the size of F32.
+///
+/// Embeddings and the Linear weights of encoder and pooler become signed bytes with an F32 scale for each row;
+/// everything else stays as it is stored. The result loads like any other model.
+#[derive(Args)]
+pub struct QuantizeArgs {
+    /// A model folder in F32, F16 or BF16
+    pub model_dir: PathBuf,
+    /// Where the result goes: a folder that does not exist or is empty
+    pub out_dir: PathBuf,
+}
+
+/// Which model, and how it runs.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// Model folder: config.json, tokenizer.json, model.safetensors or its shards [default: a small English model
+    /// inside this program]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// How numbers are held and multiplied
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
+    /// Worker threads [default: as many as the process may use]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+}
+
+/// What a pair may be long.
+#[derive(Args)]
+pub struct WindowArgs {
+    /// The most tokens of a pair, special tokens included; the model's own limits apply too
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub max_length: Option<usize>,
+    /// What happens to a pair that is longer
+    #[arg(long, value_enum, default_value_t)]
+    pub truncation: Truncation,
+}
+
+#[derive(Args)]
+pub struct ScoreArg {
+    /// How scores are made of logits
+    #[arg(id = "score_mode", long = "score", value_enum, default_value_t)]
+    pub mode: ScoreMode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum InputFormat {
+    /// JSONL when the file's name ends in .jsonl or .ndjson, or when the first line that is not blank is a JSON
+    /// object with the key `text`; else text
+    #[default]
+    Auto,
+    /// A document a line
+    Text,
+    /// A JSON object a line, with the key `text`
+    Jsonl,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OutputFormat {
+    /// For people: rank, score, a bar, the text cut to the terminal
+    #[default]
+    Text,
+    /// For programs: a JSON object a line
+    Jsonl,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum Dtype {
+    /// Agrees with PyTorch's f32
+    #[default]
+    F32,
+}
+
+impl From<Dtype> for crossrank::Dtype {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum Truncation {
+    /// Cut the longer of the two texts until both fit
+    #[default]
+    LongestFirst,
+    /// Cut the document only
+    OnlyDocument,
+    /// Cut nothing: such a pair is an error
+    Error,
+}
+
+impl From<Truncation> for crossrank::Truncation {
+    fn from(truncation: Truncation) -> Self {
+        match truncation {
+            Truncation::LongestFirst => Self::LongestFirst,
+            Truncation::OnlyDocument => Self::OnlyDocument,
+            Truncation::Error => Self::Error,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ScoreMode {
+    /// As the model says; else sigmoid for one label, raw for several
+    #[default]
+    Model,
+    /// The logit itself
+    Raw,
+    /// 1 / (1 + e^-logit)
+    Sigmoid,
+    /// e^logit over the sum of all labels'; needs several
+    Softmax,
+}
+
+impl From<ScoreMode> for crossrank::ScoreMode {
+    fn from(mode: ScoreMode) -> Self {
+        match mode {
+            ScoreMode::Model => Self::Model,
+            ScoreMode::Raw => Self::Raw,
+            ScoreMode::Sigmoid => Self::Sigmoid,
+            ScoreMode::Softmax => Self::Softmax,
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number of at least 1".to_owned())
+}
+
+fn number(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|x: &f32| !x.is_nan()).ok_or_else(|| "expected a number".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

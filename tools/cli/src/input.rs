@@ -1,0 +1,140 @@
+//! Lines of a file or of stdin.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// No text that a model of a few hundred tokens reads comes near; it bounds the memory of an input without newlines.
+const MAX_LINE_BYTES: u64 = 16 << 20;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A line of the input, or why it is none.
+pub struct Line {
+    /// Counted from 1, as editors do.
+    pub number: usize,
+    /// Without its newline or CRLF.
+    pub text: Result<String, String>,
+}
+
+/// Lines with their numbers. A byte order mark before the first is dropped; a last line needs no newline.
+pub struct Lines {
+    name: String,
+    reader: Box<dyn BufRead + Send>,
+    number: usize,
+}
+
+impl Lines {
+    /// Opens a file; none, or `-`, is stdin.
+    pub fn open(path: Option<&PathBuf>) -> Result<Self, Failure> {
+        let (name, reader): (_, Box<dyn BufRead + Send>) = match path {
+            Some(path) if path != Path::new("-") => {
+                let name = path.display().to_string();
+                let file = File::open(path).map_err(|error| Failure::about(&name, error))?;
+                (name, Box::new(BufReader::new(file)))
+            }
+            _ => ("<stdin>".to_owned(), Box::new(BufReader::new(io::stdin()))),
+        };
+        Ok(Self { name, reader, number: 0 })
+    }
+
+    /// What errors call the input.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next line, or none at the end.
+    pub fn next(&mut self) -> io::Result<Option<Line>> {
+        let mut bytes = Vec::new();
+        // One more than a line may have shows that it has more; another two are its CRLF.
+        self.reader.by_ref().take(MAX_LINE_BYTES + 2).read_until(b'\n', &mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        self.number += 1;
+        let whole = bytes.pop_if(|last| *last == b'\n').is_some();
+        bytes.pop_if(|last| whole && *last == b'\r');
+        if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+            if bytes.is_empty() && !whole {
+                return Ok(None);
+            }
+        }
+        let text = if bytes.len() as u64 > MAX_LINE_BYTES {
+            if !whole {
+                self.reader.skip_until(b'\n')?;
+            }
+            Err(format!("expected at most {} MiB, found a longer line", MAX_LINE_BYTES >> 20))
+        } else {
+            String::from_utf8(bytes).map_err(|error| invalid_utf8(&error))
+        };
+        Ok(Some(Line { number: self.number, text }))
+    }
+}
+
+fn invalid_utf8(error: &std::string::FromUtf8Error) -> String {
+    let at = error.utf8_error().valid_up_to();
+    format!("expected UTF-8, found byte 0x{:02x} at column {}", error.as_bytes()[at], at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &'static [u8]) -> Vec<Result<String, String>> {
+        let mut lines = Lines { name: "test".into(), reader: Box::new(bytes), number: 0 };
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            all.push(line.text);
+            assert_eq!(line.number, all.len());
+        }
+        all
+    }
+
+    fn good(bytes: &'static [u8]) -> Vec<String> {
+        lines(bytes).into_iter().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_last_line_needs_no_newline_and_a_newline_begins_no_line() {
+        assert_eq!(good(b"a\nb"), ["a", "b"]);
+        assert_eq!(good(b"a\nb\n"), ["a", "b"]);
+        assert_eq!(good(b"\n\n"), ["", ""]);
+        assert_eq!(good(b""), [""; 0]);
+    }
+
+    #[test]
+    fn crlf_is_a_newline_but_a_carriage_return_is_text() {
+        assert_eq!(good(b"a\r\nb\r\r\n\r\n"), ["a", "b\r", ""]);
+        assert_eq!(good(b"a\rb\r"), ["a\rb\r"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped_at_the_start_only() {
+        assert_eq!(good(b"\xef\xbb\xbfa\n\xef\xbb\xbfb"), ["a", "\u{feff}b"]);
+        assert_eq!(good(b"\xef\xbb\xbf\n"), [""]);
+        assert_eq!(good(b"\xef\xbb\xbf"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_named_and_the_next_line_is_read() {
+        let lines = lines(b"ab\xffc\nd\n");
+        assert_eq!(lines[0], Err("expected UTF-8, found byte 0xff at column 3".into()));
+        assert_eq!(lines[1], Ok("d".into()));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_does_not_stay_in_memory() {
+        let max = MAX_LINE_BYTES as usize;
+        let mut bytes = vec![b'a'; max];
+        bytes.extend(b"\r\n");
+        bytes.resize(bytes.len() + 3 * max, b'b');
+        bytes.extend(b"\nlast");
+        let lines = lines(bytes.leak());
+        assert_eq!(lines[0].as_ref().map(String::len), Ok(max));
+        assert_eq!(lines[1], Err("expected at most 16 MiB, found a longer line".into()));
+        assert_eq!(lines[2], Ok("last".into()));
+        assert_eq!(lines.len(), 3);
+    }
+}

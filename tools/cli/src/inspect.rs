@@ -1,0 +1,77 @@
+//! `crossrank inspect`: what a model is and how it would run.
+
+use crossrank::ModelInfo;
+use safetensors::Dtype;
+
+use crate::args::InspectArgs;
+use crate::failure::Failure;
+use crate::model;
+use crate::output::{Output, megabytes};
+
+/// Runs the command.
+pub fn run(args: &InspectArgs) -> Result<(), Failure> {
+    let info = model::load(&args.model, None)?.info();
+    let mut facts = vec![("model", model::name(&args.model))];
+    facts.extend(describe(&info, args.model.model.is_none()));
+    let mut output = Output::new();
+    output.facts(&facts)?;
+    output.flush()
+}
+
+fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("family", info.family.to_owned()),
+        ("layers", info.layers.to_string()),
+        ("hidden size", info.hidden.to_string()),
+        ("attention heads", info.heads.to_string()),
+        ("intermediate size", info.intermediate.to_string()),
+        ("hidden activation", info.hidden_act.clone()),
+        ("vocabulary", info.vocab.to_string()),
+        ("positions", info.max_positions.to_string()),
+        ("token types", info.token_types.to_string()),
+        ("max length", format!("{} tokens", info.max_length)),
+        ("pooler", if info.pooler { "yes" } else { "no" }.to_owned()),
+        ("labels", info.labels.to_string()),
+        ("score activation", info.activation.clone()),
+    ];
+    let mut stored = 0;
+    for (dtype, &(count, elements)) in &info.tensors {
+        let bytes = bytes(dtype, elements);
+        stored += bytes;
+        facts.push(("tensors", format!("{dtype}: {count}, {elements} elements, {}", megabytes(bytes))));
+    }
+    if info.ignored.is_empty() {
+        facts.push(("ignored", "none".to_owned()));
+    }
+    facts.extend(info.ignored.iter().map(|name| ("ignored", name.clone())));
+    let place = if in_binary { "in this program" } else { "mapped" };
+    facts.extend([
+        ("checkpoint", format!("{} {place}; embeddings are read where they lie", megabytes(stored))),
+        ("packed weights", format!("{} in memory", megabytes(info.packed_bytes))),
+        ("dtype", info.dtype.to_owned()),
+        ("instruction set", info.isa.to_owned()),
+        ("threads", info.threads.to_string()),
+        ("tokens per chunk", info.chunk_tokens.to_string()),
+    ]);
+    facts
+}
+
+/// What elements of a dtype take; the engine names dtypes as safetensors files do.
+fn bytes(dtype: &str, elements: usize) -> usize {
+    let dtype: Option<Dtype> = serde_json::from_value(serde_json::Value::from(dtype)).ok();
+    dtype.map_or(0, |dtype| elements.saturating_mul(dtype.bitsize()) / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn every_dtype_of_a_checkpoint_has_a_size() {
+        for (dtype, expected) in
+            [("F32", 40), ("F16", 20), ("BF16", 20), ("I8", 10), ("I64", 80), ("BOOL", 10)]
+        {
+            assert_eq!(bytes(dtype, 10), expected, "{dtype}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Ctrl-C.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::failure::{Failure, INTERRUPTED};
+
+/// Ends the process on Ctrl-C at once, except while something is held that must not be left half-done.
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    held: Arc<Mutex<()>>,
+}
+
+impl Interrupt {
+    /// Takes over the handling of Ctrl-C.
+    pub fn install() -> Self {
+        let interrupt = Self { asked: Arc::default(), held: Arc::default() };
+        let (asked, held) = (interrupt.asked.clone(), interrupt.held.clone());
+        // Where there can be no handler, Ctrl-C ends the process as it ends any other.
+        let _ = ctrlc::set_handler(move || {
+            asked.store(true, Ordering::SeqCst);
+            let _held = lock(&held);
+            std::process::exit(INTERRUPTED.into());
+        });
+        interrupt
+    }
+
+    /// While the guard lives Ctrl-C only sets the flag: output is written to its end, temporary files are removed.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        lock(&self.held)
+    }
+
+    /// True once Ctrl-C has been pressed.
+    pub fn flag(&self) -> &Arc<AtomicBool> {
+        &self.asked
+    }
+
+    /// An error once Ctrl-C has been pressed.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.asked.load(Ordering::SeqCst) { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+}
+
+fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+    // It guards nothing in memory that a panic could have broken.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,91 @@
+//! JSON objects, one a line.
+
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+
+use crate::text::printable;
+
+/// Keys in order, values as they were written. Of keys that occur twice the last value counts.
+pub type Object = IndexMap<String, Box<RawValue>>;
+
+/// Parses a line.
+pub fn parse(line: &str) -> Result<Object, String> {
+    serde_json::from_str(line).map_err(|error| match error.is_data() {
+        true => format!("expected a JSON object, found {}", kind(line)),
+        false => invalid(&error),
+    })
+}
+
+/// The string under a key that must be there.
+pub fn string(object: &Object, key: &str) -> Result<String, String> {
+    let Some(value) = object.get(key) else {
+        return Err(format!("expected an object with the key `{key}`, found {}", keys(object)));
+    };
+    serde_json::from_str(value.get()).map_err(|error| match error.is_data() {
+        true => format!("`{key}`: expected a string, found {}", kind(value.get())),
+        // A string with escapes that are no characters, such as half a surrogate pair.
+        false => format!("`{key}`: {}", invalid(&error)),
+    })
+}
+
+/// The parser's word, without its line number: every line is its first.
+fn invalid(error: &serde_json::Error) -> String {
+    let reason = error.to_string();
+    let reason = reason.split(" at line ").next().unwrap_or_default();
+    format!("expected JSON, found at column {}: {reason}", error.column())
+}
+
+fn kind(json: &str) -> &'static str {
+    match json.trim_start().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+fn keys(object: &Object) -> String {
+    const SHOWN: usize = 5;
+    let mut keys: Vec<_> = object.keys().take(SHOWN).map(|key| format!("`{}`", printable(key, 40))).collect();
+    if object.len() > SHOWN {
+        keys.push(format!("{} more", object.len() - SHOWN));
+    }
+    if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_what_was_expected_and_found() {
+        for (line, expected) in [
+            ("[1]", "expected a JSON object, found an array"),
+            ("\"text\"", "expected a JSON object, found a string"),
+            ("null", "expected a JSON object, found null"),
+            ("{\"a\":1", "expected JSON, found at column 6: EOF while parsing an object"),
+            ("{\"a\":1} x", "expected JSON, found at column 9: trailing characters"),
+        ] {
+            assert_eq!(parse(line).unwrap_err(), expected);
+        }
+        for (line, expected) in [
+            ("{}", "expected an object with the key `text`, found none"),
+            ("{\"a\":1,\"b\":2}", "expected an object with the key `text`, found `a`, `b`"),
+            ("{\"text\":[]}", "`text`: expected a string, found an array"),
+            (
+                "{\"text\":\"\\ud800\"}",
+                "`text`: expected JSON, found at column 8: unexpected end of hex escape",
+            ),
+        ] {
+            assert_eq!(string(&parse(line).unwrap(), "text").unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_no_danger() {
+        let deep = format!("{{\"a\":{}", "[".repeat(1_000_000));
+        assert!(parse(&deep).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! The files of a checkpoint: found, and written.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+pub const WEIGHTS: &str = "model.safetensors";
+const SHARD_INDEX: &str = "model.safetensors.index.json";
+
+/// What says how the bytes are to be read; the engine takes no I8 without it.
+const METADATA: [(&str, &str); 3] =
+    [("format", "pt"), ("quantization", "crossrank-int8-rowwise-symmetric"), ("quantization_version", "1")];
+
+/// The weights of a folder that the engine has loaded, so that shards are known to be files within it.
+pub struct Weights {
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// One file, or shards.
+    pub fn find(folder: &Path) -> Result<Self, Failure> {
+        let single = folder.join(WEIGHTS);
+        if single.exists() {
+            return Ok(Self { files: vec![single] });
+        }
+        let path = folder.join(SHARD_INDEX);
+        let json = fs::read(&path).map_err(|error| Failure::about(path.display(), error))?;
+        let index: ShardIndex =
+            serde_json::from_slice(&json).map_err(|error| Failure::about(path.display(), error))?;
+        let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+        Ok(Self { files: shards.into_iter().map(|shard| folder.join(shard)).collect() })
+    }
+
+    /// What they take together.
+    pub fn bytes(&self) -> Result<usize, Failure> {
+        let size = |file: &PathBuf| match file.metadata() {
+            Ok(metadata) => Ok(metadata.len() as usize),
+            Err(error) => Err(Failure::about(file.display(), error)),
+        };
+        self.files.iter().map(size).sum()
+    }
+}
+
+/// A tensor to be written.
+pub struct Tensor {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub data: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    #[serde(rename = "__metadata__")]
+    metadata: BTreeMap<&'a str, &'a str>,
+    #[serde(flatten)]
+    tensors: IndexMap<&'a str, TensorInfo>,
+}
+
+/// Writes a safetensors file. The `safetensors` crate writes metadata in the order of a hash map, another in each
+/// run; here the same tensors give the same bytes.
+pub fn write(path: &Path, tensors: &[Tensor]) -> Result<(), Failure> {
+    let mut tensors: Vec<&Tensor> = tensors.iter().collect();
+    // Widest first, as the crate does, which aligns every tensor.
+    tensors.sort_by(|a, b| (Reverse(a.dtype), &a.name).cmp(&(Reverse(b.dtype), &b.name)));
+    let mut header = Header { metadata: METADATA.into(), tensors: IndexMap::new() };
+    let mut start = 0;
+    for tensor in &tensors {
+        let end = start + tensor.data.len();
+        let info =
+            TensorInfo { dtype: tensor.dtype, shape: tensor.shape.clone(), data_offsets: (start, end) };
+        header.tensors.insert(&tensor.name, info);
+        start = end;
+    }
+    let write = || -> io::Result<()> {
+        let mut header = serde_json::to_vec(&header)?;
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for tensor in tensors {
+            file.write_all(&tensor.data)?;
+        }
+        file.into_inner()?.sync_all()
+    };
+    write().map_err(|error| Failure::about(path.display(), error))
+}

@@ -1,0 +1,146 @@
+//! Rows of numbers to signed bytes and a scale.
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+/// The largest byte: symmetric, so -128 is not used.
+const LIMIT: f32 = 127.0;
+
+/// A matrix in I8.
+pub struct Quantized {
+    /// One signed byte an element.
+    pub values: Vec<u8>,
+    /// One little-endian F32 a row.
+    pub scales: Vec<u8>,
+    /// The largest error of a row, as a part of the row's norm (both Euclidean).
+    pub worst_error: f64,
+    /// The row that has it.
+    pub worst_row: usize,
+}
+
+/// Quantizes a matrix of `cols` columns row by row: value = byte * scale, scale = largest magnitude / 127.
+pub fn quantize(dtype: Dtype, data: &[u8], cols: usize) -> Result<Quantized, String> {
+    let size = element_size(dtype)?;
+    let mut quantized = Quantized { values: Vec::new(), scales: Vec::new(), worst_error: -1.0, worst_row: 0 };
+    quantized.values.reserve_exact(data.len() / size);
+    let mut row = Vec::new();
+    for (i, bytes) in data.chunks_exact((cols * size).max(1)).enumerate() {
+        row.clear();
+        row.extend(widen(dtype, bytes));
+        if let Some(value) = row.iter().find(|value| !value.is_finite()) {
+            return Err(format!("row {i}: expected finite numbers, found {value}"));
+        }
+        let scale = row.iter().fold(0.0, |max: f32, value| max.max(value.abs())) / LIMIT;
+        let (mut error, mut norm) = (0.0, 0.0);
+        for &value in &row {
+            // A row of zeros, or of numbers so small that their scale is none.
+            let byte =
+                if scale == 0.0 { 0.0 } else { (value / scale).round_ties_even().clamp(-LIMIT, LIMIT) };
+            quantized.values.push(byte as i8 as u8);
+            error += (f64::from(value) - f64::from(byte) * f64::from(scale)).powi(2);
+            norm += f64::from(value).powi(2);
+        }
+        quantized.scales.extend(scale.to_le_bytes());
+        let error = if norm == 0.0 { 0.0 } else { (error / norm).sqrt() };
+        if error > quantized.worst_error {
+            (quantized.worst_error, quantized.worst_row) = (error, i);
+        }
+    }
+    Ok(quantized)
+}
+
+/// Refuses NaN and infinities in what is kept as it is stored.
+pub fn check_finite(dtype: Dtype, data: &[u8]) -> Result<(), String> {
+    element_size(dtype)?;
+    match widen(dtype, data).enumerate().find(|(_, value)| !value.is_finite()) {
+        Some((i, value)) => Err(format!("element {i}: expected finite numbers, found {value}")),
+        None => Ok(()),
+    }
+}
+
+fn element_size(dtype: Dtype) -> Result<usize, String> {
+    match dtype {
+        Dtype::F32 => Ok(4),
+        Dtype::F16 | Dtype::BF16 => Ok(2),
+        other => Err(format!("expected F32, F16 or BF16, found {other:?}")),
+    }
+}
+
+/// Elements of one of the three dtypes.
+fn widen(dtype: Dtype, data: &[u8]) -> impl Iterator<Item = f32> {
+    let size = if dtype == Dtype::F32 { 4 } else { 2 };
+    data.chunks_exact(size).map(move |bytes| match (dtype, bytes) {
+        (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
+        (Dtype::BF16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
+        (_, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+        _ => f32::NAN,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quantize_f32(values: &[f32], cols: usize) -> (Vec<i8>, Vec<f32>) {
+        let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let quantized = quantize(Dtype::F32, &data, cols).unwrap();
+        let scales =
+            quantized.scales.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        (quantized.values.into_iter().map(|byte| byte as i8).collect(), scales)
+    }
+
+    #[test]
+    fn the_largest_magnitude_of_a_row_is_127() {
+        let (values, scales) = quantize_f32(&[-2.54, 1.27, 0.01, 0.0, 0.5, 1.0, -0.25, 0.0], 4);
+        assert_eq!(values, [-127, 64, 0, 0, 64, 127, -32, 0]);
+        assert_eq!(scales, [2.54 / 127.0, 1.0 / 127.0]);
+    }
+
+    #[test]
+    fn halves_go_to_the_even_byte() {
+        assert_eq!(quantize_f32(&[127.0, 0.5, 1.5, 2.5, -0.5, -1.5], 6).0, [127, 0, 2, 2, 0, -2]);
+    }
+
+    #[test]
+    fn rows_without_a_scale_are_zeros() {
+        assert_eq!(quantize_f32(&[0.0, -0.0], 2), (vec![0, 0], vec![0.0]));
+        let least = f32::from_bits(1);
+        assert_eq!(quantize_f32(&[least, -least], 2), (vec![0, 0], vec![0.0]));
+    }
+
+    #[test]
+    fn numbers_at_the_ends_of_f32_do_not_overflow() {
+        let (values, scales) = quantize_f32(&[f32::MAX, -f32::MAX, 0.0], 3);
+        assert_eq!(values, [127, -127, 0]);
+        assert!(scales[0].is_finite());
+    }
+
+    #[test]
+    fn half_precision_is_widened_exactly() {
+        let data: Vec<u8> = [1.0, -0.5].iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
+        assert_eq!(quantize(Dtype::F16, &data, 2).unwrap().values, [127, -64_i8 as u8]);
+        let data: Vec<u8> = [1.0, -0.5].iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect();
+        assert_eq!(quantize(Dtype::BF16, &data, 2).unwrap().values, [127, -64_i8 as u8]);
+    }
+
+    #[test]
+    fn the_worst_row_is_the_one_with_the_largest_relative_error() {
+        let data: Vec<u8> = [1.0f32, 1.0, 127.0, 0.5].iter().flat_map(|value| value.to_le_bytes()).collect();
+        let quantized = quantize(Dtype::F32, &data, 2).unwrap();
+        assert_eq!(quantized.worst_row, 1);
+        assert!((quantized.worst_error - 0.5 / 127.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_named_by_its_row() {
+        let data: Vec<u8> = [1.0, 2.0, 3.0, f32::NAN].iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(
+            quantize(Dtype::F32, &data, 2).err().unwrap(),
+            "row 1: expected finite numbers, found NaN"
+        );
+        assert_eq!(
+            check_finite(Dtype::F32, &data).unwrap_err(),
+            "element 3: expected finite numbers, found NaN"
+        );
+    }
+}
