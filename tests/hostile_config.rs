@@ -53,7 +53,8 @@ fn sizes_that_are_zero_negative_absurd_or_missing() {
         "type_vocab_size",
     ];
     for field in sizes {
-        for value in [json!(0), json!(-1), json!(1_000_000_000_000u64), json!(1.5), json!("8"), json!(1e300)] {
+        for value in [json!(0), json!(-1), json!(1_000_000_000_000u64), json!(1.5), json!("8"), json!(1e300)]
+        {
             refused(field, value.clone(), &["an integer from 1", &value.to_string()]);
         }
     }
@@ -91,8 +92,11 @@ fn files_that_are_no_json() {
     copy.remove("config.json").fails_with(&["config.json"]);
     let copy = ModelCopy::of("gelu-60");
     copy.write("tokenizer_config.json", "nonsense").fails_with(&["tokenizer_config.json", "invalid JSON"]);
-    copy.write("tokenizer_config.json", r#"{"model_max_length": -3}"#)
-        .fails_with(&["tokenizer_config.json", "model_max_length", "-3"]);
+    copy.write("tokenizer_config.json", r#"{"model_max_length": -3}"#).fails_with(&[
+        "tokenizer_config.json",
+        "model_max_length",
+        "-3",
+    ]);
 }
 
 #[test]
@@ -107,10 +111,15 @@ fn a_folder_that_is_a_file_or_nothing() {
 #[test]
 fn an_unknown_activation_is_an_error_unless_the_caller_chooses() {
     let copy = ModelCopy::of("gelu-60");
-    copy.edit_json("config.json", |json| json["sentence_transformers"]["activation_fn"] = json!("evil.Module"));
+    copy.edit_json("config.json", |json| {
+        json["sentence_transformers"]["activation_fn"] = json!("evil.Module")
+    });
     let reranker = Reranker::load(copy.path()).unwrap();
     let error = reranker.rerank("a", &["b"], &Default::default()).unwrap_err().to_string();
-    assert!(error.contains("sentence_transformers.activation_fn") && error.contains("evil.Module"), "{error}");
+    assert!(
+        error.contains("sentence_transformers.activation_fn") && error.contains("evil.Module"),
+        "{error}"
+    );
     for mode in [ScoreMode::Raw, ScoreMode::Sigmoid] {
         reranker.rerank("a", &["b"], &RerankOptions::default().score(mode)).unwrap();
     }

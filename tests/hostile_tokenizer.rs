@@ -55,7 +55,8 @@ fn a_vocabulary_smaller_than_the_tokenizers_is_refused() {
 #[test]
 fn a_window_too_small_for_the_special_tokens_is_refused() {
     for max_length in 0..5 {
-        let error = Reranker::builder().max_length(max_length).load(fixture("gelu-60")).unwrap_err().to_string();
+        let error =
+            Reranker::builder().max_length(max_length).load(fixture("gelu-60")).unwrap_err().to_string();
         assert!(error.contains("max_length") && error.contains("3 special tokens"), "{error}");
     }
     let reranker = Reranker::builder().max_length(5).load(fixture("gelu-60")).unwrap();

@@ -136,7 +136,8 @@ fn i8_needs_its_scales_and_its_scheme() {
     quantised(&[], |_| {}).fails_with(&[QUERY, "quantization", "none"]);
     quantised(&[("quantization", "bitsandbytes"), ours[1]], |_| {}).fails_with(&[QUERY, "`bitsandbytes`"]);
     quantised(&[ours[0], ("quantization_version", "2")], |_| {}).fails_with(&["quantization_version", "`2`"]);
-    quantised(&ours, |tensors| drop(tensors.remove(&format!("{QUERY}_scale")))).fails_with(&["_scale", "missing"]);
+    quantised(&ours, |tensors| drop(tensors.remove(&format!("{QUERY}_scale"))))
+        .fails_with(&["_scale", "missing"]);
     let short = |tensors: &mut Tensors| {
         *tensors.get_mut(&format!("{QUERY}_scale")).unwrap() = (Dtype::F32, vec![59], vec![0; 59 * 4]);
     };
@@ -165,7 +166,8 @@ fn shards_that_leave_the_folder_or_are_not_there() {
         copy.fails_with(&[name, "classifier.bias", &format!("`{path}`")]);
     }
     index(|json| json["weight_map"]["classifier.bias"] = json!(7)).fails_with(&[name, "classifier.bias"]);
-    index(|json| json["weight_map"]["classifier.bias"] = json!("other.safetensors")).fails_with(&["other.safetensors"]);
+    index(|json| json["weight_map"]["classifier.bias"] = json!("other.safetensors"))
+        .fails_with(&["other.safetensors"]);
     index(|json| json["weight_map"]["no.such.tensor"] = json!("model-00001-of-00003.safetensors"))
         .fails_with(&[name, "no.such.tensor"]);
     index(|json| json["weight_map"] = json!({})).fails_with(&[name, "empty"]);
@@ -173,7 +175,11 @@ fn shards_that_leave_the_folder_or_are_not_there() {
     let copy = ModelCopy::of("sharded");
     copy.remove("model-00002-of-00003.safetensors").fails_with(&["model-00002-of-00003.safetensors"]);
     let copy = ModelCopy::of("sharded");
-    std::fs::copy(copy.file("model-00001-of-00003.safetensors"), copy.file("model-00002-of-00003.safetensors")).unwrap();
+    std::fs::copy(
+        copy.file("model-00001-of-00003.safetensors"),
+        copy.file("model-00002-of-00003.safetensors"),
+    )
+    .unwrap();
     copy.fails_with(&["also in"]);
 }
 
@@ -256,7 +262,10 @@ fn mapped_and_read_weights_give_the_same_bits() {
     let folder = common::fixture("gelu-new-f16");
     let pair = [("where do rivers go", "to the sea")];
     let read = Reranker::builder().weight_source(crossrank::WeightSource::Read).load(&folder).unwrap();
-    assert_eq!(read.score_pairs(&pair).unwrap(), Reranker::load(&folder).unwrap().score_pairs(&pair).unwrap());
+    assert_eq!(
+        read.score_pairs(&pair).unwrap(),
+        Reranker::load(&folder).unwrap().score_pairs(&pair).unwrap()
+    );
 }
 
 #[test]

@@ -9,7 +9,8 @@ use common::fixture;
 use crossrank::{Error, RerankOptions, Reranker, ScoreMode, Truncation};
 
 const QUERY: &str = "where do rivers go";
-const DOCUMENTS: [&str; 5] = ["Bread is baked.", "Rivers run to the sea.", "", "Rivers run to the sea.", "東京 😀"];
+const DOCUMENTS: [&str; 5] =
+    ["Bread is baked.", "Rivers run to the sea.", "", "Rivers run to the sea.", "東京 😀"];
 
 fn reranker() -> Reranker {
     Reranker::load(fixture("gelu-60")).unwrap()
@@ -21,7 +22,8 @@ fn best_first_then_by_index() {
     assert_eq!(ranking.len(), DOCUMENTS.len());
     for pair in ranking.windows(2) {
         assert!(
-            pair[0].logit > pair[1].logit || (pair[0].logit == pair[1].logit && pair[0].index < pair[1].index),
+            pair[0].logit > pair[1].logit
+                || (pair[0].logit == pair[1].logit && pair[0].index < pair[1].index),
             "{pair:?}"
         );
     }
@@ -57,7 +59,8 @@ fn several_labels_need_a_choice() {
     let reranker = Reranker::load(fixture("relu-3-labels")).unwrap();
     let error = reranker.rerank(QUERY, &DOCUMENTS, &Default::default()).unwrap_err().to_string();
     assert!(error.contains("label") && error.contains('3'), "{error}");
-    let error = reranker.rerank(QUERY, &DOCUMENTS, &RerankOptions::default().label(3)).unwrap_err().to_string();
+    let error =
+        reranker.rerank(QUERY, &DOCUMENTS, &RerankOptions::default().label(3)).unwrap_err().to_string();
     assert!(error.contains("0 to 2") && error.contains("found 3"), "{error}");
     let pairs: Vec<_> = DOCUMENTS.iter().map(|document| (QUERY, document)).collect();
     let scores = reranker.score_pairs(&pairs).unwrap();
@@ -65,12 +68,19 @@ fn several_labels_need_a_choice() {
         let options = RerankOptions::default().label(label);
         for ranked in reranker.rerank(QUERY, &DOCUMENTS, &options).unwrap() {
             let logits = &scores[ranked.index].logits;
-            assert_eq!((ranked.logit, ranked.score), (logits[label], logits[label]), "no activation for several labels");
+            assert_eq!(
+                (ranked.logit, ranked.score),
+                (logits[label], logits[label]),
+                "no activation for several labels"
+            );
             let softmax = reranker.scores(ScoreMode::Softmax, logits).unwrap();
             assert!((softmax.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         }
         let ranking = reranker.rerank(QUERY, &DOCUMENTS, &options.score(ScoreMode::Softmax)).unwrap();
-        assert!(ranking.windows(2).all(|pair| pair[0].logit >= pair[1].logit), "ranked by logit, not by score");
+        assert!(
+            ranking.windows(2).all(|pair| pair[0].logit >= pair[1].logit),
+            "ranked by logit, not by score"
+        );
     }
 }
 

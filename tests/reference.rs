@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Pair, fixture, fixtures, for_each_isa, read_pairs, shared, skip};
+use common::{Pair, fixture, fixtures, for_each_isa, read_pairs, root, shared, skip};
 use crossrank::Reranker;
 
 /// What the scores promise, in absolute terms.
@@ -46,6 +46,16 @@ fn fixtures_give_pytorchs_ids_and_logits() {
 }
 
 #[test]
+fn the_default_model_gives_the_logits_of_its_widened_tensors() {
+    let pairs = read_pairs(&root().join("tests/fixtures/default-model.jsonl"));
+    assert!(pairs.len() >= 20);
+    for_each_isa(|isa| {
+        let reranker = Reranker::builder().isa(isa).load(root().join("models/default")).unwrap();
+        check("the default model", &reranker, &pairs);
+    });
+}
+
+#[test]
 fn the_trained_model_gives_pytorchs_ids_and_logits() {
     let Some(shared) = shared() else {
         return skip("the 244 reference pairs of minilm-l6: ../shared is absent");
@@ -54,6 +64,8 @@ fn the_trained_model_gives_pytorchs_ids_and_logits() {
     assert_eq!(pairs.len(), 244);
     for_each_isa(|isa| {
         let reranker = Reranker::builder().isa(isa).load(shared.join("models/minilm-l6")).unwrap();
-        check("minilm-l6", &reranker, &pairs);
+        // A minute's work without FMA: there the odd texts at the end must do.
+        let pairs = if isa == "portable" { &pairs[pairs.len() - 40..] } else { &pairs };
+        check("minilm-l6", &reranker, pairs);
     });
 }

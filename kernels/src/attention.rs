@@ -35,7 +35,8 @@ impl AttentionScratch {
         self.values.at_least(head_dim.next_multiple_of(PANEL).max(padded_heads) * seq_len);
         let block = score_rows(seq_len, 1) + MAX_TILE.0;
         self.scores.at_least((block * padded_len).max(heads * seq_len));
-        self.sums.reserve(block.max(heads).saturating_sub(self.sums.len()));
+        // A shorter sequence may have more rows in a block.
+        self.sums.reserve(seq_len.max(heads).saturating_sub(self.sums.len()));
     }
 }
 

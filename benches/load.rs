@@ -1,0 +1,28 @@
+//! From a folder to a model that can score, and to its first score.
+//!
+//!     cargo bench --bench load
+
+use std::path::Path;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use crossrank::{Reranker, WeightSource};
+
+fn load(c: &mut Criterion) {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
+    let mut group = c.benchmark_group("load");
+    group.sample_size(10);
+    for source in [WeightSource::Mmap, WeightSource::Read] {
+        group.bench_function(format!("{source:?}"), |b| {
+            b.iter(|| Reranker::builder().weight_source(source).load(&model).unwrap());
+        });
+    }
+    group.bench_function("Mmap and one score", |b| {
+        b.iter(|| {
+            Reranker::load(&model).unwrap().rerank("a question", &["an answer"], &Default::default()).unwrap()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, load);
+criterion_main!(benches);
