@@ -61,7 +61,7 @@ impl Builder {
         self
     }
 
-    /// Number of worker threads, at least 1. With 1 everything runs on the caller's thread. Default: as many as the
+    /// Number of worker threads, 1 to 1024. With 1 everything runs on the caller's thread. Default: as many as the
     /// process may use, by its CPU affinity and cgroup quota.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);

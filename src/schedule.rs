@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::model::{ChunkSize, Model, Workspace};
 use crate::tokenized::Tokenized;
 
+/// More is a mistake: the system would run out of threads half-way.
+const MAX_THREADS: usize = 1024;
+
 /// Who computes.
 pub(crate) enum Threads {
     /// The caller's thread alone; rayon is never touched.
@@ -24,8 +27,13 @@ impl Threads {
     /// `threads` workers, or as many as the process may use: affinity and cgroup quota count, not the host's cores.
     pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
         let threads = match threads {
-            Some(0) => return Err(Error::option("threads", "expected at least 1, found 0")),
-            Some(threads) => threads,
+            Some(threads) if (1..=MAX_THREADS).contains(&threads) => threads,
+            Some(threads) => {
+                return Err(Error::option(
+                    "threads",
+                    format!("expected 1 to {MAX_THREADS}, found {threads}"),
+                ));
+            }
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
         if threads == 1 {

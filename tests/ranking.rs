@@ -140,7 +140,8 @@ fn a_stop_flag_ends_the_call_and_progress_counts_documents() {
 #[test]
 fn builder_options_out_of_range_are_errors() {
     let error = |builder: crossrank::Builder| builder.load(fixture("gelu-60")).unwrap_err().to_string();
-    assert!(error(Reranker::builder().threads(0)).contains("threads"));
+    assert!(error(Reranker::builder().threads(0)).contains("expected 1 to 1024, found 0"));
+    assert!(error(Reranker::builder().threads(1_000_000)).contains("found 1000000"));
     assert!(error(Reranker::builder().chunk_tokens(0)).contains("chunk_tokens"));
     let unknown = error(Reranker::builder().isa("sse9"));
     assert!(unknown.contains("`sse9` is unknown") && unknown.contains("portable"), "{unknown}");

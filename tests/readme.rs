@@ -10,7 +10,9 @@ fn paths_that_the_readme_names_exist() {
     assert!(readme.lines().count() < 150, "the README has grown");
     let quoted = readme.split('`').skip(1).step_by(2);
     let paths: Vec<&str> = quoted
-        .filter(|text| ["src/", "kernels/", "tools/", "models/", "tests/"].iter().any(|start| text.starts_with(start)))
+        .filter(|text| {
+            ["src/", "kernels/", "tools/", "models/", "tests/"].iter().any(|start| text.starts_with(start))
+        })
         .collect();
     assert!(paths.len() >= 5, "{paths:?}");
     for path in paths {

@@ -40,7 +40,7 @@ impl AttentionScratch {
     }
 }
 
-/// dst = softmax(scale q k^T) v, head by head: all four are seq_len x (heads * head_dim), heads side by side.
+/// dst = softmax(scale q k^T) v, head by head: all four are seq_len x (heads * head_dim), heads side by side, and `scale` > 0.
 ///
 /// # Panics
 /// When the shapes differ, or their columns are no multiple of `head_dim`.

@@ -116,6 +116,8 @@ pub(crate) fn multiply<S: Simd>(
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
     assert!(S::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
 
+    // Only whole panels can be stored where they belong.
+    let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];
     let panels = rhs.n.div_ceil(PANEL);
     for panel in (0..panels).step_by(S::TILE_PANELS) {
         let tile_panels = S::TILE_PANELS.min(panels - panel);
@@ -124,8 +126,6 @@ pub(crate) fn multiply<S: Simd>(
         let whole = cols == tile_panels * PANEL;
         for row in (0..lhs.rows()).step_by(S::MR) {
             let rows = S::MR.min(lhs.rows() - row);
-            // Only whole panels can be stored where they belong.
-            let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];
             let mut out = if whole {
                 dst.row_range(row..row + rows)
             } else {

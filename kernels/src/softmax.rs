@@ -4,8 +4,8 @@ use crate::isa::{Isa, Kernel};
 use crate::math::exp;
 use crate::simd::Simd;
 
-/// row = e^(scale (row - max)) / sum, over the whole row; empty rows stay empty. A NaN anywhere, or an infinite
-/// maximum, makes the whole row NaN.
+/// row = e^(scale (row - max)) / sum, over the whole row, for `scale` > 0; empty rows stay empty. A NaN anywhere, or
+/// an infinite maximum, makes the whole row NaN.
 pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
     struct Softmax<'a>(f32, &'a mut [f32]);
     impl Kernel for Softmax<'_> {

@@ -18,13 +18,9 @@ Exit codes: 0 all done; 1 an error; 2 wrong usage; 130 ended by Ctrl-C; 141 nobo
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Rank documents by how well they answer a query, best first
     Rerank(RerankArgs),
-    /// Score (query, document) pairs as they come, in the order of the input
     Score(ScoreArgs),
-    /// Say what a model is and how it would run
     Inspect(InspectArgs),
-    /// Write a model as an I8 checkpoint, a quarter of the size of F32
     Quantize(QuantizeArgs),
 }
 
@@ -86,6 +82,7 @@ pub struct ScoreArgs {
     pub window: WindowArgs,
 }
 
+/// Say what a model is and how it would run
 #[derive(Args)]
 pub struct InspectArgs {
     #[command(flatten)]
@@ -115,7 +112,7 @@ pub struct ModelArgs {
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,
     /// Worker threads [default: as many as the process may use]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
 }
 
@@ -133,7 +130,7 @@ pub struct WindowArgs {
 #[derive(Args)]
 pub struct ScoreArg {
     /// How scores are made of logits
-    #[arg(id = "score_mode", long = "score", value_enum, default_value_t)]
+    #[arg(id = "score_mode", long = "score", value_name = "SCORE", value_enum, default_value_t)]
     pub mode: ScoreMode,
 }
 
@@ -220,6 +217,14 @@ impl From<ScoreMode> for crossrank::ScoreMode {
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number of at least 1".to_owned())
+}
+
+/// Thousands of threads on a few cores take minutes to start, and nothing is gained.
+const MAX_THREADS: usize = 1024;
+
+fn threads(text: &str) -> Result<usize, String> {
+    let threads = text.parse().ok().filter(|threads| (1..=MAX_THREADS).contains(threads));
+    threads.ok_or_else(|| format!("expected a whole number from 1 to {MAX_THREADS}"))
 }
 
 fn number(text: &str) -> Result<f32, String> {

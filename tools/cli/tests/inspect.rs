@@ -1,0 +1,88 @@
+//! `crossrank inspect`, and what the program says of itself.
+
+mod common;
+
+use common::{copy_model, fixture, run};
+
+fn facts(args: &[&str]) -> Vec<(String, String)> {
+    let output = run([&["inspect"], args].concat(), "").ok();
+    output
+        .lines()
+        .map(|line| line.split_once(':').unwrap_or_else(|| panic!("{line}")))
+        .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+#[test]
+fn it_says_what_the_model_is_and_how_it_runs() {
+    let model = fixture("gelu-new-f16");
+    let facts = facts(&["--model", &model, "--threads", "3"]);
+    let values = |key: &str| -> Vec<&str> {
+        facts.iter().filter(|(k, _)| k == key).map(|(_, value)| &**value).collect()
+    };
+    for (key, expected) in [
+        ("model", &*model),
+        ("family", "bert"),
+        ("layers", "2"),
+        ("hidden size", "64"),
+        ("attention heads", "2"),
+        ("intermediate size", "96"),
+        ("hidden activation", "gelu_new"),
+        ("vocabulary", "576"),
+        ("positions", "48"),
+        ("token types", "2"),
+        ("max length", "40 tokens"),
+        ("pooler", "yes"),
+        ("labels", "1"),
+        ("score activation", "sigmoid"),
+        ("ignored", "bert.embeddings.position_ids"),
+        ("dtype", "f32"),
+        ("threads", "3"),
+    ] {
+        assert_eq!(values(key), [expected], "{key}");
+    }
+    let tensors = values("tensors");
+    assert_eq!(tensors.len(), 2, "{tensors:?}");
+    assert!(tensors[0].starts_with("F16: 41, ") && tensors[0].ends_with("0.21 MB"), "{tensors:?}");
+    assert_eq!(tensors[1], "I64: 1, 48 elements, 0.00 MB");
+    assert!(values("packed weights")[0].ends_with(" MB in memory"));
+    assert!(["portable", "avx2", "avx512"].contains(&values("instruction set")[0]));
+}
+
+#[test]
+fn names_out_of_a_checkpoint_cannot_steer_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_model("gelu-new-f16", folder.path());
+    let weights = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let name = b"\"bert.embeddings.position_ids\"";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at + 1..at + 15].copy_from_slice(br"\u001b[2J \n\t");
+    std::fs::write(&weights, bytes).unwrap();
+    let output = run(["inspect".as_ref(), "--model".as_ref(), folder.path().as_os_str()], "").ok();
+    assert!(output.contains("ignored:           \\u{1b}[2J \\n\\t"), "{output:?}");
+    assert!(!output.contains('\u{1b}'));
+}
+
+#[test]
+fn a_model_that_does_not_load_is_an_error() {
+    assert!(run(["inspect", "--model", "no-such-model"], "").error().starts_with("no-such-model: "));
+}
+
+#[test]
+fn help_says_what_users_must_know() {
+    let help = |command: &str| run([command, "--help"], "").ok();
+    for (command, parts) in [
+        ("rerank", &[".jsonl or .ndjson", "`text`", "--label", "a blank line is a document"][..]),
+        ("score", &["Blank lines are skipped", "`query`", "--truncation"]),
+        ("quantize", &["F32 scale for each row", "<OUT_DIR>"]),
+        ("inspect", &["--model"]),
+    ] {
+        let help = help(command).split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in parts {
+            assert!(help.contains(part), "{command}: no {part:?} in {help}");
+        }
+    }
+    assert!(run(["--help"], "").ok().contains("141"));
+    assert!(run(["--version"], "").ok().starts_with("crossrank "));
+}

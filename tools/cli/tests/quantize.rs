@@ -1,0 +1,300 @@
+//! `crossrank quantize`.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{copy_model, fixture, fixtures, fixtures_folder, floats, json, reference, run, tensor_range};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+
+fn quantize(model: &str, out: &Path) -> common::Ran {
+    run(["quantize".as_ref(), model.as_ref(), out.as_os_str()], "")
+}
+
+fn logits(model: &str, input: &str) -> Vec<Vec<f32>> {
+    run(["score", "--model", model], input).json().iter().map(|row| floats(&row["logits"])).collect()
+}
+
+/// Writes what an I8 checkpoint stands for, in F32.
+fn widen(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut wide = Vec::new();
+    for (name, view) in tensors.tensors() {
+        let (mut dtype, mut data) = (view.dtype(), view.data().to_vec());
+        if dtype == Dtype::I8 {
+            let scale = tensors.tensor(&format!("{name}_scale")).unwrap();
+            let scales = scale.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            let rows = data.chunks_exact(view.shape()[1]).zip(scales);
+            data = rows
+                .flat_map(|(row, scale)| {
+                    row.iter().flat_map(move |&x| (f32::from(x as i8) * scale).to_le_bytes())
+                })
+                .collect();
+            dtype = Dtype::F32;
+        }
+        wide.push((name, dtype, view.shape().to_vec(), data));
+    }
+    let views = wide.iter().map(|(name, dtype, shape, data)| {
+        (name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    fs::write(path, file).unwrap();
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_fixture_scores_nearly_as_before() {
+    for name in fixtures() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("i8");
+        let ran = quantize(&fixture(&name), &out);
+        assert_eq!(ran.code, Some(0), "{name}: {}", ran.stderr);
+        assert_eq!(names(folder.path()), ["i8"], "{name}: only the result is left");
+
+        let (input, expected) = reference(&name);
+        let expected: Vec<Vec<f32>> = expected.iter().map(|pair| floats(&pair["logits"])).collect();
+        let found = logits(out.to_str().unwrap(), &input);
+        let difference =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst = found.iter().zip(&expected).map(|(a, b)| difference(a, b)).fold(0.0, f32::max);
+        let spread = expected.iter().flatten().map(|logit| logit.abs()).fold(0.0, f32::max);
+        // Random weights are hard on it; trained ones, with their redundancy, lose far less.
+        assert!(worst <= 0.1 * spread, "{name}: {worst} of {spread}");
+        assert!(worst > 1e-5, "{name}: nothing was rounded");
+
+        widen(&out.join("model.safetensors"));
+        for (a, b) in found.iter().zip(logits(out.to_str().unwrap(), &input)) {
+            assert!(difference(a, &b) <= 1e-4, "{name}: the engine reads other numbers: {a:?} {b:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_model_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| {
+        let out = folder.path().join(name);
+        quantize(&fixture("gelu-new-f16"), &out);
+        fs::read(out.join("model.safetensors")).unwrap()
+    };
+    let first = read("a");
+    for name in ["b", "c", "d"] {
+        assert!(first == read(name), "another run, other bytes");
+    }
+}
+
+#[test]
+fn weights_are_bytes_with_a_scale_a_row_and_the_rest_is_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("i8");
+    let stdout = quantize(&fixture("gelu-60"), &out).ok();
+    let before = fs::read(fixtures_folder().join("gelu-60/model.safetensors")).unwrap();
+    let after = fs::read(out.join("model.safetensors")).unwrap();
+    assert!(after.len() < before.len() * 4 / 10, "{} of {}", after.len(), before.len());
+    for expected in ["weights before: ", "0.50 MB", "worst row error: ", "tensors in I8:"] {
+        assert!(stdout.contains(expected), "{stdout}");
+    }
+
+    let (_, metadata) = SafeTensors::read_metadata(&after).unwrap();
+    let metadata = metadata.metadata().clone().unwrap();
+    assert_eq!(metadata["quantization"], "crossrank-int8-rowwise-symmetric");
+    assert_eq!(metadata["quantization_version"], "1");
+    assert_eq!(metadata["format"], "pt");
+
+    let (before, after) =
+        (SafeTensors::deserialize(&before).unwrap(), SafeTensors::deserialize(&after).unwrap());
+    let read = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let mut quantized = 0;
+    for (name, old) in before.tensors() {
+        let new = after.tensor(&name).unwrap();
+        assert_eq!(old.shape(), new.shape());
+        if old.shape().len() != 2 || name == "classifier.weight" {
+            assert_eq!((old.dtype(), old.data()), (new.dtype(), new.data()), "{name}");
+            continue;
+        }
+        quantized += 1;
+        assert_eq!(new.dtype(), Dtype::I8, "{name}");
+        let scale = after.tensor(&format!("{name}_scale")).unwrap();
+        assert_eq!((scale.dtype(), scale.shape()), (Dtype::F32, &old.shape()[..1]), "{name}");
+        let (old, scale, cols) = (read(old.data()), read(scale.data()), old.shape()[1]);
+        for (i, row) in old.chunks_exact(cols).enumerate() {
+            let largest = row.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
+            assert_eq!(scale[i], largest / 127.0, "{name} row {i}");
+            for (value, &byte) in row.iter().zip(&new.data()[i * cols..]) {
+                let byte = byte as i8;
+                assert!(byte != i8::MIN);
+                let error = (value - f32::from(byte) * scale[i]).abs();
+                assert!(error <= 0.5001 * scale[i], "{name} row {i}: {value}, {byte} * {}", scale[i]);
+            }
+        }
+    }
+    // Three tables, six Linear layers in each of three layers, and the pooler.
+    assert_eq!(quantized, 3 + 3 * 6 + 1);
+    assert_eq!(after.len(), before.len() + quantized);
+}
+
+#[test]
+fn the_neighbours_of_the_weights_come_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_model("gelu-60", &model);
+    fs::write(model.join("config_sentence_transformers.json"), "{\"model_type\":\"CrossEncoder\"}").unwrap();
+    let out = folder.path().join("i8");
+    quantize(model.to_str().unwrap(), &out).ok();
+    let copied =
+        ["config.json", "config_sentence_transformers.json", "tokenizer.json", "tokenizer_config.json"];
+    assert_eq!(names(&out), [&copied[..2], &["model.safetensors"], &copied[2..]].concat());
+    for name in copied {
+        assert_eq!(fs::read(out.join(name)).unwrap(), fs::read(model.join(name)).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn shards_become_one_file_and_half_precision_is_read() {
+    for (name, dtype) in [("sharded", "F32"), ("gelu-new-f16", "F16"), ("gelu-tanh-bf16", "BF16")] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("i8");
+        assert_eq!(quantize(&fixture(name), &out).code, Some(0));
+        assert!(!out.join("model.safetensors.index.json").exists());
+        let inspected = run(["inspect".as_ref(), "--model".as_ref(), out.as_os_str()], "").ok();
+        assert!(inspected.contains(" I8: 16, "), "{inspected}");
+        assert!(inspected.contains(&format!(" {dtype}: ")), "{inspected}");
+        assert!(inspected.contains("ignored:           none"), "{inspected}");
+    }
+}
+
+#[test]
+fn tensors_that_the_engine_does_not_use_are_left_out_with_a_note() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("i8");
+    let ran = quantize(&fixture("gelu-new-f16"), &out);
+    assert_eq!(ran.code, Some(0));
+    assert_eq!(
+        ran.stderr,
+        "crossrank: note: left out tensor `bert.embeddings.position_ids` (I64): the engine does not use it\n"
+    );
+    let bytes = fs::read(out.join("model.safetensors")).unwrap();
+    assert!(SafeTensors::deserialize(&bytes).unwrap().tensor("bert.embeddings.position_ids").is_err());
+}
+
+#[test]
+fn a_folder_with_files_is_refused_and_an_empty_one_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("i8");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("mine.txt"), "mine").unwrap();
+    let error = quantize(&fixture("gelu-60"), &out).error();
+    assert!(
+        error.starts_with(&format!("{}: expected a folder that does not exist", out.display())),
+        "{error}"
+    );
+    assert_eq!(names(&out), ["mine.txt"]);
+    assert_eq!(names(folder.path()), ["i8"]);
+
+    fs::remove_file(out.join("mine.txt")).unwrap();
+    quantize(&fixture("gelu-60"), &out).ok();
+    assert!(out.join("model.safetensors").exists());
+
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(quantize(&fixture("gelu-60"), &file).error().starts_with(&format!("{}: ", file.display())));
+    let deep = folder.path().join("no/such/folder");
+    let error = quantize(&fixture("gelu-60"), &deep).error();
+    assert!(error.starts_with(&format!("{}: expected a name within", deep.display())), "{error}");
+    let model = fixture("gelu-60");
+    assert!(quantize(&model, Path::new(&model)).error().starts_with(&model), "a model onto itself");
+}
+
+/// A copy of `gelu-60` with one number changed; quantizing it must fail and leave nothing.
+fn refused(tensor: &str, element: usize, value: f32) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_model("gelu-60", &model);
+    let weights = model.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let at = tensor_range(&bytes, tensor).start + 4 * element;
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    fs::write(&weights, bytes).unwrap();
+    let error = quantize(model.to_str().unwrap(), &folder.path().join("i8")).error();
+    assert_eq!(names(folder.path()), ["model"], "something is left");
+    error.strip_prefix(&format!("{}: ", weights.display())).unwrap_or_else(|| panic!("{error}")).to_owned()
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused_by_tensor_and_row() {
+    assert_eq!(
+        refused("bert.encoder.layer.1.output.dense.weight", 7 * 100 + 3, f32::NAN),
+        "tensor `bert.encoder.layer.1.output.dense.weight`: row 7: expected finite numbers, found NaN"
+    );
+    assert_eq!(
+        refused("bert.embeddings.word_embeddings.weight", 575 * 60, f32::NEG_INFINITY),
+        "tensor `bert.embeddings.word_embeddings.weight`: row 575: expected finite numbers, found -inf"
+    );
+    assert_eq!(
+        refused("classifier.bias", 0, f32::INFINITY),
+        "tensor `classifier.bias`: element 0: expected finite numbers, found inf"
+    );
+}
+
+#[test]
+fn rows_of_zeros_stay_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_model("gelu-60", &model);
+    let weights = model.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let name = "bert.embeddings.word_embeddings.weight";
+    let start = tensor_range(&bytes, name).start;
+    bytes[start..start + 4 * 60].fill(0);
+    fs::write(&weights, bytes).unwrap();
+    let out = folder.path().join("i8");
+    quantize(model.to_str().unwrap(), &out).ok();
+    let bytes = fs::read(out.join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    assert!(tensors.tensor(name).unwrap().data()[..60].iter().all(|&byte| byte == 0));
+    assert_eq!(tensors.tensor(&format!("{name}_scale")).unwrap().data()[..4], [0; 4]);
+}
+
+#[test]
+fn a_broken_or_quantized_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, again) = (folder.path().join("i8"), folder.path().join("again"));
+    quantize(&fixture("gelu-60"), &out).ok();
+    let error = quantize(out.to_str().unwrap(), &again).error();
+    assert!(error.contains("tensor `bert.embeddings.position_embeddings.weight`: "), "{error}");
+    assert!(error.ends_with("expected F32, F16 or BF16, found I8: it is quantized already"), "{error}");
+
+    let config = out.join("config.json");
+    let text = fs::read_to_string(&config).unwrap().replace("\"hidden_size\": 60", "\"hidden_size\": 61");
+    fs::write(&config, text).unwrap();
+    let error = quantize(out.to_str().unwrap(), &again).error();
+    assert!(error.contains("config.json: `hidden_size`"), "{error}");
+    assert_eq!(names(folder.path()), ["i8"]);
+    assert!(quantize("no-such-model", &again).error().starts_with("no-such-model: "));
+}
+
+#[test]
+fn the_default_model_is_one_of_ours() {
+    let inspected = run(["inspect"], "").ok();
+    assert!(inspected.starts_with("model:             built-in default model\n"), "{inspected}");
+    assert!(inspected.contains(" I8: 40, 22682112 elements, 22.68 MB\n"), "{inspected}");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default");
+    let input = "{\"query\":\"where do rivers go?\",\"document\":\"A river runs to the sea.\"}\n";
+    let built_in = json(&run(["score"], input).ok());
+    assert_eq!(built_in, run(["score", "--model", folder], input).json());
+    assert!(built_in[0]["score"].as_f64().unwrap() > 0.5, "{:?}", built_in[0]);
+    assert_ne!(built_in[0]["logits"], Value::Null);
+}

@@ -1,0 +1,223 @@
+//! Ctrl-C, and readers that go away.
+#![cfg(unix)]
+
+mod common;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{command, copy_model, fixture, json};
+
+const PAIR: &str = "{\"query\":\"where do rivers go\",\"document\":\"To the sea.\"}\n";
+
+fn spawn(args: &[&str]) -> Child {
+    command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn interrupt(child: &Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Waits, but not for ever.
+fn wait(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if start.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it did not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn rest(child: &mut Child) -> (String, String) {
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    (out, err)
+}
+
+#[test]
+fn ctrl_c_ends_score_between_lines() {
+    let mut child = spawn(&["score", "--model", &fixture("gelu-60")]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(PAIR.as_bytes()).unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(json(&line)[0]["index"], 0);
+    interrupt(&child);
+    assert_eq!(wait(&mut child).code(), Some(130));
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+    drop(stdin);
+}
+
+#[test]
+fn ctrl_c_in_a_busy_score_leaves_whole_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pairs.jsonl");
+    fs::write(&path, PAIR.repeat(200_000)).unwrap();
+    let mut child = spawn(&["score", "--model", &fixture("gelu-60"), path.to_str().unwrap()]);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut output = String::new();
+    for _ in 0..1000 {
+        stdout.read_line(&mut output).unwrap();
+    }
+    interrupt(&child);
+    stdout.read_to_string(&mut output).unwrap();
+    assert_eq!(wait(&mut child).code(), Some(130));
+    let rows = json(&output);
+    assert!((1000..200_000).contains(&rows.len()), "{}", rows.len());
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!(row["index"], i);
+    }
+}
+
+#[test]
+fn ctrl_c_ends_rerank_without_a_ranking_while_it_reads_and_while_it_scores() {
+    let model = fixture("gelu-60");
+    let mut child = spawn(&["rerank", "-q", "a", "--model", &model]);
+    let mut stdin = child.stdin.take().unwrap();
+    // More than a pipe holds: once it is written, the program is reading.
+    stdin.write_all(&b"a document\n".repeat(50_000)).unwrap();
+    interrupt(&child);
+    assert_eq!(wait(&mut child).code(), Some(130));
+    assert_eq!(rest(&mut child), (String::new(), String::new()));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("documents.txt");
+    fs::write(&path, "the river runs to the sea and on and on and on\n".repeat(100_000)).unwrap();
+    let args = ["rerank", "-q", "a", "--model", &model, "--threads", "2", path.to_str().unwrap()];
+    let mut child = spawn(&args);
+    // Worker threads are there once the model is loaded.
+    let tasks = format!("/proc/{}/task", child.id());
+    if Path::new(&tasks).exists() {
+        wait_until("workers", || fs::read_dir(&tasks).is_ok_and(|tasks| tasks.count() >= 4));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    interrupt(&child);
+    assert_eq!(wait(&mut child).code(), Some(130));
+    assert_eq!(rest(&mut child), (String::new(), String::new()));
+}
+
+#[test]
+fn ctrl_c_in_quantize_removes_the_temporary_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, parent) = (folder.path().join("model"), folder.path().join("parent"));
+    copy_model("gelu-60", &model);
+    fs::create_dir(&parent).unwrap();
+    // A file that is there once someone writes it: the program waits for it, first to load the model, then to copy.
+    let fifo = model.join("config_sentence_transformers.json");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let out = parent.join("i8");
+    let mut child = spawn(&["quantize", model.to_str().unwrap(), out.to_str().unwrap()]);
+    write_fifo(&fifo);
+    let weights_written = || {
+        let entries = fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().path());
+        entries.into_iter().any(|path| path.join("tokenizer_config.json").exists())
+    };
+    wait_until("a temporary folder", weights_written);
+    assert!(!out.exists());
+    interrupt(&child);
+    // The signal needs a moment to reach its thread, and nothing shows that it has.
+    std::thread::sleep(Duration::from_millis(300));
+    write_fifo(&fifo);
+    assert_eq!(wait(&mut child).code(), Some(130));
+    assert_eq!(fs::read_dir(&parent).unwrap().count(), 0, "something is left");
+    assert_eq!(rest(&mut child), (String::new(), String::new()));
+}
+
+fn write_fifo(path: &Path) {
+    OpenOptions::new().write(true).open(path).unwrap().write_all(b"{}").unwrap();
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_program_quietly() {
+    let model = fixture("gelu-60");
+    let mut child = spawn(&["rerank", "-q", "a", "--model", &model, "--format", "jsonl"]);
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"a\nb\nc\n").unwrap();
+    drop(stdin);
+    assert_eq!(wait(&mut child).code(), Some(141));
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(stderr, "");
+
+    let mut child = spawn(&["score", "--model", &model]);
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(PAIR.as_bytes()).unwrap();
+    // The input stays open: it ends because nobody reads, not because there is nothing to do.
+    assert_eq!(wait(&mut child).code(), Some(141));
+    drop(stdin);
+
+    let mut child = spawn(&["inspect", "--model", &model]);
+    drop(child.stdout.take());
+    assert_eq!(wait(&mut child).code(), Some(141));
+}
+
+#[test]
+fn a_reader_of_some_lines_gets_them_whole() {
+    let mut child = spawn(&["score", "--model", &fixture("gelu-60")]);
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(PAIR.repeat(20_000).as_bytes());
+    });
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = String::new();
+    for _ in 0..10 {
+        stdout.read_line(&mut lines).unwrap();
+    }
+    drop(stdout);
+    assert_eq!(json(&lines).len(), 10);
+    assert_eq!(wait(&mut child).code(), Some(141));
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let Ok(full) = File::options().write(true).open("/dev/full") else {
+        let _ = writeln!(std::io::stderr(), "SKIPPED a full disk: no /dev/full here");
+        return;
+    };
+    let mut child = command()
+        .args(["inspect", "--model", &fixture("gelu-60")])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(wait(&mut child).code(), Some(1));
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(stderr.starts_with("crossrank: error: standard output: No space left"), "{stderr}");
+}
+
+#[test]
+fn closed_stderr_is_no_reason_to_die() {
+    let mut child = spawn(&["score", "--model", &fixture("gelu-60")]);
+    drop(child.stderr.take());
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(format!("[]\n{PAIR}").as_bytes()).unwrap();
+    drop(stdin);
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert_eq!(wait(&mut child).code(), Some(1));
+    assert_eq!(json(&output).len(), 2);
+}
