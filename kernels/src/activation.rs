@@ -3,6 +3,7 @@
 use crate::isa::{Isa, Kernel};
 use crate::math::{centred_normal_cdf, sigmoid, tanh};
 use crate::simd::Simd;
+use crate::view::RowsMut;
 
 /// An element-wise activation. NaN stays NaN in all of them; -inf gives NaN in those that tend to 0 there, as it does
 /// in PyTorch. Errors are maxima over f32 and all instruction sets, measured by `tests/activation.rs`.
@@ -29,21 +30,22 @@ impl Activation {
             type Output = ();
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) {
-                self.0.map(simd, self.1);
+                let len = self.1.len();
+                self.0.map(simd, RowsMut::new(self.1, 1, len, len));
             }
         }
         isa.run(Apply(self, values));
     }
 
-    /// The choice is made once for all of `values`.
+    /// The choice, and what a function needs of constants, is made once for all rows: those of a tile are short.
     #[inline(always)]
-    pub(crate) fn map<S: Simd>(self, simd: S, values: &mut [f32]) {
+    pub(crate) fn map<S: Simd>(self, simd: S, rows: RowsMut<'_>) {
         match self {
-            Self::Gelu => map::<S, Gelu>(simd, values),
-            Self::GeluTanh => map::<S, GeluTanh>(simd, values),
-            Self::Relu => map::<S, Relu>(simd, values),
-            Self::Silu => map::<S, Silu>(simd, values),
-            Self::Tanh => map::<S, Tanh>(simd, values),
+            Self::Gelu => map::<S, Gelu>(simd, rows),
+            Self::GeluTanh => map::<S, GeluTanh>(simd, rows),
+            Self::Relu => map::<S, Relu>(simd, rows),
+            Self::Silu => map::<S, Silu>(simd, rows),
+            Self::Tanh => map::<S, Tanh>(simd, rows),
         }
     }
 }
@@ -98,13 +100,15 @@ impl Function for Tanh {
 }
 
 #[inline(always)]
-fn map<S: Simd, F: Function>(simd: S, values: &mut [f32]) {
-    let mut whole = values.chunks_exact_mut(S::LANES);
-    for chunk in &mut whole {
-        simd.store(F::of(simd, simd.load(chunk)), chunk);
-    }
-    let tail = whole.into_remainder();
-    if !tail.is_empty() {
-        simd.store_partial(F::of(simd, simd.load_partial(tail, 0.0)), tail);
+fn map<S: Simd, F: Function>(simd: S, mut rows: RowsMut<'_>) {
+    for i in 0..rows.rows() {
+        let mut whole = rows.row_mut(i).chunks_exact_mut(S::LANES);
+        for chunk in &mut whole {
+            simd.store(F::of(simd, simd.load(chunk)), chunk);
+        }
+        let tail = whole.into_remainder();
+        if !tail.is_empty() {
+            simd.store_partial(F::of(simd, simd.load_partial(tail, 0.0)), tail);
+        }
     }
 }

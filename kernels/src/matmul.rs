@@ -151,9 +151,7 @@ pub(crate) fn multiply<S: Simd>(
                 simd.matmul_tile(rows, tile_panels, tile);
             }
             if let Some(activation) = activation {
-                for i in 0..rows {
-                    activation.map(simd, out.row_mut(i));
-                }
+                activation.map(simd, out);
             }
             if !whole {
                 for i in 0..rows {
