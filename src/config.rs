@@ -28,7 +28,7 @@ pub(crate) struct Config {
     pub(crate) labels: Option<(&'static str, usize)>,
     pub(crate) activation: ModelActivation,
     /// `model_max_length` of the tokenizer's config, if it is there and can be met.
-    pub(crate) model_max_length: Option<usize>,
+    model_max_length: Option<usize>,
     /// The file, for errors about what it says.
     pub(crate) file: String,
 }
@@ -71,6 +71,11 @@ impl Config {
             model_max_length: model_max_length(files.tokenizer_config.as_ref())?,
             file: files.config.name.clone(),
         })
+    }
+
+    /// The most tokens of a pair that the model and its tokenizer allow.
+    pub(crate) fn window(&self) -> usize {
+        self.model_max_length.map_or(self.max_positions, |limit| limit.min(self.max_positions))
     }
 
     pub(crate) fn head_dim(&self) -> usize {

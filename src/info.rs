@@ -73,7 +73,7 @@ impl ModelInfo {
         #[cfg(feature = "tokenizers")]
         let max_length = reranker.tokenizer().max_length();
         #[cfg(not(feature = "tokenizers"))]
-        let max_length = config.max_positions;
+        let max_length = config.window();
         Self {
             family: "bert",
             layers: config.layers,

@@ -47,10 +47,7 @@ impl Tokenizer {
         let added = |pair| inner.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
         let (special_tokens, single_special_tokens) = (added(true), added(false));
 
-        let window = max_length
-            .unwrap_or(usize::MAX)
-            .min(config.model_max_length.unwrap_or(usize::MAX))
-            .min(config.max_positions);
+        let window = max_length.map_or(config.window(), |limit| limit.min(config.window()));
         // The `tokenizers` crate subtracts either number from the window, unchecked.
         if window < special_tokens.max(single_special_tokens) + 2 {
             let reason = format!(
