@@ -30,6 +30,7 @@
 mod config;
 mod error;
 mod files;
+mod fork;
 mod info;
 mod model;
 #[cfg(feature = "tokenizers")]

@@ -94,18 +94,20 @@ impl Model {
         Workspace::new(&self.config, self.labels())
     }
 
-    /// Takes the sequences of one chunk through the network and writes their logits, labels side by side.
+    /// Takes the sequences of one chunk through the network and writes their logits, labels side by side. `ws` has been
+    /// made ready for `workers` to share it.
     ///
     /// The ids have been checked against the model's tables and its window.
     pub(crate) fn forward<'a>(
         &self,
         chunk: impl Iterator<Item = &'a Tokenized> + Clone,
         ws: &mut Workspace,
+        workers: usize,
         logits: &mut [f32],
     ) {
         self.embed(chunk, ws);
         for i in 0..self.layers.len() {
-            self.layer(i, ws);
+            self.layer(i, ws, workers);
         }
         self.last_layer(ws);
         self.head.forward(self.isa, &mut ws.cls);
@@ -123,7 +125,7 @@ impl Model {
             tokens += sequence.len();
             ws.cu_seqlens.push(tokens);
         }
-        ws.hidden.set_rows(tokens);
+        ws.set_tokens(tokens);
         let mut hidden = ws.hidden.view_mut();
         for (sequence, bounds) in chunk.zip(ws.cu_seqlens.windows(2)) {
             let rows = hidden.row_range(bounds[0]..bounds[1]);
@@ -131,8 +133,8 @@ impl Model {
         }
     }
 
-    fn layer(&self, i: usize, ws: &mut Workspace) {
-        self.layers[i].forward(self.isa, HeadShape::new(&self.config), ws);
+    fn layer(&self, i: usize, ws: &mut Workspace, workers: usize) {
+        self.layers[i].forward(self.isa, HeadShape::new(&self.config), ws, workers);
     }
 
     fn last_layer(&self, ws: &mut Workspace) {

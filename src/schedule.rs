@@ -77,6 +77,9 @@ pub(crate) struct Scheduler {
     workspaces: Mutex<Workspaces>,
 }
 
+/// Tokens below which a worker's share is not worth the fork: about a tile of rows.
+const MIN_SHARE: usize = 16;
+
 /// One workspace a worker, whoever the caller is.
 #[derive(Default)]
 struct Workspaces {
@@ -87,13 +90,13 @@ struct Workspaces {
 impl Workspaces {
     /// Makes room for a request before it starts, so that it does not depend on luck which workers have what they
     /// need.
-    fn prepare(&mut self, workers: usize, model: &Model, size: ChunkSize) {
-        while self.made < workers {
+    fn prepare(&mut self, workers: usize, model: &Model, plan: &Plan) {
+        while self.made < workers.div_ceil(plan.sharing) {
             self.idle.push(model.workspace());
             self.made += 1;
         }
         for workspace in &mut self.idle {
-            workspace.reserve(size);
+            workspace.reserve(plan.size, plan.sharing);
         }
     }
 }
@@ -105,6 +108,8 @@ struct Plan {
     order: Vec<usize>,
     /// Ranges of `order`.
     chunks: Vec<Range<usize>>,
+    /// How many workers share a chunk.
+    sharing: usize,
     /// The largest numbers that any chunk reaches.
     size: ChunkSize,
     /// Logits in that order.
@@ -112,14 +117,22 @@ struct Plan {
 }
 
 impl Plan {
-    /// Fills chunks with up to `chunk_tokens` tokens, fewer when workers would otherwise have nothing to do. A
-    /// sequence is never cut, so a chunk of one may exceed the budget.
+    /// Fills chunks with up to `chunk_tokens` tokens; a sequence is never cut, so a chunk of one may exceed that. A
+    /// request too small to give every worker a chunk is one chunk that all of them share.
     fn make(&mut self, sequences: &[Tokenized], chunk_tokens: usize, workers: usize) {
         self.order.clear();
         self.order.extend(0..sequences.len());
         self.order.sort_unstable_by_key(|&i| (std::cmp::Reverse(sequences[i].len()), i));
+        self.fill(sequences, chunk_tokens);
+        self.sharing = 1;
         let total: usize = sequences.iter().map(Tokenized::len).sum();
-        let budget = chunk_tokens.min(total.div_ceil(workers));
+        if self.chunks.len() < workers || total < chunk_tokens.saturating_mul(workers) {
+            self.fill(sequences, total);
+            self.sharing = workers.min(total / MIN_SHARE).max(1);
+        }
+    }
+
+    fn fill(&mut self, sequences: &[Tokenized], budget: usize) {
         self.chunks.clear();
         self.size = ChunkSize::default();
         let (mut start, mut tokens) = (0, 0);
@@ -145,6 +158,8 @@ struct Run<'a> {
     model: &'a Model,
     sequences: &'a [Tokenized],
     order: &'a [usize],
+    size: ChunkSize,
+    sharing: usize,
     workspaces: &'a Mutex<Workspaces>,
     control: Control<'a>,
     scored: AtomicUsize,
@@ -165,11 +180,13 @@ impl Scheduler {
         let mut plan = lock(&self.plans).pop().unwrap_or_default();
         plan.make(sequences, chunk_tokens, threads.count());
         plan.logits.resize(sequences.len() * labels, 0.0);
-        lock(&self.workspaces).prepare(threads.count(), model, plan.size);
+        lock(&self.workspaces).prepare(threads.count(), model, &plan);
         let run = Run {
             model,
             sequences,
             order: &plan.order,
+            size: plan.size,
+            sharing: plan.sharing,
             workspaces: &self.workspaces,
             control,
             scored: AtomicUsize::new(0),
@@ -215,11 +232,12 @@ impl Run<'_> {
         if self.control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             return;
         }
-        // There may be more workers than workspaces where the caller's pool has grown or the caller is no worker.
         let idle = lock(self.workspaces).idle.pop();
         let mut workspace = idle.unwrap_or_else(|| self.model.workspace());
+        // A workspace may come from a request that began before this one, or be one more for callers at once.
+        workspace.reserve(self.size, self.sharing);
         let sequences = self.order[chunk.clone()].iter().map(|&i| &self.sequences[i]);
-        self.model.forward(sequences, &mut workspace, logits);
+        self.model.forward(sequences, &mut workspace, self.sharing, logits);
         lock(self.workspaces).idle.push(workspace);
         self.scored.fetch_add(chunk.len(), Ordering::Relaxed);
         if let Some(progress) = self.control.progress {
@@ -237,25 +255,35 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn plan(lengths: &[usize], budget: usize, workers: usize) -> (Vec<usize>, Vec<Range<usize>>) {
+    fn plan(lengths: &[usize], budget: usize, workers: usize) -> Plan {
         let sequences: Vec<Tokenized> =
             lengths.iter().map(|&n| Tokenized::new(vec![0; n], vec![0; n])).collect();
         let mut plan = Plan::default();
         plan.make(&sequences, budget, workers);
-        (plan.order, plan.chunks)
+        plan
     }
 
     #[test]
     fn chunks_cover_every_sequence_once_longest_first() {
-        let (order, chunks) = plan(&[3, 9, 1, 9, 40, 2], 12, 1);
-        assert_eq!(order, [4, 1, 3, 0, 5, 2]);
-        assert_eq!(chunks, [0..1, 1..2, 2..4, 4..6]);
+        let plan = plan(&[3, 9, 1, 9, 40, 2], 12, 1);
+        assert_eq!(plan.order, [4, 1, 3, 0, 5, 2]);
+        assert_eq!(plan.chunks, [0..1, 1..2, 2..4, 4..6]);
+        assert_eq!((plan.size.tokens, plan.size.sequences, plan.size.longest), (40, 2, 40));
     }
 
     #[test]
-    fn a_small_request_is_shared_among_the_workers() {
-        assert_eq!(plan(&[10; 4], 1000, 2).1, [0..2, 2..4]);
-        assert_eq!(plan(&[10; 4], 1000, 1).1, vec![0..4]);
-        assert!(plan(&[], 1000, 2).1.is_empty());
+    fn a_request_that_cannot_give_every_worker_a_chunk_is_shared() {
+        let shared = |lengths: &[usize], workers| {
+            let plan = plan(lengths, 100, workers);
+            (plan.chunks.len(), plan.sharing)
+        };
+        assert_eq!(shared(&[68], 1), (1, 1));
+        assert_eq!(shared(&[68], 2), (1, 2));
+        assert_eq!(shared(&[68], 64), (1, 4), "no more workers than there are shares worth a fork");
+        assert_eq!(shared(&[512], 2), (1, 2), "a sequence longer than a chunk");
+        assert_eq!(shared(&[10; 4], 2), (1, 2));
+        assert_eq!(shared(&[50; 8], 2), (4, 1));
+        assert_eq!(shared(&[3], 2), (1, 1));
+        assert_eq!(shared(&[], 2), (0, 1));
     }
 }

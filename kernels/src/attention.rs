@@ -40,10 +40,11 @@ impl AttentionScratch {
     }
 }
 
-/// dst = softmax(scale q k^T) v, head by head: all four are seq_len x (heads * head_dim), heads side by side, and `scale` > 0.
+/// dst = softmax(scale q k^T) v, head by head, with `scale` > 0. `k` and `v` are seq_len x (heads * head_dim), heads side
+/// by side; `q` and `dst` are as wide and hold all rows of the sequence or some.
 ///
 /// # Panics
-/// When the shapes differ, or their columns are no multiple of `head_dim`.
+/// When the shapes do not fit, or their columns are no multiple of `head_dim`.
 pub fn attention(
     isa: Isa,
     [q, k, v]: [Rows<'_>; 3],
@@ -58,10 +59,11 @@ pub fn attention(
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
             let Self(qkv, head_dim, scale, scratch, mut dst) = self;
-            let (seq_len, cols) = (dst.rows(), dst.cols());
-            for rows in qkv {
-                assert_eq!((rows.rows(), rows.cols()), (seq_len, cols), "queries, keys, values and dst");
-            }
+            let [q, k, v] = qkv;
+            let cols = dst.cols();
+            assert_eq!((q.rows(), q.cols()), (dst.rows(), cols), "queries and dst");
+            assert_eq!((k.rows(), k.cols()), (v.rows(), cols), "keys and values");
+            assert_eq!(v.cols(), cols, "values and dst");
             assert!(head_dim > 0 && cols.is_multiple_of(head_dim), "{cols} columns of heads of {head_dim}");
             for start in (0..cols).step_by(head_dim) {
                 let head = start..start + head_dim;
@@ -81,7 +83,7 @@ fn one_head<S: Simd>(
     scratch: &mut AttentionScratch,
     mut dst: RowsMut<'_>,
 ) {
-    let (seq_len, head_dim) = (q.rows(), q.cols());
+    let (seq_len, head_dim) = (k.rows(), k.cols());
     let score_stride = seq_len.next_multiple_of(PANEL);
     let keys = scratch.keys.at_least(score_stride * head_dim);
     pack_rows_as_columns(k, keys);
@@ -90,11 +92,13 @@ fn one_head<S: Simd>(
 
     let block = score_rows(seq_len, S::MR);
     let scores = scratch.scores.at_least(block * score_stride);
-    for start in (0..seq_len).step_by(block) {
-        let rows = start..seq_len.min(start + block);
-        let mut scores = RowsMut::new(scores, rows.len(), seq_len, score_stride);
-        let panels = Panels::packed(keys, head_dim, seq_len);
+    for start in (0..q.rows()).step_by(block) {
+        let rows = start..q.rows().min(start + block);
+        // Whole panels are stored faster than parts of one; what is beyond the sequence is not looked at.
+        let mut scores = RowsMut::new(scores, rows.len(), score_stride, score_stride);
+        let panels = Panels::packed(keys, head_dim, score_stride);
         multiply(simd, q.row_range(rows.clone()), panels, None, None, scores.reborrow());
+        let mut scores = scores.column_range(0..seq_len);
         let mut dst = dst.row_range(rows.clone());
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);

@@ -103,6 +103,13 @@ impl<'a> Rows<'a> {
     }
 }
 
+impl Default for RowsMut<'_> {
+    /// A view of nothing.
+    fn default() -> Self {
+        Self::new(&mut [], 0, 0, 0)
+    }
+}
+
 impl<'a> RowsMut<'a> {
     /// Views `rows` x `cols` elements of `data`.
     ///

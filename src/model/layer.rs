@@ -10,6 +10,7 @@ use super::names::Names;
 use super::workspace::{Workspace, inner_rows};
 use crate::config::Config;
 use crate::error::Result;
+use crate::fork::fork_rows;
 use crate::weights::Weights;
 
 /// A layer that is computed for all tokens.
@@ -82,25 +83,36 @@ impl Layer {
         Ok(Self { qkv: PackedWeights::pack(isa, &parts), tail: Tail::load(weights, names, config, isa, i)? })
     }
 
-    /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk.
-    pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace) {
-        let tokens = ws.hidden.view().rows();
-        for matrix in [&mut ws.qkv, &mut ws.context, &mut ws.attended] {
-            matrix.set_rows(tokens);
-        }
-        linear(isa, ws.hidden.view(), &self.qkv, Epilogue::Bias, ws.qkv.view_mut());
-        let hidden = shape.heads * shape.head_dim;
-        let qkv = ws.qkv.view();
-        let [q, k, v] = [0, 1, 2].map(|part| qkv.column_range(part * hidden..(part + 1) * hidden));
-        let mut context = ws.context.view_mut();
-        for bounds in ws.cu_seqlens.windows(2) {
-            let rows = bounds[0]..bounds[1];
-            let qkv = [q, k, v].map(|part| part.row_range(rows.clone()));
-            attention(isa, qkv, shape.head_dim, shape.scale, &mut ws.attention, context.row_range(rows));
-        }
-        let attended = ws.attended.view_mut();
-        self.tail.attend(isa, ws.context.view(), ws.hidden.view(), attended);
-        self.tail.feed_forward(isa, ws.attended.view(), &mut ws.inner, ws.hidden.view_mut());
+    /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk, by as many workers as it is given.
+    ///
+    /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and
+    /// in each a worker keeps its rows.
+    pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
+        let Workspace { cu_seqlens, hidden, qkv, context, attended, scratches, .. } = ws;
+        let (x, scratches) = (hidden.view(), &mut scratches[..workers]);
+        let tokens = 0..x.rows();
+        fork_rows(tokens.clone(), [qkv.view_mut()], scratches, &|rows, [qkv], _| {
+            linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, qkv);
+        });
+
+        let qkv = qkv.view();
+        let width = shape.heads * shape.head_dim;
+        let [q, k, v] = [0, 1, 2].map(|part| qkv.column_range(part * width..(part + 1) * width));
+        let dst = [context.view_mut(), attended.view_mut(), hidden.view_mut()];
+        fork_rows(tokens, dst, scratches, &|rows, [mut context, mut attended, hidden], scratch| {
+            for bounds in cu_seqlens.windows(2) {
+                let own = bounds[0].max(rows.start)..bounds[1].min(rows.end);
+                if own.is_empty() {
+                    continue;
+                }
+                let sequence = bounds[0]..bounds[1];
+                let qkv = [q.row_range(own.clone()), k.row_range(sequence.clone()), v.row_range(sequence)];
+                let dst = context.row_range(own.start - rows.start..own.end - rows.start);
+                attention(isa, qkv, shape.head_dim, shape.scale, &mut scratch.attention, dst);
+            }
+            self.tail.attend(isa, context.as_rows(), hidden.as_rows(), attended.reborrow());
+            self.tail.feed_forward(isa, attended.as_rows(), &mut scratch.inner, hidden);
+        });
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -136,7 +148,7 @@ impl LastLayer {
         let HeadShape { heads, head_dim, scale } = shape;
         let hidden = heads * head_dim;
         let sequences = ws.cu_seqlens.len() - 1;
-        let cls = &mut ws.cls;
+        let (cls, scratch) = (&mut ws.cls, &mut ws.scratches[0]);
         cls.set_sequences(sequences);
         let x = ws.hidden.view();
         for (s, &start) in ws.cu_seqlens[..sequences].iter().enumerate() {
@@ -153,7 +165,7 @@ impl LastLayer {
             let queries = Rows::new(cls.folded.view().row(s), heads, hidden, hidden);
             let mut gathered = cls.gathered.view_mut();
             let dst = RowsMut::new(gathered.row_mut(s), heads, hidden, hidden);
-            cls_attention(isa, queries, x.row_range(bounds[0]..bounds[1]), scale, &mut ws.attention, dst);
+            cls_attention(isa, queries, x.row_range(bounds[0]..bounds[1]), scale, &mut scratch.attention, dst);
         }
         for (h, value) in self.values.iter().enumerate() {
             let gathered = cls.gathered.view().column_range(h * hidden..(h + 1) * hidden);
@@ -162,7 +174,7 @@ impl LastLayer {
             linear(isa, gathered, value, Epilogue::Bias, dst);
         }
         self.tail.attend(isa, cls.context.view(), cls.hidden.view(), cls.attended.view_mut());
-        self.tail.feed_forward(isa, cls.attended.view(), &mut ws.inner, cls.hidden.view_mut());
+        self.tail.feed_forward(isa, cls.attended.view(), &mut scratch.inner, cls.hidden.view_mut());
     }
 
     pub(crate) fn bytes(&self) -> usize {

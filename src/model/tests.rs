@@ -5,7 +5,7 @@ use std::path::Path;
 use crossrank_kernels::{Isa, Rows};
 use safetensors::SafeTensors;
 
-use super::Model;
+use super::{ChunkSize, Model};
 use crate::config::Config;
 use crate::files::{Files, WeightSource};
 use crate::schedule::Threads;
@@ -54,17 +54,18 @@ fn hidden_states_of_every_layer_are_pytorchs() {
                 let values = pair[key].as_array().unwrap();
                 values.iter().map(|id| id.as_u64().unwrap() as u32).collect()
             };
-            // Beside another sequence, so that a mix-up of the two would show.
+            // Beside another sequence and shared by two workers, so that a mix-up would show.
             let other = Tokenized::new(vec![1; 7], vec![0; 7]);
             let sequence = Tokenized::new(numbers("ids"), numbers("type_ids"));
             let chunk = [other, sequence];
             let mut ws = model.workspace();
+            ws.reserve(ChunkSize { tokens: 100, sequences: 2, longest: 64 }, 2);
             model.embed(chunk.iter(), &mut ws);
             for l in 0..layers {
                 let states = ws.hidden.view().row_range(7..7 + chunk[1].len());
                 compared += usize::from(compare(&stored, &format!("pair.{p}.layer.{l}"), states));
                 if l + 1 < layers {
-                    model.layer(l, &mut ws);
+                    model.layer(l, &mut ws, 2);
                 }
             }
             model.last_layer(&mut ws);

@@ -17,6 +17,7 @@ pub(crate) struct ChunkSize {
 pub(crate) struct Workspace {
     heads: usize,
     head_dim: usize,
+    intermediate: usize,
     /// Where each sequence begins, and the end of the last: S + 1 numbers.
     pub(super) cu_seqlens: Vec<usize>,
     /// T x H: what enters and leaves a layer.
@@ -27,9 +28,15 @@ pub(crate) struct Workspace {
     pub(super) context: Matrix,
     /// T x H: after attention's residual and norm.
     pub(super) attended: Matrix,
+    pub(super) cls: ClsWorkspace,
+    /// One for each worker that shares the chunk.
+    pub(super) scratches: Vec<Scratch>,
+}
+
+/// What one worker needs for itself.
+pub(super) struct Scratch {
     /// A block of rows x I: inside the feed-forward network.
     pub(super) inner: Matrix,
-    pub(super) cls: ClsWorkspace,
     pub(super) attention: AttentionScratch,
 }
 
@@ -89,12 +96,12 @@ impl Workspace {
         Self {
             heads: config.heads,
             head_dim: config.head_dim(),
+            intermediate: config.intermediate,
             cu_seqlens: Vec::new(),
             hidden: hidden(),
             qkv: empty(3 * config.hidden),
             context: hidden(),
             attended: hidden(),
-            inner: empty(config.intermediate),
             cls: ClsWorkspace {
                 hidden: hidden(),
                 query: hidden(),
@@ -105,21 +112,33 @@ impl Workspace {
                 pooled: hidden(),
                 logits: empty(labels),
             },
-            attention: AttentionScratch::default(),
+            scratches: Vec::new(),
         }
     }
 
-    /// Grows to a size, so that no chunk within it allocates.
-    pub(crate) fn reserve(&mut self, size: ChunkSize) {
+    /// Grows to a size, so that no chunk within it allocates, and to the number of workers that share a chunk.
+    pub(crate) fn reserve(&mut self, size: ChunkSize, workers: usize) {
         let missing = (size.sequences + 1).saturating_sub(self.cu_seqlens.len());
         self.cu_seqlens.reserve(missing);
-        for matrix in [&mut self.hidden, &mut self.qkv, &mut self.context, &mut self.attended] {
-            matrix.set_rows(size.tokens);
-        }
-        self.inner.set_rows(inner_rows(self.inner.view().cols()).min(size.tokens));
+        self.set_tokens(size.tokens);
         for matrix in self.cls.matrices() {
             matrix.set_rows(size.sequences);
         }
-        self.attention.reserve(size.longest, self.heads, self.head_dim);
+        self.scratches.reserve(workers.saturating_sub(self.scratches.len()));
+        while self.scratches.len() < workers {
+            let inner = Matrix::with_capacity(0, self.intermediate);
+            self.scratches.push(Scratch { inner, attention: AttentionScratch::default() });
+        }
+        for scratch in &mut self.scratches {
+            scratch.inner.set_rows(inner_rows(self.intermediate).min(size.tokens));
+            scratch.attention.reserve(size.longest, self.heads, self.head_dim);
+        }
+    }
+
+    /// A row a token in all matrices that have one.
+    pub(super) fn set_tokens(&mut self, tokens: usize) {
+        for matrix in [&mut self.hidden, &mut self.qkv, &mut self.context, &mut self.attended] {
+            matrix.set_rows(tokens);
+        }
     }
 }
