@@ -1,15 +1,19 @@
-//! Whole requests, from text to ranking: documents a second and time, by number of threads.
+//! Whole requests, from text to ranking and from ids to logits, by number of threads.
 //!
 //!     cargo bench --bench engine
 //!
 //! With `../shared` beside the checkout these are its four workloads and its model; otherwise the default model and
-//! texts of its own. Useful work counts the collapsed last layer as what it needs.
+//! texts of its own. Criterion's "elements" are useful f32 operations: the collapsed last layer counts as what it
+//! needs. The share of the peak is taken against register-only multiply-adds on as many threads in the same run.
 
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossrank::{ModelInfo, Reranker, Tokenized};
+use crossrank_kernels::{Isa, peak};
 
 struct Workload {
     name: String,
@@ -64,7 +68,38 @@ fn useful_operations(info: &ModelInfo, pairs: &[Tokenized]) -> u64 {
     operations.sum::<usize>() as u64
 }
 
+/// Seconds, best of several runs.
+fn best_time(mut run: impl FnMut()) -> f64 {
+    let times = (0..5).map(|_| {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_secs_f64()
+    });
+    times.fold(f64::INFINITY, f64::min)
+}
+
+/// f32 operations a second that `threads` threads reach with registers alone.
+fn peak(isa: &str, threads: usize) -> f64 {
+    let isa = Isa::by_name(isa).unwrap();
+    let rounds = 3_000_000;
+    let operations = AtomicU64::new(0);
+    let time = best_time(|| {
+        operations.store(0, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let (done, result) = peak::multiply_adds(isa, rounds);
+                    black_box(result);
+                    operations.fetch_add(done, Ordering::Relaxed);
+                });
+            }
+        });
+    });
+    operations.into_inner() as f64 / time
+}
+
 fn engine(c: &mut Criterion) {
+    let measuring = !std::env::args().any(|argument| argument == "--test");
     let workloads = workloads();
     for threads in [1, 2] {
         let reranker = Reranker::builder().threads(threads).load(model()).unwrap();
@@ -80,9 +115,19 @@ fn engine(c: &mut Criterion) {
                 });
             });
             let mut logits = vec![0.0; pairs.len() * reranker.labels()];
-            group.bench_function(BenchmarkId::new("ids to logits", &workload.name), |b| {
-                b.iter(|| reranker.score_tokenized_into(&pairs, &mut logits).unwrap());
-            });
+            let mut score = || reranker.score_tokenized_into(&pairs, &mut logits).unwrap();
+            group.bench_function(BenchmarkId::new("ids to logits", &workload.name), |b| b.iter(&mut score));
+            if measuring {
+                let rate = useful_operations(&info, &pairs) as f64 / best_time(&mut score);
+                let peak = peak(info.isa, threads);
+                println!(
+                    "{} on {threads} threads: {:.1} GFLOP/s, {:.0} % of the peak of {:.1}",
+                    workload.name,
+                    rate / 1e9,
+                    100.0 * rate / peak,
+                    peak / 1e9
+                );
+            }
         }
         group.finish();
     }

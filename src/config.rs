@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::files::{File, Files};
 use crate::score::{ModelActivation, ScoreActivation};
 
-/// No real model comes near; it keeps products of sizes far from overflow.
+/// No real model comes near.
 const MAX_SIZE: usize = 1 << 24;
 
 /// What a model's configuration says, checked.

@@ -108,6 +108,12 @@ pub enum Error {
         /// The system's word.
         reason: String,
     },
+    /// A query that cannot be tokenised.
+    #[error("query: {reason}")]
+    Query {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A text that cannot be scored.
     #[error("document {document}: {reason}")]
     Document {

@@ -80,6 +80,13 @@ impl ModelBytes {
         })
     }
 
+    /// The contents of one more weights file, for a checkpoint in shards. Their index is not needed.
+    pub fn shard(mut self, weights: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        let name = format!("{WEIGHTS} (shard {})", self.0.weights.len() + 1);
+        self.0.weights.push(embedded(&name, weights));
+        self
+    }
+
     /// The contents of `tokenizer.json`.
     pub fn tokenizer(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         self.0.tokenizer = Some(embedded(TOKENIZER, bytes));

@@ -41,8 +41,10 @@ impl Model {
         let names = Names::detect(&weights)?;
         let head = Head::load(&weights, &names, &config, isa)?;
         let embeddings = Embeddings::find(&weights, &names, &config, isa)?;
-        // The config's number of layers is only believed when the checkpoint has the last of them.
-        weights.rows_of(&names.layer(config.layers - 1, "output.dense.weight"), "")?;
+        // The config's number of layers is only believed when the checkpoint has them.
+        for i in 0..config.layers {
+            weights.rows_of(&names.layer(i, "output.dense.weight"), "")?;
+        }
         enum Either {
             Layer(Layer),
             Last(LastLayer),

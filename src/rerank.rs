@@ -122,6 +122,9 @@ impl Reranker {
                 return Err(Error::option("label", reason));
             }
         };
+        if options.min_score.is_some_and(f32::is_nan) {
+            return Err(Error::option("min_score", "expected a number, found NaN"));
+        }
         let activation = self.model().config().activation.resolve(options.score, labels)?;
 
         let pairs = self.tokenize(query, documents)?;
@@ -158,8 +161,9 @@ impl Reranker {
         let tokenizer = self.tokenizer();
         let tokenized = self.threads().map(pairs.len(), |i| {
             let (query, document) = &pairs[i];
-            let query = tokenizer.encode(i, query.as_ref())?;
-            tokenizer.assemble(i, &query, tokenizer.encode(i, document.as_ref())?)
+            let query = tokenizer.encode(query.as_ref());
+            let query = query.map_err(|reason| Error::document_error(i, format!("its query {reason}")))?;
+            tokenizer.pair(i, &query, document.as_ref())
         });
         self.score_tokenized(&tokenized.into_iter().collect::<Result<Vec<_>>>()?)
     }
@@ -180,10 +184,9 @@ impl Reranker {
     /// ```
     pub fn tokenize(&self, query: &str, documents: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokenized>> {
         let tokenizer = self.tokenizer();
-        let query = tokenizer.encode(0, query)?;
-        let tokenized = self.threads().map(documents.len(), |i| {
-            tokenizer.assemble(i, &query, tokenizer.encode(i, documents[i].as_ref())?)
-        });
+        let query = tokenizer.encode(query).map_err(|reason| Error::Query { reason })?;
+        let tokenized =
+            self.threads().map(documents.len(), |i| tokenizer.pair(i, &query, documents[i].as_ref()));
         tokenized.into_iter().collect()
     }
 }

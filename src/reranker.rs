@@ -68,7 +68,8 @@ impl Builder {
         self
     }
 
-    /// Runs on the caller's own rayon pool; [`Builder::threads`] is then ignored.
+    /// Runs on the caller's own rayon pool; [`Builder::threads`] is then ignored. As with all work on a rayon pool, a
+    /// worker that waits may run other tasks of the pool: hold no lock across a call that those tasks may want.
     pub fn pool(mut self, pool: Arc<rayon::ThreadPool>) -> Self {
         self.pool = Some(pool);
         self
@@ -89,8 +90,8 @@ impl Builder {
         self
     }
 
-    /// Tokens that one worker takes through the network together, at least 1. It bounds the memory of a request;
-    /// scores do not depend on it.
+    /// Tokens that one worker takes through the network together, at least 1 (a longer sequence goes whole). It bounds
+    /// the memory of a worker's activations; scores do not depend on it.
     pub fn chunk_tokens(mut self, tokens: usize) -> Self {
         self.chunk_tokens = Some(tokens);
         self
@@ -129,7 +130,8 @@ impl Builder {
     }
 
     fn build(self, files: Files) -> Result<Reranker> {
-        let isa = match self.isa.or_else(|| std::env::var("CROSSRANK_ISA").ok()) {
+        let cap = std::env::var_os("CROSSRANK_ISA").map(|name| name.to_string_lossy().into_owned());
+        let isa = match self.isa.or(cap) {
             Some(name) => Isa::by_name(&name)?,
             None => Isa::best(),
         };
@@ -144,15 +146,13 @@ impl Builder {
         };
         let config = Config::parse(&files)?;
         #[cfg(feature = "tokenizers")]
-        let tokenizer = match &files.tokenizer {
-            Some(file) => Ok(Tokenizer::load(file, &config, self.max_length, self.truncation)?),
-            None => Err(Error::Tokenizer {
-                file: files.config.name.replace(crate::files::CONFIG, crate::files::TOKENIZER),
-                reason: "there is none; without it only token ids can be scored".into(),
-            }),
+        let tokenizer = {
+            let file = files.tokenizer.as_ref().ok_or_else(|| Error::Tokenizer {
+                file: files.config.name.clone(),
+                reason: "there is no tokenizer.json beside it".into(),
+            })?;
+            Tokenizer::load(file, &config, self.max_length, self.truncation)?
         };
-        #[cfg(feature = "tokenizers")]
-        let tokenizer = tokenizer?;
         let weights = Weights::parse(files.weights, files.shard_index)?;
         let model = Model::load(config, weights, isa, &threads)?;
         Ok(Reranker {

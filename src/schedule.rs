@@ -80,7 +80,7 @@ pub(crate) struct Scheduler {
 /// Tokens below which a worker's share is not worth the fork: about a tile of rows.
 const MIN_SHARE: usize = 16;
 
-/// One workspace a worker, whoever the caller is.
+/// One workspace a worker is kept; callers at once may need more for a while.
 #[derive(Default)]
 struct Workspaces {
     idle: Vec<Workspace>,
@@ -160,6 +160,8 @@ struct Run<'a> {
     order: &'a [usize],
     size: ChunkSize,
     sharing: usize,
+    /// Workspaces that are kept for the next request.
+    keep: usize,
     workspaces: &'a Mutex<Workspaces>,
     control: Control<'a>,
     scored: AtomicUsize,
@@ -187,6 +189,7 @@ impl Scheduler {
             order: &plan.order,
             size: plan.size,
             sharing: plan.sharing,
+            keep: threads.count(),
             workspaces: &self.workspaces,
             control,
             scored: AtomicUsize::new(0),
@@ -234,11 +237,15 @@ impl Run<'_> {
         }
         let idle = lock(self.workspaces).idle.pop();
         let mut workspace = idle.unwrap_or_else(|| self.model.workspace());
-        // A workspace may come from a request that began before this one, or be one more for callers at once.
+        // It may come from a request that began before this one, or be one more for callers at once.
         workspace.reserve(self.size, self.sharing);
         let sequences = self.order[chunk.clone()].iter().map(|&i| &self.sequences[i]);
         self.model.forward(sequences, &mut workspace, self.sharing, logits);
-        lock(self.workspaces).idle.push(workspace);
+        let mut workspaces = lock(self.workspaces);
+        if workspaces.idle.len() < self.keep {
+            workspaces.idle.push(workspace);
+        }
+        drop(workspaces);
         self.scored.fetch_add(chunk.len(), Ordering::Relaxed);
         if let Some(progress) = self.control.progress {
             progress.fetch_add(chunk.len(), Ordering::Relaxed);

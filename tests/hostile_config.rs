@@ -1,4 +1,5 @@
 //! Configs that cannot be met are refused, by file and field.
+#![cfg(feature = "tokenizers")]
 
 mod common;
 

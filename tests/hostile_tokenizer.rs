@@ -1,4 +1,5 @@
 //! Tokenizers that are broken or belong to another model.
+#![cfg(feature = "tokenizers")]
 
 mod common;
 
@@ -39,6 +40,49 @@ fn a_type_id_beyond_the_table_is_refused() {
         *table = (Dtype::F32, vec![1, 60], vec![0; 240]);
     });
     copy.fails_with(&[FILE, "type id 1", "type_vocab_size is 1"]);
+}
+
+#[test]
+fn a_template_that_names_what_it_does_not_define_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.edit_json(FILE, |json| {
+        drop(json["post_processor"]["special_tokens"].as_object_mut().unwrap().remove("[SEP]"))
+    });
+    copy.fails_with(&[FILE, "`[SEP]`", "does not define"]);
+    // The same, one level down.
+    copy.edit_json(FILE, |json| {
+        let processor = json["post_processor"].take();
+        json["post_processor"] = json!({"type": "Sequence", "processors": [processor]});
+    });
+    copy.fails_with(&[FILE, "`[SEP]`", "does not define"]);
+}
+
+#[test]
+fn a_tokenizer_that_adds_no_special_tokens_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.edit_json(FILE, |json| json["post_processor"] = json!(null));
+    copy.fails_with(&[FILE, "no post-processor"]);
+    copy.edit_json(FILE, |json| {
+        json["post_processor"] =
+            json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
+    });
+    copy.fails_with(&[FILE, "does not begin with a special token"]);
+}
+
+#[test]
+fn a_template_that_leaves_a_text_out_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.edit_json(FILE, |json| {
+        json["post_processor"]["pair"].as_array_mut().unwrap().retain(|part| part["Sequence"]["id"] != "A");
+    });
+    copy.fails_with(&[FILE]);
+}
+
+#[test]
+fn a_special_token_beyond_the_vocabulary_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.edit_json(FILE, |json| json["post_processor"]["special_tokens"]["[SEP]"]["ids"] = json!([999_999]));
+    copy.fails_with(&[FILE, "999999", "vocab_size is 576"]);
 }
 
 #[test]

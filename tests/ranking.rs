@@ -1,4 +1,5 @@
 //! What a ranking holds: order, options, odd texts.
+#![cfg(feature = "tokenizers")]
 
 mod common;
 
@@ -48,6 +49,8 @@ fn options_cut_the_ranking() {
     assert_eq!(rank(RerankOptions::default().top_k(99)), all);
     assert_eq!(rank(RerankOptions::default().min_score(all[0].score)), all[..1]);
     assert_eq!(rank(RerankOptions::default().min_score(2.0)), []);
+    let nan = reranker.rerank(QUERY, &DOCUMENTS, &RerankOptions::default().min_score(f32::NAN));
+    assert!(nan.unwrap_err().to_string().contains("min_score"));
     let raw = rank(RerankOptions::default().score(ScoreMode::Raw));
     assert!(raw.iter().zip(&all).all(|(raw, all)| raw.score == all.logit && raw.index == all.index));
     let softmax = reranker.rerank(QUERY, &DOCUMENTS, &RerankOptions::default().score(ScoreMode::Softmax));

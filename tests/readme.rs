@@ -1,4 +1,5 @@
 //! What the README names is there.
+#![cfg(feature = "tokenizers")]
 
 mod common;
 

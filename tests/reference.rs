@@ -1,4 +1,5 @@
 //! Token ids and logits against PyTorch's, on every instruction set of the machine.
+#![cfg(feature = "tokenizers")]
 
 mod common;
 
@@ -65,7 +66,12 @@ fn the_trained_model_gives_pytorchs_ids_and_logits() {
     for_each_isa(|isa| {
         let reranker = Reranker::builder().isa(isa).load(shared.join("models/minilm-l6")).unwrap();
         // A minute's work without FMA: there the odd texts at the end must do.
-        let pairs = if isa == "portable" { &pairs[pairs.len() - 40..] } else { &pairs };
+        let pairs = if isa == "portable" {
+            skip("204 of the 244 reference pairs of minilm-l6 on portable");
+            &pairs[204..]
+        } else {
+            &pairs
+        };
         check("minilm-l6", &reranker, pairs);
     });
 }

@@ -17,7 +17,7 @@ pub struct EmbeddingTables<'a> {
     pub token_types: StoredMatrix<'a>,
 }
 
-/// Row i of dst = norm(word of ids[i] + type of type_ids[i] + position i), for one sequence.
+/// Row i of dst = norm(word of id i + type of type id i + position i), for one sequence.
 ///
 /// # Panics
 /// When an id, a type id or a position is beyond its table, or the lengths do not fit `dst`.

@@ -8,6 +8,8 @@ use crate::view::{Rows, RowsMut};
 #[repr(C, align(64))]
 struct Line([f32; PANEL]);
 
+const _: () = assert!(size_of::<Line>() == PANEL * size_of::<f32>(), "a line would have padding");
+
 /// A growable run of f32 that starts on a cache line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Buffer {

@@ -96,41 +96,69 @@ impl<'a> StoredMatrix<'a> {
         let size = self.stored.size();
         let row = &self.bytes[i * self.cols * size..][..self.cols * size];
         match self.stored {
-            Stored::F32 => read::<S, ADD, 4>(simd, row, dst, |simd, bytes| simd.widen_f32(bytes)),
-            Stored::F16 => read::<S, ADD, 2>(simd, row, dst, |simd, bytes| simd.widen_f16(bytes)),
-            Stored::Bf16 => read::<S, ADD, 2>(simd, row, dst, |simd, bytes| simd.widen_bf16(bytes)),
+            Stored::F32 => read::<S, F32, ADD>(simd, row, 1.0, dst),
+            Stored::F16 => read::<S, F16, ADD>(simd, row, 1.0, dst),
+            Stored::Bf16 => read::<S, Bf16, ADD>(simd, row, 1.0, dst),
             Stored::I8 => {
                 let scale = &self.scales[4 * i..];
-                let scale = simd.splat(f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]));
-                read::<S, ADD, 1>(simd, row, dst, |simd, bytes| simd.mul(simd.widen_i8(bytes), scale));
+                let scale = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+                read::<S, I8, ADD>(simd, row, scale, dst);
             }
         }
     }
 }
 
+/// How a vector is read. (Not a closure, for the reason that `activation.rs` gives.)
+trait Element {
+    const SIZE: usize;
+    /// Whether the row's scale applies.
+    const SCALED: bool;
+    fn widen<S: Simd>(simd: S, bytes: &[u8]) -> S::V;
+}
+
+macro_rules! element {
+    ($name:ident, $size:literal, $widen:ident) => {
+        struct $name;
+        impl Element for $name {
+            const SIZE: usize = $size;
+            const SCALED: bool = $size == 1;
+            #[inline(always)]
+            fn widen<S: Simd>(simd: S, bytes: &[u8]) -> S::V {
+                simd.$widen(bytes)
+            }
+        }
+    };
+}
+element!(F32, 4, widen_f32);
+element!(F16, 2, widen_f16);
+element!(Bf16, 2, widen_bf16);
+element!(I8, 1, widen_i8);
+
 #[inline(always)]
-fn read<S: Simd, const ADD: bool, const SIZE: usize>(
-    simd: S,
-    row: &[u8],
-    dst: &mut [f32],
-    widen: impl Fn(S, &[u8]) -> S::V,
-) {
+fn read<S: Simd, E: Element, const ADD: bool>(simd: S, row: &[u8], scale: f32, dst: &mut [f32]) {
     let mut at = 0;
-    while at + S::LANES <= dst.len() {
-        let mut x = widen(simd, &row[at * SIZE..]);
-        if ADD {
-            x = simd.add(simd.load(&dst[at..]), x);
+    while at < dst.len() {
+        let (bytes, to) = (&row[at * E::SIZE..], &mut dst[at..]);
+        let whole = to.len() >= S::LANES;
+        let mut x = if whole {
+            E::widen(simd, bytes)
+        } else {
+            let mut padded = [0; 4 * crate::PANEL];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            E::widen(simd, &padded)
+        };
+        if E::SCALED {
+            x = simd.mul(x, simd.splat(scale));
         }
-        simd.store(x, &mut dst[at..]);
+        if ADD {
+            let before = if whole { simd.load(to) } else { simd.load_partial(to, 0.0) };
+            x = simd.add(before, x);
+        }
+        if whole {
+            simd.store(x, to)
+        } else {
+            simd.store_partial(x, to)
+        }
         at += S::LANES;
-    }
-    if at < dst.len() {
-        let mut bytes = [0; 4 * crate::PANEL];
-        bytes[..row.len() - at * SIZE].copy_from_slice(&row[at * SIZE..]);
-        let mut x = widen(simd, &bytes);
-        if ADD {
-            x = simd.add(simd.load_partial(&dst[at..], 0.0), x);
-        }
-        simd.store_partial(x, &mut dst[at..]);
     }
 }

@@ -6,7 +6,7 @@ use super::linear::LinearTensors;
 use super::names::Names;
 use super::workspace::ClsWorkspace;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::weights::Weights;
 
 /// BERT's: a pooler (dense and tanh) where the checkpoint has one, then the classifier.
@@ -20,6 +20,14 @@ impl Head {
         let hint = ": without a classifier this is no cross-encoder, and its scores would be random";
         let labels = weights.rows_of(&format!("{}.weight", names.classifier()), hint)?;
         config.check_labels(labels)?;
+        if labels == 0 {
+            return Err(Error::Tensor {
+                file: weights.name().to_owned(),
+                tensor: format!("{}.weight", names.classifier()),
+                expected: "at least one label".into(),
+                found: "no rows".into(),
+            });
+        }
         let classifier = LinearTensors::find(weights, isa, &names.classifier(), labels, config.hidden)?;
         let prefix = names.pooler();
         // Half a pooler is an error, not a checkpoint without one.

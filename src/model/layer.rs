@@ -9,7 +9,7 @@ use super::linear::LinearTensors;
 use super::names::Names;
 use super::workspace::{Workspace, inner_rows};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fork::fork_rows;
 use crate::weights::Weights;
 
@@ -130,6 +130,15 @@ impl LastLayer {
     ) -> Result<Self> {
         let [query, key, value] = find_qkv(weights, names, config, isa, i)?;
         let rows = |h: usize| h * config.head_dim()..(h + 1) * config.head_dim();
+        // The softmax does not see it, so a NaN in it would be lost where every other one reaches the logit.
+        if let Some(value) = key.bias.iter().find(|value| !value.is_finite()) {
+            return Err(Error::Tensor {
+                file: weights.name().to_owned(),
+                tensor: names.layer(i, "attention.self.key.bias"),
+                expected: "finite values".into(),
+                found: value.to_string(),
+            });
+        }
         let key = weights.matrix(&key.weight);
         let fold = (0..config.heads).map(|h| PackedWeights::pack_transposed(isa, key, rows(h)));
         let value_weight = weights.matrix(&value.weight);
@@ -165,7 +174,14 @@ impl LastLayer {
             let queries = Rows::new(cls.folded.view().row(s), heads, hidden, hidden);
             let mut gathered = cls.gathered.view_mut();
             let dst = RowsMut::new(gathered.row_mut(s), heads, hidden, hidden);
-            cls_attention(isa, queries, x.row_range(bounds[0]..bounds[1]), scale, &mut scratch.attention, dst);
+            cls_attention(
+                isa,
+                queries,
+                x.row_range(bounds[0]..bounds[1]),
+                scale,
+                &mut scratch.attention,
+                dst,
+            );
         }
         for (h, value) in self.values.iter().enumerate() {
             let gathered = cls.gathered.view().column_range(h * hidden..(h + 1) * hidden);

@@ -1,5 +1,6 @@
 //! Every layer's hidden states against PyTorch's: where a wrong logit would come from.
 
+use std::io::Write;
 use std::path::Path;
 
 use crossrank_kernels::{Isa, Rows};
@@ -44,7 +45,12 @@ fn hidden_states_of_every_layer_are_pytorchs() {
     let bytes = std::fs::read(folder.join("hidden.safetensors")).unwrap();
     let stored = SafeTensors::deserialize(&bytes).unwrap();
     let pairs = std::fs::read_to_string(folder.join("reference.jsonl")).unwrap();
-    for isa in Isa::available() {
+    for name in Isa::NAMES {
+        let Ok(isa) = Isa::by_name(name) else {
+            std::io::stderr().write_all(format!("SKIPPED hidden states on {name}\n").as_bytes()).unwrap();
+            continue;
+        };
+        assert_eq!(isa.in_force(), name);
         let model = load(&folder, isa);
         let layers = model.config.layers;
         let mut compared = 0;

@@ -6,6 +6,7 @@ pub mod copy;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crossrank_kernels::Isa;
 use serde::Deserialize;
 
 /// One stored pair: texts, and what `transformers` made of them.
@@ -55,17 +56,25 @@ pub fn skip(what: &str) {
 }
 
 /// Calls `test` with each instruction set of the machine; one that it lacks is skipped aloud, or fails where
-/// `CROSSRANK_REQUIRE_ISA` names it.
+/// `CROSSRANK_REQUIRE_ISA`, a list with commas, names it.
 pub fn for_each_isa(test: impl Fn(&'static str)) {
     let required = std::env::var("CROSSRANK_REQUIRE_ISA").unwrap_or_default();
-    for name in crossrank_kernels::Isa::NAMES {
-        match crossrank_kernels::Isa::by_name(name) {
+    let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    for name in &required {
+        assert!(
+            Isa::NAMES.contains(name),
+            "CROSSRANK_REQUIRE_ISA names `{name}`, which is none of {:?}",
+            Isa::NAMES
+        );
+    }
+    for name in Isa::NAMES {
+        match Isa::by_name(name) {
             Ok(isa) => {
                 assert_eq!(isa.in_force(), name);
                 test(name);
             }
             Err(error) => {
-                assert!(!required.split(',').any(|required| required == name), "{error}");
+                assert!(!required.contains(&name), "{error}");
                 skip(&error.to_string());
             }
         }

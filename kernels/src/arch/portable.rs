@@ -82,7 +82,8 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn mul_add(self, a: f32x8, b: f32x8, c: f32x8) -> f32x8 {
-        a.mul_add(b, c)
+        // Not `mul_add`: it would fuse, and give other bits, where the user's compile flags allow it.
+        a * b + c
     }
     #[inline(always)]
     fn at_least(self, x: f32x8, floor: f32x8) -> f32x8 {
