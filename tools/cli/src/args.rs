@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Reranks search results with BERT-style cross-encoders on CPUs.
@@ -30,7 +31,7 @@ pub enum Command {
 /// lines are skipped). Other keys of the objects come back with `--format jsonl`, after ours; those that have the
 /// names of ours (rank, index, score, logit, tokens, truncated, input) come back within an object `input`.
 ///
-/// Input is UTF-8, a line at most 16 MiB; CRLF is a newline. One bad line is an error that names it, and nothing is
+/// Input is UTF-8, a line at most 4 MiB; CRLF is a newline. One bad line is an error that names it, and nothing is
 /// ranked.
 #[derive(Args)]
 pub struct RerankArgs {
@@ -43,10 +44,10 @@ pub struct RerankArgs {
     #[arg(long, value_enum, default_value_t)]
     pub input: InputFormat,
     /// Keep the best N only
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = from_1(u64::MAX))]
     pub top_k: Option<usize>,
     /// Keep documents with at least this score only
-    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, allow_hyphen_values = true)]
     pub min_score: Option<f32>,
     /// How the ranking is written
     #[arg(long, value_enum, default_value_t)]
@@ -97,7 +98,7 @@ pub struct InspectArgs {
 pub struct QuantizeArgs {
     /// A model folder in F32, F16 or BF16
     pub model_dir: PathBuf,
-    /// Where the result goes: a folder that does not exist or is empty
+    /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
 }
 
@@ -112,7 +113,7 @@ pub struct ModelArgs {
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,
     /// Worker threads [default: as many as the process may use]
-    #[arg(long, value_name = "N", value_parser = threads)]
+    #[arg(long, value_name = "N", value_parser = from_1(MAX_THREADS))]
     pub threads: Option<usize>,
 }
 
@@ -120,7 +121,7 @@ pub struct ModelArgs {
 #[derive(Args)]
 pub struct WindowArgs {
     /// The most tokens of a pair, special tokens included; the model's own limits apply too
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = from_1(u64::MAX))]
     pub max_length: Option<usize>,
     /// What happens to a pair that is longer
     #[arg(long, value_enum, default_value_t)]
@@ -136,8 +137,8 @@ pub struct ScoreArg {
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum InputFormat {
-    /// JSONL when the file's name ends in .jsonl or .ndjson, or when the first line that is not blank is a JSON
-    /// object with the key `text`; else text
+    /// JSONL when the file's name ends in .jsonl or .ndjson, or when the first line that is not blank begins with
+    /// `{"`, white space aside; else text
     #[default]
     Auto,
     /// A document a line
@@ -215,16 +216,11 @@ impl From<ScoreMode> for crossrank::ScoreMode {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number of at least 1".to_owned())
-}
-
 /// Thousands of threads on a few cores take minutes to start, and nothing is gained.
-const MAX_THREADS: usize = 1024;
+const MAX_THREADS: u64 = 1024;
 
-fn threads(text: &str) -> Result<usize, String> {
-    let threads = text.parse().ok().filter(|threads| (1..=MAX_THREADS).contains(threads));
-    threads.ok_or_else(|| format!("expected a whole number from 1 to {MAX_THREADS}"))
+fn from_1(to: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=to)
 }
 
 fn number(text: &str) -> Result<f32, String> {

@@ -71,7 +71,9 @@ fn named_jsonl(path: Option<&PathBuf>) -> bool {
     extension.is_some_and(|it| it.eq_ignore_ascii_case("jsonl") || it.eq_ignore_ascii_case("ndjson"))
 }
 
+/// Whether the line parses does not matter: a broken first line of JSONL is an error, not a text.
 fn begins_as_jsonl(lines: &[(usize, String)]) -> bool {
     let first = lines.iter().find(|(_, text)| !text.trim().is_empty());
-    first.is_some_and(|(_, text)| object::parse(text).is_ok_and(|object| object.contains_key("text")))
+    let brace = first.and_then(|(_, text)| text.trim_start().strip_prefix('{'));
+    brace.is_some_and(|rest| rest.trim_start().starts_with('"'))
 }

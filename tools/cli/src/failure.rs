@@ -50,10 +50,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Stopped { .. } => Self::Interrupted,
-            error => Self::Message(describe(&error)),
-        }
+        Self::Message(describe(&error))
     }
 }
 

@@ -13,7 +13,6 @@ mod object;
 mod output;
 mod progress;
 mod quantize;
-mod queue;
 mod rerank;
 mod score;
 mod table;

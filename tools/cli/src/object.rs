@@ -10,10 +10,15 @@ pub type Object = IndexMap<String, Box<RawValue>>;
 
 /// Parses a line.
 pub fn parse(line: &str) -> Result<Object, String> {
-    serde_json::from_str(line).map_err(|error| match error.is_data() {
-        true => format!("expected a JSON object, found {}", kind(line)),
-        false => invalid(&error),
-    })
+    let parse = |line| {
+        serde_json::from_str(line).map_err(|error: serde_json::Error| match error.is_data() {
+            true => format!("expected a JSON object, found {}", kind(line)),
+            false => invalid(&error),
+        })
+    };
+    let object = parse(line)?;
+    // Since it parses they are white space between values. Written out they would be newlines to some readers.
+    if line.contains('\r') { parse(&line.replace('\r', " ")) } else { Ok(object) }
 }
 
 /// The string under a key that must be there.
@@ -84,8 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_no_danger() {
-        let deep = format!("{{\"a\":{}", "[".repeat(1_000_000));
-        assert!(parse(&deep).is_err());
+    fn deep_values_pass_through_without_a_stack_overflow() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let object = parse(&format!("{{\"a\":{deep}}}")).unwrap();
+        assert!(serde_json::to_string(&object["a"]).unwrap() == deep);
+        assert_eq!(string(&object, "a").unwrap_err(), "`a`: expected a string, found an array");
+    }
+
+    #[test]
+    fn carriage_returns_are_spaces_between_values_and_errors_within_strings() {
+        let object = parse("{\r\"a\":[1,\r2]}\r").unwrap();
+        assert_eq!(object["a"].get(), "[1, 2]");
+        assert!(parse("{\"a\":\"b\rc\"}").unwrap_err().contains("control character"));
     }
 }

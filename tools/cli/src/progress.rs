@@ -40,47 +40,15 @@ pub fn watch<T>(what: &'static str, total: usize, done: &AtomicUsize, work: impl
     })
 }
 
-/// A count of what has been done of work whose size is not known. Shown when stderr is a terminal and stdout is not:
-/// there the results themselves are the progress.
-pub struct Counter(Option<ProgressBar>);
-
-impl Counter {
-    /// Starts at none.
-    pub fn new(what: &'static str) -> Self {
-        let shown = io::stderr().is_terminal() && !io::stdout().is_terminal();
-        Self(shown.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{human_pos} {msg}") {
-                bar.set_style(style);
-            }
-            bar.with_message(what)
-        }))
+/// A count of what has been done of work whose size is not known; it leaves the terminal when it is dropped. Shown when
+/// stderr is a terminal and stdout is not: there the results themselves are the progress.
+pub fn counter(what: &'static str) -> ProgressBar {
+    // Stderr that is no terminal is hidden, too.
+    let hidden = io::stdout().is_terminal();
+    let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(None, target).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{human_pos} {msg}") {
+        bar.set_style(style);
     }
-
-    /// Sets the count.
-    pub fn set(&self, count: usize) {
-        if let Some(bar) = self.shown() {
-            bar.set_position(count as u64);
-        }
-    }
-
-    /// Takes the count off the terminal while `write` writes there.
-    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        match self.shown() {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
-    }
-
-    fn shown(&self) -> Option<&ProgressBar> {
-        self.0.as_ref().filter(|bar| bar.elapsed() >= PATIENCE)
-    }
-}
-
-impl Drop for Counter {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
+    bar
 }

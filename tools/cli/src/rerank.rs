@@ -21,16 +21,12 @@ const COLUMNS: usize = 100;
 
 /// Runs the command.
 pub fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<(), Failure> {
-    let Documents { name, documents } = Documents::read(args.file.as_ref(), args.input)?;
+    // Before the documents, which may be long in coming.
     let reranker = model::load(&args.model, Some(&args.window))?;
+    let Documents { name, documents } = Documents::read(args.file.as_ref(), args.input)?;
 
-    // From here on Ctrl-C sets the engine's stop flag; once output has begun it is written to its end.
-    let _held = interrupt.hold();
     let progress = Arc::new(AtomicUsize::new(0));
-    let mut options = RerankOptions::default()
-        .score(args.score.mode.into())
-        .stop(interrupt.flag().clone())
-        .progress(progress.clone());
+    let mut options = RerankOptions::default().score(args.score.mode.into()).progress(progress.clone());
     options.top_k = args.top_k;
     options.min_score = args.min_score;
     options.label = args.label;
@@ -41,8 +37,10 @@ pub fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         Some(document) => Failure::about(format_args!("{name}: line {}", document.line), describe(&error)),
         None => error.into(),
     })?;
-    interrupt.check()?;
 
+    // Until here Ctrl-C ends the process at once; output that has begun is written to its end.
+    let _held = interrupt.hold();
+    interrupt.check()?;
     let mut output = Output::new();
     match args.format {
         OutputFormat::Jsonl => {

@@ -1,9 +1,9 @@
 //! `crossrank score`: pairs in, scores out, as they come.
 
-use std::sync::Arc;
-use std::thread;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::{io, iter, thread};
 
-use crossrank::{PairScore, Reranker};
+use crossrank::{PairScore, Reranker, Tokenized};
 use serde::Serialize;
 
 use crate::args::ScoreArgs;
@@ -11,9 +11,12 @@ use crate::failure::{Failure, describe, say};
 use crate::input::{Line, Lines};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::progress::Counter;
-use crate::queue::Queue;
-use crate::{model, object};
+use crate::{model, object, progress};
+
+/// Lines that wait while others are scored.
+const AHEAD: usize = 64;
+/// Lines that are scored together.
+const TOGETHER: usize = 256;
 
 /// Runs the command.
 pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
@@ -24,23 +27,24 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     // A mode that does not fit the model is an error of the call, not of each line.
     reranker.scores(mode, &vec![0.0; reranker.labels()])?;
 
-    let queue = read_ahead(lines)?;
+    let lines = read_ahead(lines)?;
     let mut output = Output::new();
-    let counter = Counter::new("pairs scored");
-    let (mut index, mut bad) = (0, false);
-    loop {
-        let lines = match queue.take() {
-            Ok(lines) => lines,
-            Err(end) => {
-                end.map_err(|error| Failure::about(&name, error))?;
-                return if bad { Err(Failure::Reported) } else { Ok(()) };
-            }
-        };
-        let results = score(&reranker, lines)?;
+    let counter = progress::counter("pairs scored");
+    let (mut index, mut bad) = (0_u64, false);
+    while let Ok(first) = lines.recv() {
+        let mut end = Ok(());
+        // An error is the last that comes.
+        let batch: Vec<Line> = iter::once(first)
+            .chain(lines.try_iter().take(TOGETHER - 1))
+            .map_while(|line| line.map_err(|error| end = Err(error)).ok())
+            .collect();
+        let numbers: Vec<usize> = batch.iter().map(|line| line.number).collect();
+        let pairs = batch.into_iter().map(|line| line.text.and_then(|text| parse(&text))).collect();
+        let results = each_good(pairs, |pairs| score(&reranker, pairs))?;
         // Ctrl-C waits until the lines that have been begun are out.
         let _held = interrupt.hold();
         counter.suspend(|| {
-            for (line, result) in results {
+            for (line, result) in numbers.into_iter().zip(results) {
                 match result {
                     Ok(pair) => {
                         let scores = reranker.scores(mode, &pair.logits)?;
@@ -56,55 +60,31 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
             }
             output.flush()
         })?;
-        counter.set(index);
+        counter.set_position(index);
+        end.map_err(|error| Failure::about(&name, error))?;
     }
+    if bad { Err(Failure::Reported) } else { Ok(()) }
 }
 
 /// Reads on while others score. The thread ends with the input, or with the process.
-fn read_ahead(mut lines: Lines) -> Result<Arc<Queue>, Failure> {
-    let queue = Arc::new(Queue::default());
-    let to = queue.clone();
+fn read_ahead(mut lines: Lines) -> Result<Receiver<io::Result<Line>>, Failure> {
+    let (to, from) = sync_channel(AHEAD);
     let read = move || {
-        let end = loop {
-            match lines.next() {
-                Ok(Some(line)) if line.text.as_ref().is_ok_and(|text| text.trim().is_empty()) => {}
-                Ok(Some(line)) => to.push(line),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+        for line in iter::from_fn(|| lines.next().transpose()) {
+            let blank = |line: &Line| line.text.as_ref().is_ok_and(|text| text.trim().is_empty());
+            if line.as_ref().is_ok_and(blank) {
+                continue;
             }
-        };
-        to.end(end);
+            let failed = line.is_err();
+            if to.send(line).is_err() || failed {
+                break;
+            }
+        }
     };
     match thread::Builder::new().name("reader".into()).spawn(read) {
-        Ok(_) => Ok(queue),
+        Ok(_) => Ok(from),
         Err(error) => Err(Failure::about("cannot start the reading thread", error)),
     }
-}
-
-/// The result of each line, with the line's number.
-type Results = Vec<(usize, Result<PairScore, String>)>;
-
-fn score(reranker: &Reranker, lines: Vec<Line>) -> Result<Results, Failure> {
-    let mut results = Results::new();
-    let (mut pairs, mut places) = (Vec::new(), Vec::new());
-    for (place, line) in lines.into_iter().enumerate() {
-        let result = match line.text.and_then(|text| parse(&text)) {
-            Ok(pair) => {
-                pairs.push(pair);
-                places.push(place);
-                // Overwritten below.
-                Err(String::new())
-            }
-            Err(reason) => Err(reason),
-        };
-        results.push((line.number, result));
-    }
-    let mut scores = Vec::new();
-    score_each(reranker, &pairs, &mut scores)?;
-    for (place, score) in places.into_iter().zip(scores) {
-        results[place].1 = score;
-    }
-    Ok(results)
 }
 
 fn parse(line: &str) -> Result<(String, String), String> {
@@ -112,21 +92,60 @@ fn parse(line: &str) -> Result<(String, String), String> {
     Ok((object::string(&object, "query")?, object::string(&object, "document")?))
 }
 
+/// One for each line or pair; an error is that one's own.
+type Each<T> = Vec<Result<T, String>>;
+
+/// Does `work` with those that are good, and puts its results in their places.
+fn each_good<T, U>(
+    all: Each<T>,
+    work: impl FnOnce(&[T]) -> Result<Each<U>, Failure>,
+) -> Result<Each<U>, Failure> {
+    let mut good = Vec::with_capacity(all.len());
+    let bad: Vec<Option<String>> =
+        all.into_iter().map(|one| one.map(|value| good.push(value)).err()).collect();
+    let mut done = work(&good)?.into_iter();
+    Ok(bad.into_iter().filter_map(|bad| bad.map(Err).or_else(|| done.next())).collect())
+}
+
+/// Scores pairs together. Where one cannot be scored each is tokenised by itself: that shows which.
+fn score(reranker: &Reranker, pairs: &[(String, String)]) -> Result<Each<PairScore>, Failure> {
+    let error = match reranker.score_pairs(pairs) {
+        Ok(scores) => return Ok(scores.into_iter().map(Ok).collect()),
+        Err(error) => error,
+    };
+    if error.document().is_none() {
+        return Err(error.into());
+    }
+    let mut tokenized = Each::with_capacity(pairs.len());
+    for (query, document) in pairs {
+        match reranker.tokenize(query, &[document]) {
+            Ok(pair) => tokenized.extend(pair.into_iter().map(Ok)),
+            Err(error) if error.document().is_none() => return Err(error.into()),
+            Err(error) => tokenized.push(Err(describe(&error))),
+        }
+    }
+    each_good(tokenized, |pairs| {
+        let mut scores = Each::with_capacity(pairs.len());
+        score_tokenized(reranker, pairs, &mut scores)?;
+        Ok(scores)
+    })
+}
+
 /// Scores pairs together, and halves them where one cannot be scored until it stands alone: a pair's score does not
 /// depend on its company.
-fn score_each(
+fn score_tokenized(
     reranker: &Reranker,
-    pairs: &[(String, String)],
-    scores: &mut Vec<Result<PairScore, String>>,
+    pairs: &[Tokenized],
+    scores: &mut Each<PairScore>,
 ) -> Result<(), Failure> {
-    match (reranker.score_pairs(pairs), pairs) {
+    match (reranker.score_tokenized(pairs), pairs) {
         (Ok(all), _) => scores.extend(all.into_iter().map(Ok)),
         (Err(error), _) if error.document().is_none() => return Err(error.into()),
         (Err(error), [_]) => scores.push(Err(describe(&error))),
         (Err(_), _) => {
             let (left, right) = pairs.split_at(pairs.len() / 2);
-            score_each(reranker, left, scores)?;
-            score_each(reranker, right, scores)?;
+            score_tokenized(reranker, left, scores)?;
+            score_tokenized(reranker, right, scores)?;
         }
     }
     Ok(())
@@ -134,7 +153,7 @@ fn score_each(
 
 #[derive(Serialize)]
 struct Scored<'a> {
-    index: usize,
+    index: u64,
     logits: &'a [f32],
     score: Score<'a>,
     tokens: usize,
@@ -149,7 +168,7 @@ enum Score<'a> {
 }
 
 impl<'a> Scored<'a> {
-    fn new(index: usize, pair: &'a PairScore, scores: &'a [f32]) -> Self {
+    fn new(index: u64, pair: &'a PairScore, scores: &'a [f32]) -> Self {
         let score = match scores {
             [score] => Score::One(*score),
             scores => Score::Several(scores),
@@ -160,6 +179,6 @@ impl<'a> Scored<'a> {
 
 #[derive(Serialize)]
 struct Bad<'a> {
-    index: usize,
+    index: u64,
     error: &'a str,
 }

@@ -7,7 +7,7 @@ use crate::documents::Document;
 use crate::text::steers_terminal;
 
 const BAR: usize = 10;
-/// Text gets this much however narrow the terminal is.
+/// Where text would get less than this, there is no bar.
 const LEAST_TEXT: usize = 20;
 /// Characters without width would otherwise make a line of any length.
 const CHARS_PER_COLUMN: usize = 4;
@@ -25,30 +25,30 @@ pub struct Table {
 }
 
 impl Table {
-    /// A line a document: rank, score, bar, a mark where the window cut, text. Then what the mark means.
+    /// A line a document: rank, score, bar if there is room, a mark where the window cut, text. Then what the mark
+    /// means. No line is wider than the terminal.
     pub fn lines(&self, ranking: &[Ranked], documents: &[Document], max_length: usize) -> Vec<String> {
         let scores: Vec<String> = ranking.iter().map(|ranked| score(ranked.score)).collect();
         let score_width = scores.iter().map(String::len).max().unwrap_or(0);
         let rank_width = ranking.len().to_string().len();
-        let taken = rank_width + score_width + BAR + 8;
-        let text_width = self.columns.saturating_sub(taken).max(LEAST_TEXT);
+        let with_bar = self.columns >= rank_width + score_width + BAR + 7 + LEAST_TEXT;
         let mut lines: Vec<String> = ranking
             .iter()
             .zip(&scores)
             .enumerate()
             .map(|(i, (ranked, score))| {
-                let bar = self.bar(ranked.score);
+                let bar = if with_bar { format!("  {}", self.bar(ranked.score)) } else { String::new() };
                 let mark = if ranked.truncated { '*' } else { ' ' };
-                let text = fit(&documents[ranked.index].text, text_width);
                 let rank = i + 1;
-                let line = format!("{rank:>rank_width$}  {score:>score_width$}  {bar} {mark} {text}");
-                line.trim_end().to_owned()
+                let line = format!("{rank:>rank_width$}  {score:>score_width$}{bar} {mark}");
+                let text = &documents[ranked.index].text;
+                cut(line.chars().chain(words(text)), self.columns).trim_end().to_owned()
             })
             .collect();
         if ranking.iter().any(|ranked| ranked.truncated) {
-            lines.push(format!(
-                "* longer than the window of {max_length} tokens: what is beyond was not read"
-            ));
+            let note =
+                format!("* longer than the window of {max_length} tokens: what is beyond was not read");
+            lines.push(cut(note.chars(), self.columns));
         }
         lines
     }
@@ -71,31 +71,28 @@ fn score(score: f32) -> String {
     if score.abs() < 1e6 { format!("{score:.4}") } else { format!("{score:.3e}") }
 }
 
-/// The text on one line of at most `columns`: white space is one space, and what steers a terminal is replaced.
-fn fit(text: &str, columns: usize) -> String {
+/// The words of a text, a space before each; what steers a terminal is replaced.
+fn words(text: &str) -> impl Iterator<Item = char> {
+    let shown = |c| if steers_terminal(c) { char::REPLACEMENT_CHARACTER } else { c };
+    text.split_whitespace().flat_map(move |word| std::iter::once(' ').chain(word.chars().map(shown)))
+}
+
+/// What fits into so many columns, the last of them an ellipsis where not all does.
+fn cut(line: impl Iterator<Item = char>, columns: usize) -> String {
     let mut out = String::new();
-    let (mut width, mut chars) = (0, 0);
+    let mut width = 0;
     // Where to cut if it turns out too long: there must be room for the ellipsis.
-    let mut cut = 0;
-    let mut space = false;
-    for c in text.chars() {
-        if c.is_whitespace() {
-            space = !out.is_empty();
-            continue;
+    let mut end = 0;
+    for (i, c) in line.enumerate() {
+        width += c.width().unwrap_or(1);
+        if width > columns || i >= columns * CHARS_PER_COLUMN {
+            out.truncate(end);
+            out.push('…');
+            break;
         }
-        let c = if steers_terminal(c) { char::REPLACEMENT_CHARACTER } else { c };
-        for c in std::mem::take(&mut space).then_some(' ').into_iter().chain([c]) {
-            width += c.width().unwrap_or(1);
-            chars += 1;
-            if width > columns || chars > columns * CHARS_PER_COLUMN {
-                out.truncate(cut);
-                out.push('…');
-                return out;
-            }
-            out.push(c);
-            if width < columns {
-                cut = out.len();
-            }
+        out.push(c);
+        if width < columns {
+            end = out.len();
         }
     }
     out
@@ -103,7 +100,36 @@ fn fit(text: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
+
+    fn fit(text: &str, columns: usize) -> String {
+        cut(words(text).skip(1), columns)
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let document = |text: &str| Document { line: 1, text: text.repeat(30), object: None };
+        let documents = ["tower of 東京 ", "東京 ", "a ", "\u{301}", "abc"].map(document);
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/gelu-60");
+        let reranker = crossrank::Reranker::load(model).unwrap();
+        let ranking = reranker.rerank("tower", &documents, &Default::default()).unwrap();
+        for columns in 1..120 {
+            let table = Table { columns, scale: Scale { from: -1.0, to: 1.0 } };
+            let lines = table.lines(&ranking, &documents, 512);
+            assert_eq!(lines.len(), 6);
+            for line in &lines {
+                assert!(line.width() <= columns, "{columns}: {line}");
+                let bar = columns >= 60 && !line.starts_with('*');
+                if columns == 40 || columns == 60 {
+                    assert_eq!(line.contains('█'), bar, "{columns}: {line}");
+                    let cut = line.ends_with('…') && line.width() >= columns - 1;
+                    assert_eq!(cut, !line.contains('\u{301}'), "{columns}: {line}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn text_is_cut_to_columns_not_characters() {

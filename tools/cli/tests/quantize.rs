@@ -7,7 +7,6 @@ use std::path::Path;
 
 use common::{copy_model, fixture, fixtures, fixtures_folder, floats, json, reference, run, tensor_range};
 use safetensors::{Dtype, SafeTensors};
-use serde_json::Value;
 
 fn quantize(model: &str, out: &Path) -> common::Ran {
     run(["quantize".as_ref(), model.as_ref(), out.as_os_str()], "")
@@ -296,5 +295,4 @@ fn the_default_model_is_one_of_ours() {
     let built_in = json(&run(["score"], input).ok());
     assert_eq!(built_in, run(["score", "--model", folder], input).json());
     assert!(built_in[0]["score"].as_f64().unwrap() > 0.5, "{:?}", built_in[0]);
-    assert_ne!(built_in[0]["logits"], Value::Null);
 }

@@ -69,6 +69,12 @@ fn a_row_has_our_keys_in_order_then_the_callers() {
 }
 
 #[test]
+fn a_carriage_return_within_a_line_does_not_come_back() {
+    let row = rerank(&["--format", "jsonl"], "{\"text\":\"a\",\r\"x\":[1,\r2]\r}\r\n").ok();
+    assert!(row.ends_with(",\"text\":\"a\",\"x\":[1, 2]}\n"), "{row:?}");
+}
+
+#[test]
 fn keys_that_collide_with_ours_come_back_under_input() {
     let line = r#"{"score":3,"a":1,"input":null,"rank":"x","index":[],"logit":{},"tokens":0,"truncated":1,"text":"t"}"#;
     let row = rerank(&["--format", "jsonl"], line).ok();
@@ -106,7 +112,15 @@ fn auto_tells_jsonl_by_the_files_name_or_its_first_line() {
     assert_eq!(texts(&[&file("a.txt", object)], b""), ["a"]);
     assert_eq!(texts(&[&file("a.txt", &format!("\n{object}"))], b""), ["a"]);
     assert_eq!(texts(&["--input", "text", &file("a.txt", object)], b""), ["{\"text\":\"a\"}"]);
-    assert_eq!(texts(&[&file("b.txt", "{\"title\":\"a\"}\n")], b""), ["{\"title\":\"a\"}"]);
+    assert_eq!(texts(&[&file("a.txt", &format!("  {{ {}", &object[1..]))], b""), ["a"]);
+    assert_eq!(texts(&[&file("b.txt", "{a} or {\"b\"}\n")], b""), ["{a} or {\"b\"}"]);
+    assert_eq!(texts(&[&file("b.txt", "{}\n")], b""), ["{}"]);
+    for broken in ["{\"title\":\"a\"}", "{\"text\":\"a", "{ \"text\" \"a\"}"] {
+        let path = file("c.txt", &format!("{broken}\n{object}"));
+        let error = rerank(&[&path], "").error();
+        assert!(error.starts_with(&format!("{path}: line 1: expected ")), "{error}");
+        assert!(error.contains("--input text"), "{error}");
+    }
     assert_eq!(texts(&[&file("c.txt", "[1]\n{\"text\":\"a\"}\n")], b""), ["[1]", "{\"text\":\"a\"}"]);
     for name in ["a.jsonl", "a.NDJSON"] {
         let path = file(name, "plain\n");
@@ -170,7 +184,9 @@ fn top_k_and_min_score_keep_the_best() {
     let third = all[2]["score"].to_string();
     assert_eq!(jsonl(&["--min-score", &third], input), all[..3]);
     assert_eq!(jsonl(&["--min-score", "2"], input), [Value::Null; 0]);
-    assert_eq!(jsonl(&["--min-score", "-3"], input), all);
+    for least in ["-3", "-5e-1", "-inf"] {
+        assert_eq!(jsonl(&["--min-score", least], input), all);
+    }
 }
 
 #[test]
@@ -261,10 +277,11 @@ fn wrong_usage_is_exit_code_2() {
         (&["--top-k", "0"][..], "--top-k"),
         (&["--top-k", "-1"], "-1"),
         (&["--threads", "0"], "--threads"),
-        (&["--threads", "1000000"], "from 1 to 1024"),
+        (&["--threads", "1000000"], "1..=1024"),
         (&["--max-length", "0"], "--max-length"),
         (&["--min-score", "nan"], "--min-score"),
         (&["--min-score", "high"], "--min-score"),
+        (&["--min-score", "--top-k"], "--min-score"),
         (&["--dtype", "f64"], "--dtype"),
         (&["--score", "best"], "--score"),
         (&["--truncation", "none"], "--truncation"),
@@ -311,6 +328,20 @@ fn a_missing_or_broken_model_is_named() {
     std::fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
     let error = model(broken.to_str().unwrap());
     assert!(error.starts_with(&format!("{}: broken safetensors file", weights.display())), "{error}");
+}
+
+#[test]
+fn a_wrong_model_is_an_error_before_the_documents_have_come() {
+    let mut child = common::command()
+        .args(["rerank", "-q", "a", "--model", "no-such-model"])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Held open: `wait` would close it.
+    let stdin = child.stdin.take();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    drop(stdin);
 }
 
 #[test]

@@ -90,30 +90,58 @@ fn ctrl_c_in_a_busy_score_leaves_whole_lines() {
 }
 
 #[test]
-fn ctrl_c_ends_rerank_without_a_ranking_while_it_reads_and_while_it_scores() {
-    let model = fixture("gelu-60");
-    let mut child = spawn(&["rerank", "-q", "a", "--model", &model]);
+fn ctrl_c_ends_rerank_without_a_ranking_while_it_reads() {
+    let mut child = spawn(&["rerank", "-q", "a", "--model", &fixture("gelu-60")]);
     let mut stdin = child.stdin.take().unwrap();
     // More than a pipe holds: once it is written, the program is reading.
     stdin.write_all(&b"a document\n".repeat(50_000)).unwrap();
     interrupt(&child);
     assert_eq!(wait(&mut child).code(), Some(130));
     assert_eq!(rest(&mut child), (String::new(), String::new()));
+}
 
+/// Ctrl-C within work that takes far longer than what is waited for.
+fn ends_at_once(documents: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("documents.txt");
-    fs::write(&path, "the river runs to the sea and on and on and on\n".repeat(100_000)).unwrap();
-    let args = ["rerank", "-q", "a", "--model", &model, "--threads", "2", path.to_str().unwrap()];
-    let mut child = spawn(&args);
-    // Worker threads are there once the model is loaded.
-    let tasks = format!("/proc/{}/task", child.id());
-    if Path::new(&tasks).exists() {
-        wait_until("workers", || fs::read_dir(&tasks).is_ok_and(|tasks| tasks.count() >= 4));
-    }
-    std::thread::sleep(Duration::from_millis(500));
+    fs::write(&path, documents).unwrap();
+    let mut child = spawn(&["rerank", "-q", "where do rivers go", "--threads", "2", path.to_str().unwrap()]);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(child.try_wait().unwrap(), None, "it had too little to do");
     interrupt(&child);
+    let start = Instant::now();
     assert_eq!(wait(&mut child).code(), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(rest(&mut child), (String::new(), String::new()));
+}
+
+#[test]
+fn ctrl_c_ends_rerank_at_once_while_it_scores() {
+    // A whole window each: tokenised within a second or two, scored in a minute or more.
+    ends_at_once(&("the river runs to the sea ".repeat(100) + "\n").repeat(600));
+}
+
+#[test]
+fn ctrl_c_ends_rerank_at_once_while_it_tokenises() {
+    // Long lines, of which the window takes next to nothing.
+    ends_at_once(&("the river runs to the sea ".repeat(100_000) + "\n").repeat(50));
+}
+
+#[test]
+fn a_second_ctrl_c_ends_the_program_when_nobody_reads_its_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pairs.jsonl");
+    fs::write(&path, PAIR.repeat(20_000)).unwrap();
+    // Its pipe is never read, and soon full.
+    let mut child = spawn(&["score", "--model", &fixture("gelu-60"), path.to_str().unwrap()]);
+    std::thread::sleep(Duration::from_secs(2));
+    interrupt(&child);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(child.try_wait().unwrap(), None, "the first waits for what has been begun");
+    interrupt(&child);
+    let start = Instant::now();
+    assert_eq!(wait(&mut child).code(), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]
