@@ -99,7 +99,9 @@ fn peak(isa: &str, threads: usize) -> f64 {
 }
 
 fn engine(c: &mut Criterion) {
-    let measuring = !std::env::args().any(|argument| argument == "--test");
+    // As criterion tells it: `cargo test` runs everything once, unmeasured.
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let measuring = has("--bench") && !has("--test");
     let workloads = workloads();
     for threads in [1, 2] {
         let reranker = Reranker::builder().threads(threads).load(model()).unwrap();

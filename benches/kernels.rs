@@ -63,7 +63,9 @@ fn bench(c: &mut Criterion, isa: Isa, peak: Option<f64>, name: &str, operations:
 }
 
 fn kernels(c: &mut Criterion) {
-    let measuring = !std::env::args().any(|argument| argument == "--test");
+    // As criterion tells it: `cargo test` runs everything once, unmeasured.
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let measuring = has("--bench") && !has("--test");
     for isa in Isa::available() {
         let peak = measuring.then(|| {
             let (operations, _) = peak::multiply_adds(isa, 1_000_000);
