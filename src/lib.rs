@@ -38,6 +38,7 @@ mod rerank;
 mod reranker;
 mod schedule;
 mod score;
+mod threads;
 mod tokenized;
 #[cfg(feature = "tokenizers")]
 mod tokenizer;

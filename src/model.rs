@@ -15,7 +15,7 @@ pub(crate) use workspace::{ChunkSize, Workspace};
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::schedule::Threads;
+use crate::threads::Threads;
 use crate::tokenized::Tokenized;
 use crate::weights::Weights;
 use embeddings::Embeddings;

@@ -9,8 +9,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::files::{Files, ModelBytes, WeightSource};
 use crate::model::Model;
-use crate::schedule::{Control, Scheduler, Threads};
+use crate::schedule::{Control, Scheduler};
 use crate::score::ScoreMode;
+use crate::threads::Threads;
 use crate::tokenized::Tokenized;
 #[cfg(feature = "tokenizers")]
 use crate::tokenizer::{Tokenizer, Truncation};

@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use super::{ChunkSize, Model};
 use crate::config::Config;
 use crate::files::{Files, WeightSource};
-use crate::schedule::Threads;
+use crate::threads::Threads;
 use crate::tokenized::Tokenized;
 use crate::weights::Weights;
 
