@@ -17,8 +17,8 @@ use crate::tokenized::Tokenized;
 use crate::tokenizer::{Tokenizer, Truncation};
 use crate::weights::Weights;
 
-/// Tokens of a chunk unless the caller chooses: the activations of a 384-wide model then fit an L2 of 1 MiB beside
-/// the panels that stream through it.
+/// Tokens of a chunk unless the caller chooses: enough rows that streaming all weights through a core costs little, and
+/// 2.4 MB of activations for a 384-wide model.
 const CHUNK_TOKENS: usize = 256;
 
 /// How numbers are held and multiplied.
