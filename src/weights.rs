@@ -162,13 +162,8 @@ impl Weights {
                 format!("{:?}", entry.shape),
             ));
         }
-        let stored = match entry.dtype {
-            Dtype::F32 => Stored::F32,
-            Dtype::F16 => Stored::F16,
-            Dtype::BF16 => Stored::Bf16,
-            Dtype::I8 => Stored::I8,
-            other => return Err(self.error(name, entry, "F32, F16, BF16 or I8", format!("{other:?}"))),
-        };
+        let stored = stored(entry.dtype)
+            .ok_or_else(|| self.error(name, entry, "F32, F16, BF16 or I8", format!("{:?}", entry.dtype)))?;
         let scales =
             if stored == Stored::I8 { self.find_scales(name, entry, rows)? } else { (entry.shard, 0..0) };
         Ok(MatrixTensor { shard: entry.shard, stored, rows, cols, bytes: entry.range.clone(), scales })
@@ -201,14 +196,16 @@ impl Weights {
         Ok((scale.shard, scale.range.clone()))
     }
 
+    fn bytes(&self, shard: usize, range: &Range<usize>) -> &[u8] {
+        &(*self.shards[shard].file.bytes).as_ref()[range.clone()]
+    }
+
     /// A view of a matrix where it lies.
     pub(crate) fn matrix(&self, tensor: &MatrixTensor) -> StoredMatrix<'_> {
-        let slice =
-            |shard: usize, range: &Range<usize>| &(*self.shards[shard].file.bytes).as_ref()[range.clone()];
         StoredMatrix::new(
             tensor.stored,
-            slice(tensor.shard, &tensor.bytes),
-            slice(tensor.scales.0, &tensor.scales.1),
+            self.bytes(tensor.shard, &tensor.bytes),
+            self.bytes(tensor.scales.0, &tensor.scales.1),
             tensor.rows,
             tensor.cols,
         )
@@ -222,13 +219,10 @@ impl Weights {
         if entry.shape != [len] {
             return Err(found(format!("shape {:?}", entry.shape)));
         }
-        let stored = match entry.dtype {
-            Dtype::F32 => Stored::F32,
-            Dtype::F16 => Stored::F16,
-            Dtype::BF16 => Stored::Bf16,
-            other => return Err(found(format!("{other:?}"))),
-        };
-        let bytes = &(*self.shards[entry.shard].file.bytes).as_ref()[entry.range.clone()];
+        let stored = stored(entry.dtype)
+            .filter(|&stored| stored != Stored::I8)
+            .ok_or_else(|| found(format!("{:?}", entry.dtype)))?;
+        let bytes = self.bytes(entry.shard, &entry.range);
         let mut values = vec![0.0; len];
         StoredMatrix::new(stored, bytes, &[], 1, len).widen_row(isa, 0, &mut values);
         Ok(values)
@@ -241,6 +235,17 @@ impl Weights {
         let weight = self.vector(isa, &format!("{prefix}.{weight}"), hidden)?;
         let bias = self.vector(isa, &format!("{prefix}.{bias}"), hidden)?;
         Ok(LayerNorm::new(weight, bias, eps))
+    }
+}
+
+/// How the kernels read a dtype, if they do.
+fn stored(dtype: Dtype) -> Option<Stored> {
+    match dtype {
+        Dtype::F32 => Some(Stored::F32),
+        Dtype::F16 => Some(Stored::F16),
+        Dtype::BF16 => Some(Stored::Bf16),
+        Dtype::I8 => Some(Stored::I8),
+        _ => None,
     }
 }
 
