@@ -2,7 +2,7 @@
 
 use crate::PANEL;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{MAX_TILE, Panels, multiply};
+use crate::matmul::{MAX_TILE, Panels, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::simd::Simd;
 use crate::softmax::{self, exponentials};
@@ -86,7 +86,7 @@ fn one_head<S: Simd>(
     let (seq_len, head_dim) = (k.rows(), k.cols());
     let score_stride = seq_len.next_multiple_of(PANEL);
     let keys = scratch.keys.at_least(score_stride * head_dim);
-    pack_rows_as_columns(k, keys);
+    pack_rows_as_columns(simd, k, keys);
     let values = scratch.values.at_least(head_dim.next_multiple_of(PANEL) * seq_len);
     pack_columns(v, values);
 
@@ -97,7 +97,7 @@ fn one_head<S: Simd>(
         // Whole panels are stored faster than parts of one; what is beyond the sequence is not looked at.
         let mut scores = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, head_dim, score_stride);
-        multiply(simd, q.row_range(rows.clone()), panels, None, None, scores.reborrow());
+        multiply(simd, q.row_range(rows.clone()), panels, TileEpilogue::default(), scores.reborrow());
         let mut scores = scores.column_range(0..seq_len);
         let mut dst = dst.row_range(rows.clone());
         if scratch.sums.len() < rows.len() {
@@ -108,7 +108,7 @@ fn one_head<S: Simd>(
             *sum = exponentials(simd, scale, scores.row_mut(i));
         }
         let panels = Panels::packed(values, seq_len, head_dim);
-        multiply(simd, scores.as_rows(), panels, None, None, dst.reborrow());
+        multiply(simd, scores.as_rows(), panels, TileEpilogue::default(), dst.reborrow());
         for (i, sum) in sums.iter().enumerate() {
             softmax::multiply(simd, 1.0 / sum, dst.row_mut(i));
         }
@@ -145,10 +145,16 @@ pub fn cls_attention(
             // One panel holds the queries of 16 heads, so that every token is read once for all of them.
             let padded_heads = heads.next_multiple_of(PANEL);
             let packed = scratch.keys.at_least(padded_heads * hidden);
-            pack_rows_as_columns(queries, packed);
+            pack_rows_as_columns(simd, queries, packed);
             let by_token = scratch.values.at_least(seq_len * padded_heads);
             let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
-            multiply(simd, x, Panels::packed(packed, hidden, heads), None, None, by_token.reborrow());
+            multiply(
+                simd,
+                x,
+                Panels::packed(packed, hidden, heads),
+                TileEpilogue::default(),
+                by_token.reborrow(),
+            );
 
             let scores = scratch.scores.at_least(heads * seq_len);
             for (j, row) in (0..seq_len).map(|j| (j, by_token.as_rows().row(j))) {
@@ -164,12 +170,12 @@ pub fn cls_attention(
             let weights = Rows::new(scores, heads, seq_len, seq_len);
             let whole = hidden - hidden % PANEL;
             let panels = Panels::in_place(x.column_range(0..whole));
-            multiply(simd, weights, panels, None, None, dst.column_range(0..whole));
+            multiply(simd, weights, panels, TileEpilogue::default(), dst.column_range(0..whole));
             if whole < hidden {
                 let packed = scratch.values.at_least(seq_len * PANEL);
                 pack_columns(x.column_range(whole..hidden), packed);
                 let panels = Panels::packed(packed, seq_len, hidden - whole);
-                multiply(simd, weights, panels, None, None, dst.column_range(whole..hidden));
+                multiply(simd, weights, panels, TileEpilogue::default(), dst.column_range(whole..hidden));
             }
             for (h, sum) in scratch.sums.iter().enumerate() {
                 softmax::multiply(simd, 1.0 / sum, dst.row_mut(h));
@@ -181,16 +187,25 @@ pub fn cls_attention(
 
 /// Packs the transpose of `rows`: n = their number, k = their length; fills the last panel with zeros.
 #[inline(always)]
-fn pack_rows_as_columns(rows: Rows<'_>, packed: &mut [f32]) {
+fn pack_rows_as_columns<S: Simd>(simd: S, rows: Rows<'_>, packed: &mut [f32]) {
     let k = rows.cols();
     for (p, panel) in packed.chunks_exact_mut(PANEL * k).enumerate() {
-        for j in 0..PANEL {
-            let n = p * PANEL + j;
-            let to = panel[j..].iter_mut().step_by(PANEL);
-            if n < rows.rows() {
-                to.zip(rows.row(n)).for_each(|(to, &from)| *to = from);
-            } else {
-                to.for_each(|to| *to = 0.0);
+        for part in (0..PANEL).step_by(S::LANES) {
+            let first = p * PANEL + part;
+            for start in (0..k).step_by(S::LANES) {
+                let columns = start..k.min(start + S::LANES);
+                let mut block = [simd.splat(0.0); PANEL];
+                for (j, vector) in block[..S::LANES].iter_mut().enumerate() {
+                    if first + j < rows.rows() {
+                        let row = &rows.row(first + j)[columns.clone()];
+                        let whole = row.len() == S::LANES;
+                        *vector = if whole { simd.load(row) } else { simd.load_partial(row, 0.0) };
+                    }
+                }
+                simd.transpose(&mut block);
+                for (i, &vector) in columns.zip(&block) {
+                    simd.store(vector, &mut panel[i * PANEL + part..]);
+                }
             }
         }
     }

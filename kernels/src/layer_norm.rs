@@ -55,23 +55,23 @@ impl LayerNorm {
     #[inline(always)]
     fn row<S: Simd>(&self, simd: S, row: &mut [f32]) {
         let n = row.len() as f32;
-        let mean = sum(simd, row, None) / n;
-        let variance = sum(simd, row, Some(mean)) / n;
+        let mean = sum::<S, false>(simd, row, 0.0) / n;
+        let variance = sum::<S, true>(simd, row, mean) / n;
         let mean = simd.splat(mean);
         let factor = simd.splat(1.0 / (variance + self.eps).sqrt());
-        let mut at = 0;
-        while at + S::LANES <= row.len() {
-            let centred = simd.sub(simd.load(&row[at..]), mean);
-            let scaled = simd.mul(centred, factor);
-            let y = simd.mul_add(scaled, simd.load(&self.weight[at..]), simd.load(&self.bias[at..]));
-            simd.store(y, &mut row[at..]);
-            at += S::LANES;
+        let mut chunks = row.chunks_exact_mut(S::LANES);
+        let (mut weights, mut biases) =
+            (self.weight.chunks_exact(S::LANES), self.bias.chunks_exact(S::LANES));
+        for ((x, weight), bias) in (&mut chunks).zip(&mut weights).zip(&mut biases) {
+            let scaled = simd.mul(simd.sub(simd.load(x), mean), factor);
+            simd.store(simd.mul_add(scaled, simd.load(weight), simd.load(bias)), x);
         }
-        if at < row.len() {
-            let centred = simd.sub(simd.load_partial(&row[at..], 0.0), mean);
-            let weight = simd.load_partial(&self.weight[at..], 0.0);
-            let bias = simd.load_partial(&self.bias[at..], 0.0);
-            simd.store_partial(simd.mul_add(simd.mul(centred, factor), weight, bias), &mut row[at..]);
+        let tail = chunks.into_remainder();
+        if !tail.is_empty() {
+            let scaled = simd.mul(simd.sub(simd.load_partial(tail, 0.0), mean), factor);
+            let weight = simd.load_partial(weights.remainder(), 0.0);
+            let bias = simd.load_partial(biases.remainder(), 0.0);
+            simd.store_partial(simd.mul_add(scaled, weight, bias), tail);
         }
     }
 }
@@ -79,39 +79,46 @@ impl LayerNorm {
 /// dst += x
 #[inline(always)]
 fn add<S: Simd>(simd: S, x: &[f32], dst: &mut [f32]) {
-    let mut at = 0;
-    while at + S::LANES <= dst.len() {
-        simd.store(simd.add(simd.load(&dst[at..]), simd.load(&x[at..])), &mut dst[at..]);
-        at += S::LANES;
+    let (mut from, mut to) = (x.chunks_exact(S::LANES), dst.chunks_exact_mut(S::LANES));
+    for (x, dst) in (&mut from).zip(&mut to) {
+        simd.store(simd.add(simd.load(dst), simd.load(x)), dst);
     }
-    for (dst, x) in dst[at..].iter_mut().zip(&x[at..]) {
+    for (dst, x) in to.into_remainder().iter_mut().zip(from.remainder()) {
         *dst += x;
     }
 }
 
-/// The sum of a row, or of the squares of its distances from a mean.
+/// The sum of a row or, with `SQUARES`, of the squares of its distances from `mean`.
 #[inline(always)]
-fn sum<S: Simd>(simd: S, row: &[f32], around: Option<f32>) -> f32 {
+fn sum<S: Simd, const SQUARES: bool>(simd: S, row: &[f32], mean: f32) -> f32 {
+    let centre = simd.splat(mean);
     // Four running sums, because one would wait for the latency of each addition.
     let mut sums = [simd.splat(0.0); 4];
-    let mean = around.unwrap_or(0.0);
-    let mut at = 0;
-    let mut next = 0;
-    while at < row.len() {
-        let x = if at + S::LANES <= row.len() {
-            simd.load(&row[at..])
-        } else {
-            // Filled with the mean, the missing lanes add nothing.
-            simd.load_partial(&row[at..], mean)
-        };
-        sums[next] = if around.is_some() {
-            let centred = simd.sub(x, simd.splat(mean));
-            simd.mul_add(centred, centred, sums[next])
-        } else {
-            simd.add(sums[next], x)
-        };
-        next = (next + 1) % 4;
-        at += S::LANES;
+    let mut fours = row.chunks_exact(4 * S::LANES);
+    for four in &mut fours {
+        for (sum, x) in sums.iter_mut().zip(four.chunks_exact(S::LANES)) {
+            *sum = add_term::<S, SQUARES>(simd, *sum, simd.load(x), centre);
+        }
+    }
+    let mut sums_left = sums.iter_mut();
+    let mut chunks = fours.remainder().chunks_exact(S::LANES);
+    for (x, sum) in (&mut chunks).zip(&mut sums_left) {
+        *sum = add_term::<S, SQUARES>(simd, *sum, simd.load(x), centre);
+    }
+    if let (false, Some(sum)) = (chunks.remainder().is_empty(), sums_left.next()) {
+        // Filled with the mean, the missing lanes add nothing.
+        *sum = add_term::<S, SQUARES>(simd, *sum, simd.load_partial(chunks.remainder(), mean), centre);
     }
     simd.sum(simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3])))
+}
+
+/// sum + x, or sum + (x - centre)^2.
+#[inline(always)]
+fn add_term<S: Simd, const SQUARES: bool>(simd: S, sum: S::V, x: S::V, centre: S::V) -> S::V {
+    if SQUARES {
+        let centred = simd.sub(x, centre);
+        simd.mul_add(centred, centred, sum)
+    } else {
+        simd.add(sum, x)
+    }
 }

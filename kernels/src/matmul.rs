@@ -17,6 +17,10 @@ use crate::view::{Rows, RowsMut};
 /// comes from L3 is used often.
 const MC: usize = 84;
 
+/// Elements of a panel between what a tile reads and what it asks the cache for: far enough for L3 to answer in time.
+/// The hardware's own prefetching ends with each page of 4 KiB.
+const PREFETCH: usize = 96 * PANEL;
+
 /// The most rows and columns of a tile on any instruction set.
 pub(crate) const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
 
@@ -48,20 +52,25 @@ pub fn linear(isa: Isa, lhs: Rows<'_>, weights: &PackedWeights, epilogue: Epilog
         fn run<S: Simd>(self, simd: S) {
             let Self(lhs, weights, epilogue, mut dst) = self;
             assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
-            if let Epilogue::ResidualNorm { residual, .. } = epilogue {
+            let (activation, residual) = match epilogue {
+                Epilogue::Bias => (None, None),
+                Epilogue::Activation(activation) => (Some(activation), None),
+                Epilogue::ResidualNorm { residual, .. } => (None, Some(residual)),
+            };
+            if let Some(residual) = residual {
                 assert_eq!(residual.rows(), dst.rows(), "rows of residual and dst");
             }
-            let activation = match epilogue {
-                Epilogue::Activation(activation) => Some(activation),
-                _ => None,
-            };
             for start in (0..lhs.rows()).step_by(MC) {
                 let block = start..lhs.rows().min(start + MC);
-                let bias = Some(weights.bias());
-                let lhs = lhs.row_range(block.clone());
-                multiply(simd, lhs, weights.panels(), bias, activation, dst.row_range(block.clone()));
-                if let Epilogue::ResidualNorm { residual, norm } = epilogue {
-                    norm.rows(simd, Some(residual.row_range(block.clone())), dst.row_range(block));
+                let tiles = TileEpilogue {
+                    bias: Some(weights.bias()),
+                    residual: residual.map(|residual| residual.row_range(block.clone())),
+                    activation,
+                };
+                let mut dst = dst.row_range(block.clone());
+                multiply(simd, lhs.row_range(block), weights.panels(), tiles, dst.reborrow());
+                if let Epilogue::ResidualNorm { norm, .. } = epilogue {
+                    norm.rows(simd, None, dst);
                 }
             }
         }
@@ -101,19 +110,32 @@ impl<'a> Panels<'a> {
     }
 }
 
-/// dst = activation(lhs * rhs + bias); `bias` is padded to whole panels.
+/// What happens to each tile: what is added to it, and what is made of the sum.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TileEpilogue<'a> {
+    /// One value a column, padded to whole panels.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Of the shape of dst.
+    pub(crate) residual: Option<Rows<'a>>,
+    pub(crate) activation: Option<Activation>,
+}
+
+/// dst = activation(lhs * rhs + bias + residual).
 #[inline(always)]
 pub(crate) fn multiply<S: Simd>(
     simd: S,
     lhs: Rows<'_>,
     rhs: Panels<'_>,
-    bias: Option<&[f32]>,
-    activation: Option<Activation>,
+    epilogue: TileEpilogue<'_>,
     mut dst: RowsMut<'_>,
 ) {
+    let TileEpilogue { bias, residual, activation } = epilogue;
     assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
     assert_eq!((lhs.rows(), rhs.n), (dst.rows(), dst.cols()), "rows of lhs, columns of rhs, and dst");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
+    if let Some(residual) = residual {
+        assert_eq!((residual.rows(), residual.cols()), (dst.rows(), dst.cols()), "residual and dst");
+    }
     assert!(S::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
 
     // Only whole panels can be stored where they belong.
@@ -135,7 +157,8 @@ pub(crate) fn multiply<S: Simd>(
                 out = out.split_columns(first).1.split_columns(cols).0;
             }
             // SAFETY: the asserts above: `lhs` has `rows` rows of k elements from `row` on, `rhs` has k rows of
-            // `tile_panels` panels from `panel` on, `bias` as many columns, and `out` is `rows` x whole panels.
+            // `tile_panels` panels from `panel` on, `bias` as many columns, `out` is `rows` x whole panels, and so is
+            // what is left of `residual` from `row` and `first` on, where it is given.
             unsafe {
                 let tile = Tile {
                     lhs: lhs.row_range(row..row + rows).as_ptr(),
@@ -145,10 +168,19 @@ pub(crate) fn multiply<S: Simd>(
                     rhs_panel_stride: rhs.panel_stride,
                     k: rhs.k,
                     bias: bias.map(|bias| bias.as_ptr().add(first)),
+                    residual: residual.filter(|_| whole).map(|residual| {
+                        (residual.as_ptr().add(row * residual.row_stride() + first), residual.row_stride())
+                    }),
                     dst: out.as_mut_ptr(),
                     dst_stride: out.row_stride(),
                 };
                 simd.matmul_tile(rows, tile_panels, tile);
+            }
+            if let (false, Some(residual)) = (whole, residual) {
+                for i in 0..rows {
+                    let residual = &residual.row(row + i)[first..];
+                    out.row_mut(i).iter_mut().zip(residual).for_each(|(x, residual)| *x += residual);
+                }
             }
             if let Some(activation) = activation {
                 activation.map(simd, out);
@@ -172,6 +204,8 @@ pub(crate) struct Tile {
     rhs_panel_stride: usize,
     k: usize,
     bias: Option<*const f32>,
+    /// And its stride.
+    residual: Option<(*const f32, usize)>,
     dst: *mut f32,
     dst_stride: usize,
 }
@@ -180,8 +214,8 @@ pub(crate) struct Tile {
 ///
 /// # Safety
 /// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose
-/// panels are `rhs_panel_stride` apart; C vectors of `bias`, if any. Valid for writing: C vectors of each of the R
-/// rows of `dst`, which overlaps none of them.
+/// panels are `rhs_panel_stride` apart; C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for
+/// writing: C vectors of each of the R rows of `dst`, which overlaps none of them.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: Tile) {
     // SAFETY: every access below is within what the contract names: r < R, c < C, k < t.k.
@@ -193,6 +227,7 @@ pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: T
                 let column = c * S::LANES;
                 let at = k * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
                 *rhs = simd.load_raw(t.rhs.add(at));
+                simd.prefetch(t.rhs.wrapping_add(at + PREFETCH));
             }
             for (r, sums) in sums.iter_mut().enumerate() {
                 let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + k));
@@ -204,10 +239,13 @@ pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: T
         for (r, sums) in sums.iter().enumerate() {
             for (c, &sum) in sums.iter().enumerate() {
                 let column = c * S::LANES;
-                let sum = match t.bias {
-                    Some(bias) => simd.add(sum, simd.load_raw(bias.add(column))),
-                    None => sum,
-                };
+                let mut sum = sum;
+                if let Some(bias) = t.bias {
+                    sum = simd.add(sum, simd.load_raw(bias.add(column)));
+                }
+                if let Some((residual, stride)) = t.residual {
+                    sum = simd.add(sum, simd.load_raw(residual.add(r * stride + column)));
+                }
                 simd.store_raw(sum, t.dst.add(r * t.dst_stride + column));
             }
         }

@@ -33,6 +33,10 @@ pub(crate) trait Simd: Copy {
     /// `to` must be valid for writing `LANES` values; no alignment is needed.
     unsafe fn store_raw(self, v: Self::V, to: *mut f32);
 
+    /// Asks for the cache line at `from`, which need not be readable.
+    #[inline(always)]
+    fn prefetch(self, _from: *const f32) {}
+
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
@@ -46,10 +50,10 @@ pub(crate) trait Simd: Copy {
     fn abs(self, x: Self::V) -> Self::V;
     /// The magnitude of `x` with the sign of `sign`.
     fn copysign(self, x: Self::V, sign: Self::V) -> Self::V;
-    /// The nearest integer, ties to even; for |x| < 2^22.
-    fn round(self, x: Self::V) -> Self::V;
-    /// 2^x for an integer x in -126..=127.
-    fn exp2_integer(self, x: Self::V) -> Self::V;
+    /// The float whose bits are those of x shifted left by 23: the low bits of the significand become the exponent.
+    fn low_bits_as_exponent(self, x: Self::V) -> Self::V;
+    /// The first `LANES` vectors of `block` as a matrix, transposed; the others are left as they are.
+    fn transpose(self, block: &mut [Self::V; crate::PANEL]);
     /// The sum of all lanes, in an order that is always the same.
     fn sum(self, x: Self::V) -> f32;
     /// The largest lane; where a lane is NaN the result is unspecified.

@@ -23,13 +23,22 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
 #[inline(always)]
 pub(crate) fn exponentials<S: Simd>(simd: S, scale: f32, row: &mut [f32]) -> f32 {
     let lowest = f32::NEG_INFINITY;
-    let mut max = simd.splat(lowest);
-    let mut chunks = row.chunks_exact(S::LANES);
-    for chunk in &mut chunks {
-        max = simd.at_least(simd.load(chunk), max);
+    // Four running maxima, because one would wait for the latency of each comparison.
+    let mut maxima = [simd.splat(lowest); 4];
+    let mut fours = row.chunks_exact(4 * S::LANES);
+    for four in &mut fours {
+        for (max, chunk) in maxima.iter_mut().zip(four.chunks_exact(S::LANES)) {
+            *max = simd.at_least(simd.load(chunk), *max);
+        }
     }
-    max = simd.at_least(simd.load_partial(chunks.remainder(), lowest), max);
+    let mut chunks = fours.remainder().chunks_exact(S::LANES);
+    for (max, chunk) in maxima.iter_mut().zip(&mut chunks) {
+        *max = simd.at_least(simd.load(chunk), *max);
+    }
+    maxima[3] = simd.at_least(simd.load_partial(chunks.remainder(), lowest), maxima[3]);
+    let [a, b, c, d] = maxima;
     // A NaN may be lost here, not below: its exponential is NaN, and with it the sum.
+    let max = simd.at_least(simd.at_least(a, b), simd.at_least(c, d));
     let max = simd.splat(simd.max(max));
     let scale = simd.splat(scale);
 

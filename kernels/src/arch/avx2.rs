@@ -92,6 +92,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(to, v) }
     }
     #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        // SAFETY: a prefetch is a hint that never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         op!(_mm256_add_ps(a, b))
     }
@@ -130,14 +135,29 @@ impl Simd for Avx2 {
         op!(_mm256_or_ps(_mm256_andnot_ps(bit, x), _mm256_and_ps(bit, sign)))
     }
     #[inline(always)]
-    fn round(self, x: __m256) -> __m256 {
-        op!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    fn low_bits_as_exponent(self, x: __m256) -> __m256 {
+        op!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x))))
     }
     #[inline(always)]
-    fn exp2_integer(self, x: __m256) -> __m256 {
+    fn transpose(self, block: &mut [__m256; 16]) {
+        // Pairs of rows, then fours, within each 128-bit lane; then the lanes.
+        let mut pairs = *block;
+        let mut fours = *block;
         op!({
-            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            for i in (0..8).step_by(2) {
+                pairs[i] = _mm256_unpacklo_ps(block[i], block[i + 1]);
+                pairs[i + 1] = _mm256_unpackhi_ps(block[i], block[i + 1]);
+            }
+            for i in (0..8).step_by(4) {
+                for (j, pair) in [(i, i), (i + 2, i + 1)] {
+                    fours[j] = _mm256_shuffle_ps::<0b01_00_01_00>(pairs[pair], pairs[pair + 2]);
+                    fours[j + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(pairs[pair], pairs[pair + 2]);
+                }
+            }
+            for i in 0..4 {
+                block[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+                block[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+            }
         })
     }
     #[inline(always)]

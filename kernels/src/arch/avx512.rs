@@ -89,6 +89,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to, v) }
     }
     #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        // SAFETY: a prefetch is a hint that never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         op!(_mm512_add_ps(a, b))
     }
@@ -115,7 +120,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn select_lt(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
-        op!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes))
+        op!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, b), yes, no))
     }
     #[inline(always)]
     fn abs(self, x: __m512) -> __m512 {
@@ -130,14 +135,36 @@ impl Simd for Avx512 {
         })
     }
     #[inline(always)]
-    fn round(self, x: __m512) -> __m512 {
-        op!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    fn low_bits_as_exponent(self, x: __m512) -> __m512 {
+        op!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x))))
     }
     #[inline(always)]
-    fn exp2_integer(self, x: __m512) -> __m512 {
+    fn transpose(self, block: &mut [__m512; 16]) {
+        // Pairs of rows, then fours, within each 128-bit lane; then the lanes.
+        let mut pairs = *block;
+        let mut fours = *block;
         op!({
-            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+            for i in (0..16).step_by(2) {
+                pairs[i] = _mm512_unpacklo_ps(block[i], block[i + 1]);
+                pairs[i + 1] = _mm512_unpackhi_ps(block[i], block[i + 1]);
+            }
+            for i in (0..16).step_by(4) {
+                for (j, pair) in [(i, i), (i + 2, i + 1)] {
+                    let low = _mm512_castps_pd(pairs[pair]);
+                    let high = _mm512_castps_pd(pairs[pair + 2]);
+                    fours[j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+                    fours[j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+                }
+            }
+            for i in 0..4 {
+                let even = |a, b| _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                let odd = |a, b| _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+                let [a, b, c, d] = [fours[i], fours[i + 4], fours[i + 8], fours[i + 12]];
+                block[i] = even(even(a, b), even(c, d));
+                block[i + 4] = even(odd(a, b), odd(c, d));
+                block[i + 8] = odd(even(a, b), even(c, d));
+                block[i + 12] = odd(odd(a, b), odd(c, d));
+            }
         })
     }
     #[inline(always)]

@@ -103,16 +103,15 @@ impl Simd for Portable {
         bit.bitselect(sign, x)
     }
     #[inline(always)]
-    fn round(self, x: f32x8) -> f32x8 {
-        // 1.5 * 2^23 leaves no room for a fraction, and the addition rounds ties to even. `wide` would call a
-        // library function where the target has no instruction for it.
-        let magic = f32x8::splat(12_582_912.0);
-        (x + magic) - magic
+    fn low_bits_as_exponent(self, x: f32x8) -> f32x8 {
+        Self::map(x, |x| f32::from_bits(x.to_bits() << 23))
     }
     #[inline(always)]
-    fn exp2_integer(self, x: f32x8) -> f32x8 {
-        // Out of range only beside a NaN, which then is the result: it must not be a panic.
-        Self::map(x, |x| f32::from_bits(((x as i32).wrapping_add(127) as u32) << 23))
+    fn transpose(self, block: &mut [f32x8; 16]) {
+        let rows = block.map(f32x8::to_array);
+        for (j, column) in block[..8].iter_mut().enumerate() {
+            *column = f32x8::from(std::array::from_fn(|i| rows[i][j]));
+        }
     }
     #[inline(always)]
     fn sum(self, x: f32x8) -> f32 {
