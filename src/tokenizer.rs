@@ -1,11 +1,16 @@
 //! Texts to token ids, by the checkpoint's own `tokenizer.json`.
 
-use std::ops::Range;
+mod bert;
+mod template;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+mod word_piece;
 
-use serde_json::Value;
-use tokenizers::tokenizer::{Encoding, PostProcessor};
 use tokenizers::{PostProcessorWrapper, TruncationDirection, TruncationParams, TruncationStrategy};
 
+use self::bert::Bert;
+use self::template::Template;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::files::File;
@@ -27,10 +32,63 @@ pub enum Truncation {
 
 /// The tokenizer of a model, with the window that pairs must fit.
 pub(crate) struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    texts: Texts,
     template: Template,
     max_length: usize,
     truncation: Truncation,
+}
+
+/// How one text becomes ids.
+enum Texts {
+    /// The form of nearly all BERT checkpoints, which costs a fraction.
+    Bert(Bert),
+    /// Whatever else `tokenizers` knows.
+    Any(Box<tokenizers::Tokenizer>),
+}
+
+impl Texts {
+    /// With the post-processor of the file.
+    fn parse(json: &[u8]) -> std::result::Result<(Self, Option<PostProcessorWrapper>), String> {
+        if let Some((bert, processor)) = Bert::parse(json) {
+            return Ok((Self::Bert(bert), processor));
+        }
+        let mut any =
+            tokenizers::Tokenizer::from_bytes(json).map_err(|error| format!("broken tokenizer: {error}"))?;
+        let processor = any.get_post_processor().cloned();
+        // Nothing is added to a text here: special tokens and the cut to the window are `pair`'s.
+        any.with_post_processor(None::<PostProcessorWrapper>);
+        any.with_padding(None);
+        Ok((Self::Any(Box::new(any)), processor))
+    }
+
+    /// The token with the largest id.
+    fn largest(&self) -> Option<(String, u32)> {
+        match self {
+            Self::Bert(bert) => bert.vocabulary().largest().map(|(token, id)| (token.to_owned(), id)),
+            Self::Any(any) => any.get_vocab(true).into_iter().max_by_key(|&(_, id)| id),
+        }
+    }
+
+    /// `limit` is the one that [`Texts::limit`] was told.
+    fn encode(&self, text: &str, limit: usize) -> tokenizers::Result<Vec<u32>> {
+        match self {
+            Self::Bert(bert) => bert.encode(text, limit),
+            Self::Any(any) => Ok(any.encode_fast(text, false)?.get_ids().to_vec()),
+        }
+    }
+
+    /// Tokens beyond the limit are never looked at, so the model need not make them.
+    fn limit(&mut self, limit: usize) -> tokenizers::Result<()> {
+        if let Self::Any(any) = self {
+            any.with_truncation(Some(TruncationParams {
+                direction: TruncationDirection::Right,
+                max_length: limit,
+                strategy: TruncationStrategy::LongestFirst,
+                stride: 0,
+            }))?;
+        }
+        Ok(())
+    }
 }
 
 impl Tokenizer {
@@ -42,14 +100,12 @@ impl Tokenizer {
         truncation: Truncation,
     ) -> Result<Self> {
         let broken = |reason: String| Error::Tokenizer { file: file.name.clone(), reason };
-        let mut inner = tokenizers::Tokenizer::from_bytes((*file.bytes).as_ref())
-            .map_err(|error| broken(format!("broken tokenizer: {error}")))?;
-        let template = match inner.get_post_processor() {
-            Some(processor) => Template::of(processor).map_err(broken)?,
-            None => return Err(broken("it has no post-processor that adds special tokens".into())),
-        };
+        let (mut texts, processor) = Texts::parse((*file.bytes).as_ref()).map_err(broken)?;
+        let processor =
+            processor.ok_or_else(|| broken("it has no post-processor that adds special tokens".into()))?;
+        let template = Template::of(&processor).map_err(broken)?;
         template.check(config).map_err(broken)?;
-        if let Some((token, id)) = inner.get_vocab(true).into_iter().max_by_key(|&(_, id)| id)
+        if let Some((token, id)) = texts.largest()
             && id as usize >= config.vocab
         {
             let reason =
@@ -66,19 +122,8 @@ impl Tokenizer {
             );
             return Err(Error::option("max_length", reason));
         }
-        // Nothing is added to a text here: special tokens and the cut to the window are `pair`'s.
-        inner.with_post_processor(None::<PostProcessorWrapper>);
-        inner.with_padding(None);
-        // Tokens beyond the window are never looked at, so the model need not make them. One more than the window
-        // is kept to see that there was more.
-        let params = TruncationParams {
-            direction: TruncationDirection::Right,
-            max_length: window + 1,
-            strategy: TruncationStrategy::LongestFirst,
-            stride: 0,
-        };
-        inner.with_truncation(Some(params)).map_err(|error| broken(error.to_string()))?;
-        Ok(Self { inner, template, max_length: window, truncation })
+        texts.limit(window + 1).map_err(|error| broken(error.to_string()))?;
+        Ok(Self { texts, template, max_length: window, truncation })
     }
 
     /// The most tokens that a pair may have, special tokens included.
@@ -86,12 +131,10 @@ impl Tokenizer {
         self.max_length
     }
 
-    /// Ids of one text, without special tokens, cut to one more than the window. An error is the end of a sentence.
+    /// Ids of one text, without special tokens, cut to one more than the window, which shows that there was more. An
+    /// error is the end of a sentence.
     pub(crate) fn encode(&self, text: &str) -> std::result::Result<Vec<u32>, String> {
-        let encoding = self.inner.encode_fast(text, false);
-        encoding
-            .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|error| format!("cannot be tokenised: {error}"))
+        self.texts.encode(text, self.max_length + 1).map_err(|error| format!("cannot be tokenised: {error}"))
     }
 
     /// Puts an encoded query and a document, number `index` of the call, into the checkpoint's own template.
@@ -146,139 +189,9 @@ fn longest_first(first: usize, second: usize, room: usize) -> (usize, usize) {
     }
 }
 
-/// Where a pair's template puts special tokens and texts.
-///
-/// It is read off what the post-processor makes of a pair of one token each: none looks at ids, so it does the same to
-/// every pair. Filling it in costs a copy of the ids, where the post-processor would merge strings and offsets too.
-#[derive(Debug, PartialEq)]
-struct Template {
-    pieces: Vec<Piece>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Piece {
-    Special { id: u32, type_id: u32 },
-    Query { type_id: u32 },
-    Document { type_id: u32 },
-}
-
-impl Template {
-    fn of(processor: &PostProcessorWrapper) -> std::result::Result<Self, String> {
-        check_special_tokens(&serde_json::to_value(processor).map_err(|error| error.to_string())?)?;
-        // Ids that no vocabulary reaches stand for the texts.
-        let (query, document) = (u32::MAX, u32::MAX - 1);
-        let one = |id: u32, type_id: u32| {
-            let ranges = std::iter::empty::<(usize, Range<usize>)>().collect();
-            Encoding::new(
-                vec![id],
-                vec![type_id],
-                vec![String::new()],
-                vec![None],
-                vec![(0, 0)],
-                vec![0],
-                vec![1],
-                vec![],
-                ranges,
-            )
-        };
-        let pair = processor.process(one(query, 0), Some(one(document, 1)), true);
-        let pair = pair.map_err(|error| format!("its post-processor fails: {error}"))?;
-        let pieces = pair.get_ids().iter().zip(pair.get_type_ids()).map(|(&id, &type_id)| match id {
-            id if id == query => Piece::Query { type_id },
-            id if id == document => Piece::Document { type_id },
-            id => Piece::Special { id, type_id },
-        });
-        Ok(Self { pieces: pieces.collect() })
-    }
-
-    fn special_tokens(&self) -> usize {
-        self.pieces.iter().filter(|piece| matches!(piece, Piece::Special { .. })).count()
-    }
-
-    /// Whether it gives what a pair classifier reads: a special token in front, both texts once, ids within the tables.
-    fn check(&self, config: &Config) -> std::result::Result<(), String> {
-        if !matches!(self.pieces.first(), Some(Piece::Special { .. })) {
-            return Err(
-                "its pair template does not begin with a special token, which the classifier reads".into()
-            );
-        }
-        let texts = |piece: &&Piece| !matches!(piece, Piece::Special { .. });
-        if !matches!(
-            self.pieces.iter().filter(texts).collect::<Vec<_>>()[..],
-            [Piece::Query { .. }, Piece::Document { .. }]
-        ) {
-            return Err("its pair template does not hold both texts once, the first first".into());
-        }
-        let mut largest = 0;
-        for piece in &self.pieces {
-            let (Piece::Special { type_id, .. } | Piece::Query { type_id } | Piece::Document { type_id }) =
-                piece;
-            largest = largest.max(*type_id);
-            if let Piece::Special { id, .. } = piece
-                && *id as usize >= config.vocab
-            {
-                return Err(format!(
-                    "its pair template has token id {id}, but the model's vocab_size is {}",
-                    config.vocab
-                ));
-            }
-        }
-        if largest as usize >= config.token_types {
-            return Err(format!(
-                "its pair template gives type id {largest}, but type_vocab_size is {}",
-                config.token_types
-            ));
-        }
-        if config.token_types > 1 && largest == 0 {
-            return Err(format!(
-                "its pair template gives every token type id 0, but the model has {} token types: documents would be \
-                 scored as part of the query",
-                config.token_types
-            ));
-        }
-        Ok(())
-    }
-
-    fn fill(&self, query: &[u32], document: &[u32]) -> (Vec<u32>, Vec<u32>) {
-        let len = self.special_tokens() + query.len() + document.len();
-        let (mut ids, mut type_ids) = (Vec::with_capacity(len), Vec::with_capacity(len));
-        for piece in &self.pieces {
-            let (text, type_id) = match piece {
-                Piece::Special { id, type_id } => (std::slice::from_ref(id), type_id),
-                Piece::Query { type_id } => (query, type_id),
-                Piece::Document { type_id } => (document, type_id),
-            };
-            ids.extend_from_slice(text);
-            type_ids.resize(ids.len(), *type_id);
-        }
-        (ids, type_ids)
-    }
-}
-
-/// The `tokenizers` crate indexes the special tokens of a template without looking, and would panic where one is
-/// missing.
-fn check_special_tokens(processor: &Value) -> std::result::Result<(), String> {
-    for inner in processor["processors"].as_array().into_iter().flatten() {
-        check_special_tokens(inner)?;
-    }
-    for pieces in [&processor["single"], &processor["pair"]] {
-        for piece in pieces.as_array().into_iter().flatten() {
-            let Some(name) = piece["SpecialToken"]["id"].as_str() else { continue };
-            let token = &processor["special_tokens"][name];
-            let length = |field: &str| token[field].as_array().map(Vec::len);
-            if length("ids").is_none() || length("ids") != length("tokens") {
-                return Err(format!(
-                    "its template names the special token `{name}`, which it does not define"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{Template, longest_first};
+mod window_tests {
+    use super::longest_first;
 
     #[test]
     fn longest_first_fills_the_room_and_leaves_both_sides_something() {
@@ -319,13 +232,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn other_post_processors_have_templates_too() {
-        let bert =
-            tokenizers::processors::bert::BertProcessing::new(("[SEP]".into(), 3), ("[CLS]".into(), 2));
-        let (ids, type_ids) = Template::of(&bert.into()).unwrap().fill(&[7, 8], &[9]);
-        assert_eq!((ids, type_ids), (vec![2, 7, 8, 3, 9, 3], vec![0, 0, 0, 0, 1, 1]));
     }
 }

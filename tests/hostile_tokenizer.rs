@@ -4,7 +4,7 @@
 mod common;
 
 use common::copy::ModelCopy;
-use common::{fixture, read_pairs};
+use common::{fixture, fixtures, read_pairs};
 use crossrank::{Reranker, Tokenized};
 use safetensors::Dtype;
 use serde_json::json;
@@ -130,6 +130,25 @@ fn the_tokenizers_own_truncation_and_padding_are_cleared() {
         .map(|pair| reranker.tokenize(&pair.query, &[&pair.document]).unwrap()[0].len())
         .collect();
     assert!(lengths.iter().any(|&len| len < 16) && lengths.contains(&64), "{lengths:?}");
+}
+
+/// The engine's own tokenizer takes over from `tokenizers` where it can.
+#[test]
+fn another_form_of_the_same_tokenizer_gives_the_same_ids() {
+    for name in fixtures() {
+        let copy = ModelCopy::of(&name);
+        copy.edit_json(FILE, |json| {
+            json["normalizer"] = json!({"type": "Sequence", "normalizers": [json["normalizer"]]});
+        });
+        let (own, other) = (Reranker::load(fixture(&name)).unwrap(), Reranker::load(copy.path()).unwrap());
+        for pair in read_pairs(&fixture(&name).join("reference.jsonl")) {
+            let tokenize = |reranker: &Reranker| {
+                [pair.document.clone(), pair.document.repeat(9)]
+                    .map(|document| reranker.tokenize(&pair.query, &[&document]).unwrap())
+            };
+            assert_eq!(tokenize(&own), tokenize(&other), "{name}: {} / {}", pair.query, pair.document);
+        }
+    }
 }
 
 #[test]
