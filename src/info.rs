@@ -97,4 +97,13 @@ impl ModelInfo {
             packed_bytes: model.packed_bytes(),
         }
     }
+    /// Operations that the network needs for a pair of so many tokens, a multiply-add counting two: all layers but the
+    /// last for every token, the last for the first token alone. What is held against a machine's peak.
+    pub fn operations(&self, tokens: usize) -> u64 {
+        let [tokens, hidden, intermediate, heads, layers] =
+            [tokens, self.hidden, self.intermediate, self.heads, self.layers].map(|size| size as u64);
+        let dense = 2 * (4 * hidden * hidden + 2 * hidden * intermediate);
+        let layer = tokens * (dense + 4 * tokens * hidden);
+        layers.saturating_sub(1) * layer + 4 * heads * hidden * tokens + dense
+    }
 }
