@@ -37,7 +37,9 @@ fn main() {
         println!("\n{} {} {threads} threads", info.dtype, info.isa);
         distribution(&reranker, pair, effort.calls);
         callers(&reranker, pair, effort.calls_each, effort.rounds);
-        callers(&reranker, snippets, effort.calls_each.div_ceil(50), effort.rounds);
+        if measuring() {
+            callers(&reranker, snippets, effort.calls_each.div_ceil(50), effort.rounds);
+        }
         idle(&reranker, effort.idle);
     }
 }

@@ -53,7 +53,7 @@ fn by_count(reranker: &Reranker, counts: &[usize]) {
 
 fn by_length(reranker: &Reranker, lengths: &[usize], tokens: usize) {
     let info = reranker.info();
-    let peak = if measuring() { peak(info.isa, info.threads) } else { f64::NAN };
+    let peak = measuring().then(|| peak(info.isa, info.threads));
     println!("length  microseconds a token  Gop/s  of best  of peak  attention: operations   time");
     let rows: Vec<_> = lengths
         .iter()
@@ -69,10 +69,10 @@ fn by_length(reranker: &Reranker, lengths: &[usize], tokens: usize) {
     let best = rows.iter().map(|row| row.2).fold(0.0, f64::max);
     for (length, cost, rate, attention) in rows {
         println!(
-            "{length:>6} {cost:>21.2} {:>6.1} {:>6.0} % {:>6.0} % {:>20.0} % {:>4.0} %",
+            "{length:>6} {cost:>21.2} {:>6.1} {:>6.0} % {:>8} {:>20.0} % {:>4.0} %",
             rate / 1e9,
             100.0 * rate / best,
-            100.0 * rate / peak,
+            peak.map_or("-".to_owned(), |peak| format!("{:.0} %", 100.0 * rate / peak)),
             100.0 * attention_operations(&info, length) as f64 / info.operations(length) as f64,
             100.0 * attention
         );
