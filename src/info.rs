@@ -97,4 +97,25 @@ impl ModelInfo {
             packed_bytes: model.packed_bytes(),
         }
     }
+    /// Operations that the network needs for a pair of so many tokens, a multiply-add counting two: all layers but the
+    /// last for every token, the last for the first token alone. What is held against a machine's peak.
+    ///
+    /// ```
+    /// # fn main() -> crossrank::Result<()> {
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gelu-60");
+    /// let info = crossrank::Reranker::load(folder)?.info();
+    /// assert_eq!((info.layers, info.hidden, info.intermediate, info.heads), (3, 60, 100, 5));
+    /// let dense = 2 * (4 * 60 * 60 + 2 * 60 * 100);
+    /// let (attention, last_attention) = (4 * 10 * 60, 4 * 5 * 60);
+    /// assert_eq!(info.operations(10), 2 * 10 * (dense + attention) + 10 * last_attention + dense);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn operations(&self, tokens: usize) -> u64 {
+        let [tokens, hidden, intermediate, heads, layers] =
+            [tokens, self.hidden, self.intermediate, self.heads, self.layers].map(|size| size as u64);
+        let dense = 2 * (4 * hidden * hidden + 2 * hidden * intermediate);
+        let layer = tokens * (dense + 4 * tokens * hidden);
+        layers.saturating_sub(1) * layer + 4 * heads * hidden * tokens + dense
+    }
 }

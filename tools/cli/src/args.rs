@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
@@ -23,6 +24,9 @@ pub enum Command {
     Score(ScoreArgs),
     Inspect(InspectArgs),
     Quantize(QuantizeArgs),
+    Bench(BenchArgs),
+    #[command(hide = true)]
+    BenchOne(BenchOneArgs),
 }
 
 /// Rank documents by how well they answer a query, best first.
@@ -102,8 +106,51 @@ pub struct QuantizeArgs {
     pub out_dir: PathBuf,
 }
 
-/// Which model, and how it runs.
+/// Measure a model on this machine: time from text to ranking, throughput, memory.
+///
+/// Each workload, dtype and thread count is measured by a process of its own, which loads the model, warms up, and then
+/// runs by turns from text to ranking and from ready token ids to logits. p50, p90 and p99 are of the times from text,
+/// by nearest rank: the smallest time that so many per cent of the runs do not exceed. The p99 of fewer than 100 runs
+/// is therefore the slowest.
+///
+/// A line of JSON has the keys workload, dtype, threads, isa, pairs, tokens, runs, p50_ms, p90_ms, p99_ms, tokenise_ms,
+/// forward_ms, peak_rss_mb: forward_ms is the p50 from ready ids, tokenise_ms the p50 from text less that,
+/// peak_rss_mb the peak of resident memory in 10^6 bytes, load included (null where the system does not tell; Linux
+/// does).
 #[derive(Args)]
+pub struct BenchArgs {
+    /// Model folder [default: a small English model inside this program]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// JSON: {"name": {"query": "...", "docs": ["...", ...]}, ...} [default: texts inside this program; pair,
+    /// snippets50, passages100, long16 of about 68, 3,400, 19,750 and 8,192 tokens]
+    #[arg(long, value_name = "FILE")]
+    pub workload: Option<PathBuf>,
+    /// How numbers are held and multiplied, one or several
+    #[arg(long, value_name = "D,...", value_enum, value_delimiter = ',', default_values_t = [Dtype::default()])]
+    pub dtype: Vec<Dtype>,
+    /// Worker threads, one number or several [default: as many as the process may use]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = from_1(MAX_THREADS))]
+    pub threads: Vec<usize>,
+    /// Time for each workload, dtype and thread count, load and warm-up aside; there are at least 3 runs
+    #[arg(long, value_name = "S", value_parser = seconds, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// How the figures are written
+    #[arg(long, value_enum, default_value_t)]
+    pub format: BenchFormat,
+}
+
+/// What `bench` starts for each measurement; a workload comes on stdin.
+#[derive(Args)]
+pub struct BenchOneArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[arg(long, value_parser = seconds)]
+    pub seconds: f64,
+}
+
+/// Which model, and how it runs.
+#[derive(Args, Default)]
 pub struct ModelArgs {
     /// Model folder: config.json, tokenizer.json, model.safetensors or its shards [default: a small English model
     /// inside this program]
@@ -115,6 +162,26 @@ pub struct ModelArgs {
     /// Worker threads [default: as many as the process may use]
     #[arg(long, value_name = "N", value_parser = from_1(MAX_THREADS))]
     pub threads: Option<usize>,
+}
+
+impl ModelArgs {
+    /// The arguments that give these.
+    pub fn to_args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        if let Some(model) = &self.model {
+            // In one argument: a folder's name may begin with a hyphen.
+            let mut arg = OsString::from("--model=");
+            arg.push(model);
+            args.push(arg);
+        }
+        if let Some(dtype) = self.dtype.to_possible_value() {
+            args.extend(["--dtype".into(), dtype.get_name().into()]);
+        }
+        if let Some(threads) = self.threads {
+            args.extend(["--threads".into(), threads.to_string().into()]);
+        }
+        args
+    }
 }
 
 /// What a pair may be long.
@@ -154,6 +221,15 @@ pub enum OutputFormat {
     Text,
     /// For programs: a JSON object a line
     Jsonl,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum BenchFormat {
+    /// For people: a table
+    #[default]
+    Text,
+    /// For programs: a JSON object a line
+    Json,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -225,6 +301,14 @@ fn from_1(to: u64) -> RangedU64ValueParser<usize> {
 
 fn number(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|x: &f32| !x.is_nan()).ok_or_else(|| "expected a number".to_owned())
+}
+
+/// More than a day is a mistake.
+const MAX_SECONDS: f64 = 86_400.0;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|x: &f64| *x > 0.0 && *x <= MAX_SECONDS);
+    seconds.ok_or_else(|| format!("expected a number above 0, at most {MAX_SECONDS}"))
 }
 
 #[cfg(test)]

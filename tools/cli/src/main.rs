@@ -1,8 +1,9 @@
-//! `crossrank`: reranks text, scores pairs, inspects and quantizes models.
+//! `crossrank`: reranks text, scores pairs, inspects and quantizes models, measures them.
 //!
 //! Data goes to stdout, everything else to stderr. Exit codes are in [`failure`].
 
 mod args;
+mod bench;
 mod documents;
 mod failure;
 mod input;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         Command::Score(args) => score::run(args, &interrupt),
         Command::Inspect(args) => inspect::run(args),
         Command::Quantize(args) => quantize::run(args, &interrupt),
+        Command::Bench(args) => bench::run(args, &interrupt),
+        Command::BenchOne(args) => bench::run_one(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

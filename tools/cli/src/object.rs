@@ -23,13 +23,27 @@ pub fn parse(line: &str) -> Result<Object, String> {
 
 /// The string under a key that must be there.
 pub fn string(object: &Object, key: &str) -> Result<String, String> {
-    let Some(value) = object.get(key) else {
-        return Err(format!("expected an object with the key `{key}`, found {}", keys(object)));
-    };
+    as_string(key, value(object, key)?)
+}
+
+/// The strings of an array under a key that must be there.
+pub fn strings(object: &Object, key: &str) -> Result<Vec<String>, String> {
+    let value = value(object, key)?;
+    let items: Vec<&RawValue> = serde_json::from_str(value.get())
+        .map_err(|_| format!("`{key}`: expected an array, found {}", kind(value.get())))?;
+    items.iter().enumerate().map(|(i, item)| as_string(&format!("{key}[{i}]"), item)).collect()
+}
+
+fn value<'a>(object: &'a Object, key: &str) -> Result<&'a RawValue, String> {
+    let missing = || format!("expected an object with the key `{key}`, found {}", keys(object));
+    object.get(key).map(|value| &**value).ok_or_else(missing)
+}
+
+fn as_string(name: &str, value: &RawValue) -> Result<String, String> {
     serde_json::from_str(value.get()).map_err(|error| match error.is_data() {
-        true => format!("`{key}`: expected a string, found {}", kind(value.get())),
+        true => format!("`{name}`: expected a string, found {}", kind(value.get())),
         // A string with escapes that are no characters, such as half a surrogate pair.
-        false => format!("`{key}`: {}", invalid(&error)),
+        false => format!("`{name}`: {}", invalid(&error)),
     })
 }
 

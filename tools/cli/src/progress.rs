@@ -52,3 +52,14 @@ pub fn counter(what: &'static str) -> ProgressBar {
     }
     bar
 }
+
+/// A bar of steps, drawn as each begins and left alone in between: what is measured must not be disturbed. Lines of
+/// output go through its `suspend`.
+pub fn steps(total: usize) -> ProgressBar {
+    // Stderr that is no terminal is hidden.
+    let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -77,6 +77,7 @@ fn help_says_what_users_must_know() {
         ("score", &["Blank lines are skipped", "`query`", "--truncation"]),
         ("quantize", &["F32 scale for each row", "<OUT_DIR>"]),
         ("inspect", &["--model"]),
+        ("bench", &["by nearest rank", "peak_rss_mb", "at least 3 runs", "default: 3"]),
     ] {
         let help = help(command).split_whitespace().collect::<Vec<_>>().join(" ");
         for part in parts {

@@ -128,6 +128,23 @@ fn ctrl_c_ends_rerank_at_once_while_it_tokenises() {
 }
 
 #[test]
+fn ctrl_c_ends_bench_at_once_and_the_process_that_measures_with_it() {
+    // Each measurement is a minute, so that a whole line comes from a process that is over.
+    let mut child = spawn(&["bench", "--model", &fixture("gelu-60"), "--seconds", "60", "--threads", "1"]);
+    // stderr is handed on: its end is closed once both processes are gone.
+    let mut stderr = child.stderr.take().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(child.try_wait().unwrap(), None, "it had too little to do");
+    interrupt(&child);
+    let start = Instant::now();
+    assert_eq!(wait(&mut child).code(), Some(130));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(said, "");
+}
+
+#[test]
 fn a_second_ctrl_c_ends_the_program_when_nobody_reads_its_output() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pairs.jsonl");
@@ -196,9 +213,11 @@ fn a_reader_that_goes_away_ends_the_program_quietly() {
     assert_eq!(wait(&mut child).code(), Some(141));
     drop(stdin);
 
-    let mut child = spawn(&["inspect", "--model", &model]);
-    drop(child.stdout.take());
-    assert_eq!(wait(&mut child).code(), Some(141));
+    for args in [&["inspect"][..], &["bench", "--seconds", "0.01"]] {
+        let mut child = spawn(&[args, &["--model", &model]].concat());
+        drop(child.stdout.take());
+        assert_eq!(wait(&mut child).code(), Some(141));
+    }
 }
 
 #[test]
