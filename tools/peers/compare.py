@@ -20,13 +20,18 @@ def parse() -> argparse.Namespace:
     """The command line."""
     p = parser("Compare crossrank with other engines on the same texts.", RECORDS / "peers.json", "f32,bf16,int8", "")
     p.add_argument("--only", type=words, default=[], metavar="NAME,...", help="only these workloads")
-    p.add_argument("--reference", type=Path, metavar="FILE", help="JSONL {query, document, logits} of this model, compared as well (default: the model's in ../shared/reference, if there)")
+    p.add_argument(
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="JSONL {query, document, logits} of this model, compared as well (default: the one in ../shared, if any)",
+    )
     return p.parse_args()
 
 
 def compare(options: argparse.Namespace) -> None:
     """The run."""
-    check(options)
+    check(options, "peers")
     plan = Plan(
         model=options.model,
         workloads=read_workloads(options.workloads, options.only),

@@ -17,9 +17,18 @@ NAMES = ("plain.onnx", "fused.onnx", "fused-int8.onnx", "openvino-int8.xml")
 def main() -> int:
     """Makes the artifacts asked for."""
     parser = argparse.ArgumentParser(description="Make what ONNX Runtime and OpenVINO load out of a checkpoint.")
-    parser.add_argument("--model", type=Path, required=True, help="checkpoint folder of a BertForSequenceClassification")
-    parser.add_argument("--out", type=Path, help=f"where the files go (default: a folder of the model's name in {PREPARED})")
-    parser.add_argument("--calibration", type=Path, default=CALIBRATION, help="JSONL with `text`, for OpenVINO int8 (default: %(default)s)")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="checkpoint folder of a BertForSequenceClassification"
+    )
+    parser.add_argument(
+        "--out", type=Path, help=f"where the files go (default: a folder of the model's name in {PREPARED})"
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        default=CALIBRATION,
+        help="JSONL with `text`, for OpenVINO int8 (default: %(default)s)",
+    )
     parser.add_argument("names", nargs="*", metavar="FILE", help=f"which of {', '.join(NAMES)} (default: all)")
     options = parser.parse_args()
     unknown = set(options.names) - set(NAMES)

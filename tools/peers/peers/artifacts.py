@@ -26,6 +26,8 @@ def fingerprint(model: Path, calibration: Path | None) -> str:
     weights = sorted(model.glob("*.safetensors"))
     if not weights:
         raise SetupError(f"--model {model}: no *.safetensors")
+    if calibration and not calibration.is_file():
+        raise SetupError(f"--calibration {calibration}: no such file, and OpenVINO int8 needs its texts")
     for file in [model / "config.json", *weights, *([calibration] if calibration else [])]:
         try:
             with file.open("rb") as stream:

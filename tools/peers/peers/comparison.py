@@ -4,19 +4,19 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-
 from peers.crossrank import Crossrank
 from peers.errors import Refused, SetupError
 from peers.process import FOLDER, Worker
+from peers.reference import kept
 from peers.scores import Expected, compare, refuse_wrong
 from peers.settings import REFERENCE, Setting
-from peers.texts import Workload, read_config, read_reference, read_tokenizer
+from peers.texts import Pairs, Workload, read_config, read_reference, read_tokenizer
 
 # Thread pools spin for a while after their last work; the next engine should not pay for it.
 SETTLE_SECONDS = 0.1
@@ -50,15 +50,15 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def alone(lock: Path | None) -> Iterator[None]:
-    """Holds the lock file, if there is one, so that measurements of others on this machine wait."""
+def holding(lock: Path | None, *, timing: bool) -> Iterator[None]:
+    """Holds the lock file, if there is one: exclusively while timing, shared while merely busy."""
     if lock is None:
         yield
         return
     import fcntl
 
     with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if timing else fcntl.LOCK_SH)
         yield
 
 
@@ -98,12 +98,15 @@ class Comparison:
 
     def run(self) -> dict:
         """Everything; what it returns goes into the record."""
-        prepare(self.plan)
-        expected = self.expect()
+        with holding(self.plan.lock, timing=False):
+            prepare(self.plan)
+            expected = self.expect()
         for setting in self.plan.settings:
-            self.try_setting(setting, expected)
+            with holding(self.plan.lock, timing=False):
+                self.try_setting(setting, expected)
         for dtype in self.plan.pairings:
-            self.try_dtype(dtype, expected)
+            with holding(self.plan.lock, timing=False):
+                self.try_dtype(dtype, expected)
         for dtype, settings in self.plan.pairings.items():
             self.time_dtype(dtype, [s for s in settings if not self.is_out(s.key)])
         return self.found()
@@ -126,38 +129,54 @@ class Comparison:
     def expect(self) -> list[Expected]:
         """What everyone should compute: PyTorch's logits of the workloads, and the reference file's."""
         say("scores: PyTorch f32")
-        pairs = [pair for w in self.plan.workloads for pair in w.pairs]
-        self.plan.prepared.mkdir(parents=True, exist_ok=True)
+        plan = self.plan
+        plan.prepared.mkdir(parents=True, exist_ok=True)
+        # The heaviest first, for the memory of a fresh process.
+        requests = [w.pairs for w in sorted(plan.workloads, key=lambda w: -self.tokens[w.name])]
+        pairs = [pair for request in requests for pair in request]
         try:
-            with self.worker(REFERENCE) as worker:
-                expected = [Expected("PyTorch f32", pairs, np.array(worker.score(pairs)))]
-                if self.plan.reference:
-                    read, logits = read_reference(self.plan.reference)
-                    stored = Expected(self.plan.reference.name, read, np.array(logits))
-                    result = compare(stored, worker.score(read))
-                    self.scores.append({"who": "PyTorch f32"} | result)
-                    refuse_wrong("f32", [result])
-                    expected.append(stored)
+            expected = [Expected("PyTorch f32", requests, kept(plan.model, plan.prepared, pairs, self.eager))]
+            if plan.reference:
+                read, logits = read_reference(plan.reference)
+                expected.append(Expected(plan.reference.name, [read], np.array(logits)))
+                here = kept(plan.model, plan.prepared, read, self.eager)
+                self.judge("PyTorch f32", "f32", lambda _: here.tolist(), expected[1:])
         except Refused as error:
             raise SetupError(f"no reference logits: {error}") from error
         return expected
 
-    def judge(self, key: str, precision: str, score: object, expected: list[Expected]) -> None:
+    def eager(self, pairs: Pairs) -> list[list[float]]:
+        """PyTorch's logits."""
+        with self.worker(REFERENCE) as worker:
+            return worker.score(pairs)
+
+    def judge(
+        self, key: str, precision: str, score: Callable[[Pairs], list[list[float]]], expected: list[Expected]
+    ) -> None:
         """Compares one engine's logits; raises when it must not be reported."""
-        results = [compare(each, score(each.pairs)) for each in expected]
+        results = []
+        for each in expected:
+            logits = [row for request in each.requests for row in score(request)]
+            results.append(compare(each, logits))
         self.scores += [{"who": key} | result for result in results]
         said = "; ".join(f"worst {r['worst']}, mean {r['mean']} of {r['against']}" for r in results)
         say(f"scores: {key}: {said}")
         refuse_wrong(precision, results)
 
     def try_setting(self, setting: Setting, expected: list[Expected]) -> None:
-        """Loads an engine once, for its memory on the heaviest workload and for its scores."""
+        """Loads an engine once, for its scores and for its memory after the first request."""
         try:
             with self.worker(setting) as worker:
-                worker.score(self.heaviest.pairs)
-                memory = {"peak_rss_mb": worker.peak_rss_mb(), "workload": self.heaviest.name}
+                peaks: list[float | None] = []
+
+                def score(pairs: Pairs) -> list[list[float]]:
+                    logits = worker.score(pairs)
+                    peaks.append(worker.peak_rss_mb())
+                    return logits
+
+                self.judge(setting.key, setting.precision, score, expected)
+                memory = {"peak_rss_mb": peaks[0], "workload": self.heaviest.name}
                 self.fresh.append({"who": setting.key, "load_ms": worker.load_ms} | memory)
-                self.judge(setting.key, setting.precision, worker.score, expected)
         except Refused as error:
             self.skip(setting.key, str(error))
 
@@ -175,17 +194,18 @@ class Comparison:
             workers = []
             for setting in settings:
                 try:
-                    workers.append(stack.enter_context(self.worker(setting)))
+                    with holding(self.plan.lock, timing=False):
+                        workers.append(stack.enter_context(self.worker(setting)))
                 except Refused as error:
                     self.skip(setting.key, str(error))
             for workload in self.plan.workloads:
                 for number in range(self.plan.rounds):
                     say(f"timing: {dtype}, {workload.name}, round {number + 1} of {self.plan.rounds}")
                     for worker in workers:
-                        with alone(self.plan.lock):
+                        with holding(self.plan.lock, timing=True):
                             self.time_pair(dtype, worker, workload, number)
                     if not workers and not self.is_out(f"crossrank-{dtype}"):
-                        with alone(self.plan.lock):
+                        with holding(self.plan.lock, timing=True):
                             self.note(dtype, None, workload, number, self.time_ours(dtype, workload), None)
 
     def time_pair(self, dtype: str, worker: Worker, workload: Workload, number: int) -> None:
@@ -237,9 +257,17 @@ class Comparison:
         return {
             "name": self.plan.model.resolve().name,
             "sizes": {size: config[size] for size in sizes},
-            "workloads": {w.name: {"pairs": len(w.documents), "tokens": self.tokens[w.name]} for w in self.plan.workloads},
+            "workloads": {
+                w.name: {"pairs": len(w.documents), "tokens": self.tokens[w.name]} for w in self.plan.workloads
+            },
             "engines": {
-                s.key: {"engine": s.engine, "precision": s.precision, "hint": s.hint, "streams": s.streams, "batch": s.batch}
+                s.key: {
+                    "engine": s.engine,
+                    "precision": s.precision,
+                    "hint": s.hint,
+                    "streams": s.streams,
+                    "batch": s.batch,
+                }
                 for s in self.plan.settings
             },
             "scores": self.scores,

@@ -62,7 +62,9 @@ class Crossrank:
             file.write_text("\n".join(rows) + "\n", "utf-8")
             lines = [json.loads(line) for line in self.run("score", dtype, str(file)).splitlines()]
         if [line.get("index") for line in lines] != list(range(len(pairs))):
-            raise Refused(f"crossrank score --dtype {dtype}: {len(lines)} lines for {len(pairs)} pairs, or out of order")
+            raise Refused(
+                f"crossrank score --dtype {dtype}: {len(lines)} lines for {len(pairs)} pairs, or out of order"
+            )
         return [line["logits"] for line in lines]
 
     def time(self, dtype: str, workload: Workload, seconds: float) -> dict:

@@ -7,7 +7,7 @@ from peers import summary
 from peers.table import number
 
 WIDTH, PANEL_GAP, COLUMNS = 960, 36, 2
-MARGIN, NAME_WIDTH, VALUE_WIDTH = 24, 168, 96
+MARGIN, NAME_WIDTH, VALUE_WIDTH = 24, 178, 52
 BAR, STEP, GROUP_GAP = 13, 18, 8
 TITLE_HEIGHT, HEAD_HEIGHT, FOOT_HEIGHT = 92, 30, 26
 TICKS = 4
@@ -87,10 +87,12 @@ def panel(x: float, y: float, width: float, title: str, groups: list[list[Bar]])
     tick = 0.0
     while tick <= most * 1.0001:
         at = left + tick * scale
-        parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y + HEAD_HEIGHT - 6:.1f}" y2="{bottom:.1f}" class="line"/>')
+        parts.append(
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y + HEAD_HEIGHT - 6:.1f}" y2="{bottom:.1f}" class="line"/>'
+        )
         parts.append(text(at, bottom + 14, f"{tick:,g}", "quiet middle"))
         tick += step
-    parts.append(text(left + length + 14, bottom + 14, "ms", "quiet"))
+    parts.append(text(left + length + 20, bottom + 14, "ms", "quiet"))
     row = y + HEAD_HEIGHT
     for group in groups:
         for bar in group:
@@ -142,6 +144,7 @@ def plot(record: dict) -> str:
         text(MARGIN, 52, subtitle, "quiet"),
         *legend(MARGIN, 76, summary.dtypes(model)),
     ]
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y:.0f}" role="img" aria-label="Time from text to score by engine, precision and workload">'
+    about = 'role="img" aria-label="Time from text to score by engine, precision and workload"'
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y:.0f}" {about}>'
     ground = f'<rect width="{WIDTH}" height="{y:.0f}" class="ground"/>'
     return "\n".join([opening, f"<style>{STYLE}</style>", ground, *head, *parts, "</svg>", ""])

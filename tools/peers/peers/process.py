@@ -1,5 +1,6 @@
 """The parent's side of a worker process."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -76,10 +77,8 @@ class Worker:
     def end(self) -> None:
         """Ends the process: closed stdin first, since that lets it end by itself."""
         for stream in (self.process.stdin, self.process.stdout):
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 stream.close()
-            except BrokenPipeError:
-                pass
         try:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:

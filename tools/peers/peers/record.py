@@ -56,8 +56,8 @@ def read_record(path: Path) -> dict:
     return record
 
 
-def insert(readme: Path, kind: str, lines: list[str]) -> None:
-    """Replaces what stands between the markers of a kind."""
+def around(readme: Path, kind: str) -> tuple[str, str]:
+    """A README up to the first marker of a kind, and from the second one on."""
     begin, end = f"<!-- {kind}:begin -->", f"<!-- {kind}:end -->"
     try:
         text = readme.read_text("utf-8")
@@ -65,8 +65,13 @@ def insert(readme: Path, kind: str, lines: list[str]) -> None:
         raise SetupError(f"--readme {readme}: {error.strerror}") from error
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise SetupError(f"--readme {readme}: expected one line {begin} and after it one line {end}")
-    head, tail = text[: text.index(begin)], text[text.index(end) :]
-    changed = "\n".join([head + begin, *lines, tail])
+    return text[: text.index(begin)] + begin, text[text.index(end) :]
+
+
+def insert(readme: Path, kind: str, lines: list[str]) -> None:
+    """Replaces what stands between the markers of a kind."""
+    head, tail = around(readme, kind)
+    changed = "\n".join([head, *lines, tail])
     if len(changed.splitlines()) >= README_LINES:
         raise SetupError(f"--readme {readme}: would have {len(changed.splitlines())} lines, {README_LINES} or more")
     readme.write_text(changed, "utf-8")

@@ -13,10 +13,10 @@ F32_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Expected:
-    """Pairs and what they should score."""
+    """Requests and what their pairs should score."""
 
     name: str
-    pairs: Pairs
+    requests: list[Pairs]
     logits: np.ndarray
 
 
@@ -30,7 +30,7 @@ def compare(expected: Expected, logits: list[list[float]]) -> dict:
     difference = np.abs(actual - expected.logits)
     return {
         "against": expected.name,
-        "pairs": len(expected.pairs),
+        "pairs": len(expected.logits),
         "worst": float(f"{difference.max():.3g}"),
         "mean": float(f"{difference.mean():.3g}"),
     }

@@ -61,7 +61,7 @@ def select(dtypes: Sequence[str], wanted: Sequence[str]) -> dict[str, list[Setti
     chosen = {}
     for dtype in dtypes:
         if dtype not in PAIRINGS:
-            raise SetupError(f"--dtype {dtype}: expected some of {', '.join(DTYPES)}")
+            raise SetupError(f"--dtypes {dtype}: expected some of {', '.join(DTYPES)}")
         chosen[dtype] = [s for s in PAIRINGS[dtype] if not wanted or any(part in s.key for part in wanted)]
     if not any(chosen.values()):
         known = sorted({s.key for settings in PAIRINGS.values() for s in settings})

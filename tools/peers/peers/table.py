@@ -67,18 +67,31 @@ def widths_table(models: list[dict]) -> list[str]:
     return lines
 
 
-def conditions(record: dict) -> str:
-    """Machine, versions and what the numbers are, in one paragraph."""
+def spread(record: dict) -> str:
+    """How far a ratio of a single round was from the median shown, at most; nothing without ratios."""
+    far = []
+    for model in record["models"]:
+        for dtype in summary.dtypes(model):
+            for name in summary.labels(model, dtype):
+                cells = [summary.cell(model, dtype, name, workload) for workload in model["workloads"]]
+                far += [max(c.high - c.ratio, c.ratio - c.low) / c.ratio for c in cells if c and c.ratio]
+    return f" Ratios of single rounds are within {max(far):.0%} of these." if far else ""
+
+
+def conditions(record: dict) -> list[str]:
+    """What the numbers are, on which machine, of which versions."""
     machine, versions, options = record["machine"], record["versions"], record["options"]
-    # crossrank names the instruction sets itself; these are for readers who compare machines.
-    flags = [flag for flag in machine["flags"] if flag in ("avx512_vnni", "avx512_bf16", "amx_int8", "avx_vnni", "i8mm")]
-    return (
-        f"Milliseconds from text to score on {options['threads']} threads, medians of {options['rounds']} alternating rounds; in brackets, times"
-        f" as long as crossrank. {machine['cpu']}, {machine['cores']} cores"
-        f"{f', {chr(32).join(flags)}' if flags else ''}; ONNX Runtime {versions['onnxruntime']},"
-        f" OpenVINO {versions['openvino']} (the better of one stream with batches of 16 and two with batches of 4; `pair` on one stream),"
-        f" sentence-transformers {versions['sentence-transformers']} on PyTorch {versions['torch']}. {record['date']}."
-    )
+    # Those that decide between kernels for bf16 and int8, for readers who compare machines.
+    telling = ("avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "i8mm")
+    flags = " ".join(flag for flag in machine["flags"] if flag in telling)
+    return [
+        f"Milliseconds from text to score on {options['threads']} threads, medians of {options['rounds']} rounds;"
+        f" in brackets, times as long as crossrank.{spread(record)}",
+        f"{record['date']}, {machine['cpu']}, {machine['cores']} cores{f' ({flags})' if flags else ''};"
+        f" ONNX Runtime {versions['onnxruntime']}, OpenVINO {versions['openvino']} (the better of one stream with"
+        " batches of 16 and two with batches of 4; a single pair on one stream),"
+        f" sentence-transformers {versions['sentence-transformers']} on PyTorch {versions['torch']}.",
+    ]
 
 
 def score_lines(model: dict) -> list[str]:
@@ -105,7 +118,7 @@ def block(record: dict, plot: str | None) -> list[str]:
     """What stands between the markers."""
     models = record["models"]
     table = model_table(models[0]) if record["kind"] == "peers" else widths_table(models)
-    lines = [*table, "", conditions(record)]
+    lines = [*table, "", *conditions(record)]
     if record["kind"] == "peers":
         lines += score_lines(models[0])
     lines += [line for model in models for line in skipped_lines(model)]
