@@ -125,6 +125,12 @@ class Comparison:
         """Takes an engine out."""
         say(f"skipped: {key}: {reason}")
         self.skipped.append({"who": key, "reason": reason})
+        # What it did before it failed is not reported either: medians over fewer rounds are no match for the others'.
+        for entry in self.rounds:
+            if entry["who"] == key:
+                entry["theirs"] = None
+            if f"crossrank-{entry['dtype']}" == key:
+                entry["ours"] = None
 
     def expect(self) -> list[Expected]:
         """What everyone should compute: PyTorch's logits of the workloads, and the reference file's."""
