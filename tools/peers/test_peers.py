@@ -8,7 +8,7 @@ import numpy as np
 
 from peers import plot, record, summary, table
 from peers.errors import Refused, SetupError
-from peers.scores import Expected, compare, refuse_wrong
+from peers.scores import Expected, compare, refuse_wrong, require_telling
 from peers.settings import OPENVINO_F32, PAIRINGS, select
 
 
@@ -119,6 +119,11 @@ class Scores(unittest.TestCase):
         refuse_wrong("bf16", [result])
         with self.assertRaisesRegex(Refused, "0.01"):
             refuse_wrong("f32", [result])
+
+    def test_logits_that_hardly_differ_show_nothing(self) -> None:
+        require_telling(Expected("r", [[]], np.array([[1.0], [2.0]])))
+        with self.assertRaisesRegex(SetupError, "show nothing"):
+            require_telling(Expected("r", [[]], np.array([[1.0], [1.001]])))
 
     def test_nan_and_missing_logits_are_refused(self) -> None:
         expected = Expected("r", [[("q", "d")]], np.array([[1.0]]))

@@ -14,7 +14,7 @@ from peers.crossrank import Crossrank
 from peers.errors import Refused, SetupError
 from peers.process import FOLDER, Worker
 from peers.reference import kept
-from peers.scores import Expected, compare, refuse_wrong
+from peers.scores import Expected, compare, refuse_wrong, require_telling
 from peers.settings import REFERENCE, Setting
 from peers.texts import Pairs, Workload, read_config, read_reference, read_tokenizer
 
@@ -142,6 +142,7 @@ class Comparison:
         pairs = [pair for request in requests for pair in request]
         try:
             expected = [Expected("PyTorch f32", requests, kept(plan.model, plan.prepared, pairs, self.eager))]
+            require_telling(expected[0])
             if plan.reference:
                 read, logits = read_reference(plan.reference)
                 expected.append(Expected(plan.reference.name, [read], np.array(logits)))

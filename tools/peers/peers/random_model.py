@@ -12,7 +12,8 @@ from peers.errors import SetupError
 from peers.texts import read_config
 
 SEED = 20
-INIT = 0.02  # BERT's own: activations stay in the range that trained models have
+INIT = 0.02  # BERT's own, at its own width of 768; a narrower model gets more, so that sums over a row are as large
+CLASSIFIER_GAIN = 25  # at INIT alone the logits of two documents hardly differ, and a comparison would show nothing
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Width:
     passages: int
 
     @property
+    def init(self) -> np.float32:
+        """The standard deviation of weights."""
+        return np.float32(INIT * (768 / self.hidden) ** 0.5)
+
+    @property
     def name(self) -> str:
         """The folder's name, and the record's."""
         return f"random-h{self.hidden}-l{self.layers}"
@@ -39,42 +45,48 @@ WIDTHS = (
 )
 
 
-def linear(rng: np.random.Generator, name: str, outputs: int, inputs: int) -> dict[str, np.ndarray]:
-    """Weight and bias; the bias is not zero, as it would be in BERT, so that an engine that drops it is noticed."""
-    return {
-        f"{name}.weight": rng.standard_normal((outputs, inputs), np.float32) * np.float32(INIT),
-        f"{name}.bias": rng.standard_normal(outputs, np.float32) * np.float32(INIT),
-    }
+class Draw:
+    """Tensors by name, each drawn when it is added."""
 
+    def __init__(self, width: Width) -> None:
+        self.rng = np.random.default_rng(SEED)
+        self.init = width.init
+        self.tensors: dict[str, np.ndarray] = {}
 
-def norm(rng: np.random.Generator, name: str, size: int) -> dict[str, np.ndarray]:
-    """Near one and zero, but not equal to them, for the same reason."""
-    return {
-        f"{name}.weight": 1 + rng.standard_normal(size, np.float32) * np.float32(INIT),
-        f"{name}.bias": rng.standard_normal(size, np.float32) * np.float32(INIT),
-    }
+    def normal(self, name: str, *shape: int, gain: float = 1.0, mean: float = 0.0) -> None:
+        """A tensor around `mean`."""
+        deviation = np.float32(self.init * gain)
+        self.tensors[name] = np.float32(mean) + self.rng.standard_normal(shape, np.float32) * deviation
+
+    def linear(self, name: str, outputs: int, inputs: int, gain: float = 1.0) -> None:
+        """Biases are not zero, as they would be in a new BERT, so that an engine that drops one is noticed."""
+        self.normal(f"{name}.weight", outputs, inputs, gain=gain)
+        self.normal(f"{name}.bias", outputs)
+
+    def norm(self, name: str, size: int) -> None:
+        """Near one and zero, but not equal to them, for the same reason."""
+        self.normal(f"{name}.weight", size, mean=1.0)
+        self.normal(f"{name}.bias", size)
 
 
 def tensors(width: Width, vocabulary: int, positions: int) -> dict[str, np.ndarray]:
     """All of a BertForSequenceClassification with one label."""
-    rng = np.random.default_rng(SEED)
-    found: dict[str, np.ndarray] = {}
-    rows = {"word": vocabulary, "position": positions, "token_type": 2}
-    for kind, count in rows.items():
-        table = rng.standard_normal((count, width.hidden), np.float32) * np.float32(INIT)
-        found[f"bert.embeddings.{kind}_embeddings.weight"] = table
-    found |= norm(rng, "bert.embeddings.LayerNorm", width.hidden)
+    draw = Draw(width)
+    for kind, rows in {"word": vocabulary, "position": positions, "token_type": 2}.items():
+        draw.normal(f"bert.embeddings.{kind}_embeddings.weight", rows, width.hidden)
+    draw.norm("bert.embeddings.LayerNorm", width.hidden)
     for layer in range(width.layers):
         at = f"bert.encoder.layer.{layer}"
         for part in ("query", "key", "value"):
-            found |= linear(rng, f"{at}.attention.self.{part}", width.hidden, width.hidden)
-        found |= linear(rng, f"{at}.attention.output.dense", width.hidden, width.hidden)
-        found |= norm(rng, f"{at}.attention.output.LayerNorm", width.hidden)
-        found |= linear(rng, f"{at}.intermediate.dense", width.intermediate, width.hidden)
-        found |= linear(rng, f"{at}.output.dense", width.hidden, width.intermediate)
-        found |= norm(rng, f"{at}.output.LayerNorm", width.hidden)
-    found |= linear(rng, "bert.pooler.dense", width.hidden, width.hidden)
-    return found | linear(rng, "classifier", 1, width.hidden)
+            draw.linear(f"{at}.attention.self.{part}", width.hidden, width.hidden)
+        draw.linear(f"{at}.attention.output.dense", width.hidden, width.hidden)
+        draw.norm(f"{at}.attention.output.LayerNorm", width.hidden)
+        draw.linear(f"{at}.intermediate.dense", width.intermediate, width.hidden)
+        draw.linear(f"{at}.output.dense", width.hidden, width.intermediate)
+        draw.norm(f"{at}.output.LayerNorm", width.hidden)
+    draw.linear("bert.pooler.dense", width.hidden, width.hidden)
+    draw.linear("classifier", 1, width.hidden, gain=CLASSIFIER_GAIN)
+    return draw.tensors
 
 
 def config(width: Width, base: dict) -> dict:
@@ -99,7 +111,8 @@ def ensure(width: Width, base: Path, out: Path) -> Path:
         raise SetupError(f"--model {base}: expected a BERT with two token types")
     folder = out / width.name
     mark = folder / "made-from.json"
-    content = json.dumps({"seed": SEED, "init": INIT, "width": asdict(width), "config": config(width, sizes)})
+    drawn = {"seed": SEED, "init": INIT, "gain": CLASSIFIER_GAIN}
+    content = json.dumps(drawn | {"width": asdict(width), "config": config(width, sizes)})
     if mark.is_file() and mark.read_text("utf-8") == content:
         return folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from peers.errors import Refused
+from peers.errors import Refused, SetupError
 from peers.texts import Pairs
 
 # An engine that claims f32 and is further off than this computes something else.
@@ -18,6 +18,15 @@ class Expected:
     name: str
     requests: list[Pairs]
     logits: np.ndarray
+
+
+def require_telling(expected: Expected) -> None:
+    """Logits that hardly differ from each other would let any engine pass."""
+    spread = float(np.ptp(expected.logits))
+    if len(expected.logits) > 1 and spread < 10 * F32_TOLERANCE:
+        raise SetupError(
+            f"the logits of {expected.name} differ by {spread:.2g} only; comparing them would show nothing"
+        )
 
 
 def compare(expected: Expected, logits: list[list[float]]) -> dict:
