@@ -1,0 +1,1 @@
+"""Other engines and crossrank on the same texts, alternately, in one run."""

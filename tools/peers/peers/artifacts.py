@@ -1,0 +1,161 @@
+"""What the other engines load, made out of a checkpoint folder: ONNX plain, fused and int8, OpenVINO int8."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from peers.batches import INPUTS
+from peers.errors import SetupError
+from peers.texts import Pairs, read_config, read_tokenizer
+
+CALIBRATION_PAIRS = 100
+CALIBRATION_TOKENS = 256
+QUERY_WORDS = 12
+OPSET = 17
+# What shapes an artifact: another version of one of these makes it anew.
+PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "openvino", "nncf")
+
+
+def fingerprint(model: Path, calibration: Path | None) -> str:
+    """Names the inputs of an artifact, so that one made from other inputs is not taken for it."""
+    digest = hashlib.sha256()
+    weights = sorted(model.glob("*.safetensors"))
+    if not weights:
+        raise SetupError(f"--model {model}: no *.safetensors")
+    if calibration and not calibration.is_file():
+        raise SetupError(f"--calibration {calibration}: no such file, and OpenVINO int8 needs its texts")
+    for file in [model / "config.json", *weights, *([calibration] if calibration else [])]:
+        try:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise SetupError(f"{file}: {error.strerror}") from error
+    digest.update(" ".join(f"{name} {version(name)}" for name in PACKAGES).encode())
+    return digest.hexdigest()
+
+
+def calibration_pairs(path: Path) -> Pairs:
+    """Pairs out of a file with `text` a line: the beginning of one text with itself and with another, by turns, so
+    that both ends of the scores occur.
+    """
+    try:
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        texts = [row["text"] for row in rows if row["text"].strip()]
+    except OSError as error:
+        raise SetupError(f"--calibration {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SetupError(f'--calibration {path}: expected JSON with "text" a line: {error!r}') from error
+    if not texts:
+        raise SetupError(f"--calibration {path}: no texts")
+    step = max(1, len(texts) // CALIBRATION_PAIRS)
+    chosen = list(range(0, len(texts), step))[:CALIBRATION_PAIRS]
+    query = [" ".join(texts[i].split()[:QUERY_WORDS]) for i in chosen]
+    return [(query[n], texts[i if n % 2 else (i + step) % len(texts)]) for n, i in enumerate(chosen)]
+
+
+class Artifacts:
+    """The prepared folder of one model. Each file is made when it is first asked for."""
+
+    def __init__(self, model: Path, out: Path, calibration: Path) -> None:
+        self.model = model
+        self.out = out
+        self.calibration = calibration
+        self.makers = {
+            "plain.onnx": self.make_plain,
+            "fused.onnx": self.make_fused,
+            "fused-int8.onnx": self.make_fused_int8,
+            "openvino-int8.xml": self.make_openvino_int8,
+        }
+
+    def stamp(self, name: str) -> tuple[Path, str]:
+        """The file that says what an artifact was made from, and what it should say."""
+        calibration = self.calibration if name == "openvino-int8.xml" else None
+        return self.out / f"{name}.made-from", fingerprint(self.model, calibration)
+
+    def is_current(self, name: str) -> bool:
+        """Whether the artifact is there and was made from this model, by these packages."""
+        stamp, expected = self.stamp(name)
+        return (self.out / name).is_file() and stamp.is_file() and stamp.read_text("utf-8") == expected
+
+    def ensure(self, name: str) -> Path:
+        """The artifact, made if need be. The stamp comes last: an interrupted run leaves none."""
+        if not self.is_current(name):
+            self.out.mkdir(parents=True, exist_ok=True)
+            stamp, expected = self.stamp(name)
+            stamp.unlink(missing_ok=True)
+            self.makers[name](self.out / name)
+            stamp.write_text(expected, "utf-8")
+        return self.out / name
+
+    def make_plain(self, file: Path) -> None:
+        """The network as PyTorch has it, batch and length free."""
+        import torch
+        from transformers import BertForSequenceClassification
+
+        model = BertForSequenceClassification.from_pretrained(
+            str(self.model), attn_implementation="eager", dtype=torch.float32, local_files_only=True
+        ).eval()
+        ids = torch.randint(5, model.config.vocab_size, (2, 9))
+        example = (ids, torch.ones_like(ids), torch.zeros_like(ids))
+        axes = {name: {0: "batch", 1: "length"} for name in INPUTS}
+        # The older exporter: ONNX Runtime's optimizer knows its patterns.
+        torch.onnx.export(
+            model,
+            example,
+            file,
+            input_names=list(INPUTS),
+            output_names=["logits"],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+    def make_fused(self, file: Path) -> None:
+        """Attention, LayerNorm and GELU as single nodes: ONNX Runtime's fastest form in f32."""
+        from onnxruntime.transformers.optimizer import optimize_model
+
+        config = read_config(self.model)
+        fused = optimize_model(
+            str(self.ensure("plain.onnx")),
+            model_type="bert",
+            num_heads=config["num_attention_heads"],
+            hidden_size=config["hidden_size"],
+            opt_level=1,
+        )
+        fused.save_model_to_file(str(file))
+
+    def make_fused_int8(self, file: Path) -> None:
+        """Weights as s8 per channel, activations quantised as they come."""
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        quantize_dynamic(
+            self.ensure("fused.onnx"),
+            file,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+
+    def calibration_inputs(self) -> Iterator[dict[str, np.ndarray]]:
+        """One unpadded pair at a time."""
+        tokenizer = read_tokenizer(self.model)
+        tokenizer.enable_truncation(CALIBRATION_TOKENS, strategy="only_second")
+        for encoding in tokenizer.encode_batch(calibration_pairs(self.calibration)):
+            values = (encoding.ids, encoding.attention_mask, encoding.type_ids)
+            yield {name: np.array([value], np.int64) for name, value in zip(INPUTS, values, strict=True)}
+
+    def make_openvino_int8(self, file: Path) -> None:
+        """NNCF's static quantisation, with ranges from the calibration texts."""
+        import nncf
+        import openvino
+
+        plain = openvino.Core().read_model(self.ensure("plain.onnx"))
+        dataset = nncf.Dataset(list(self.calibration_inputs()))
+        model_type = nncf.ModelType.TRANSFORMER
+        quantised = nncf.quantize(plain, dataset, model_type=model_type, subset_size=CALIBRATION_PAIRS)
+        openvino.save_model(quantised, file)

@@ -1,0 +1,90 @@
+"""Records as files, and what is written from them."""
+
+import json
+import os
+from pathlib import Path
+
+from peers import machine, table
+from peers.errors import SetupError
+from peers.plot import plot
+
+KINDS = ("peers", "widths")
+README_LINES = 150
+
+
+def new_record(kind: str, options: dict, models: list[dict], crossrank: str) -> dict:
+    """The record of a run that just ended."""
+    return {
+        "kind": kind,
+        "date": machine.today(),
+        "command": machine.command(),
+        "machine": machine.machine(),
+        "versions": machine.versions(crossrank),
+        "options": options,
+        "models": models,
+    }
+
+
+def write_record(record: dict, path: Path) -> None:
+    """As JSON, a round a line: such a file can be compared with another by eye."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    models = [dict(model) for model in record["models"]]
+    lines: dict[str, str] = {}
+    for model in models:
+        for key in ("scores", "fresh", "rounds"):
+            for n, entry in enumerate(model[key]):
+                lines[f'"@{model["name"]}/{key}/{n}"'] = json.dumps(entry)
+            model[key] = [f"@{model['name']}/{key}/{n}" for n in range(len(model[key]))]
+    content = json.dumps(record | {"models": models}, indent=2)
+    for mark, line in lines.items():
+        content = content.replace(mark, line, 1)
+    path.write_text(content + "\n", "utf-8")
+
+
+def read_record(path: Path) -> dict:
+    """A record that `compare.py` or `widths.py` wrote."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SetupError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise SetupError(f"{path}: {error}") from error
+    if not isinstance(record, dict) or record.get("kind") not in KINDS or not record.get("models"):
+        raise SetupError(f"{path}: not a record of compare.py or widths.py")
+    if not any(model.get("rounds") for model in record["models"]):
+        raise SetupError(f"{path}: no rounds; nothing was measured")
+    return record
+
+
+def around(readme: Path, kind: str) -> tuple[str, str]:
+    """A README up to the first marker of a kind, and from the second one on."""
+    begin, end = f"<!-- {kind}:begin -->", f"<!-- {kind}:end -->"
+    try:
+        text = readme.read_text("utf-8")
+    except OSError as error:
+        raise SetupError(f"--readme {readme}: {error.strerror}") from error
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise SetupError(f"--readme {readme}: expected one line {begin} and after it one line {end}")
+    return text[: text.index(begin)] + begin, text[text.index(end) :]
+
+
+def insert(readme: Path, kind: str, lines: list[str]) -> None:
+    """Replaces what stands between the markers of a kind."""
+    head, tail = around(readme, kind)
+    changed = "\n".join([head, *lines, tail])
+    if len(changed.splitlines()) >= README_LINES:
+        raise SetupError(f"--readme {readme}: would have {len(changed.splitlines())} lines, {README_LINES} or more")
+    readme.write_text(changed, "utf-8")
+
+
+def report(record: dict, path: Path, readme: Path | None) -> list[str]:
+    """Writes the plot beside the record and the table into the README; gives the table's lines."""
+    image = None
+    if record["kind"] == "peers":
+        svg = path.with_suffix(".svg")
+        svg.write_text(plot(record), "utf-8")
+        image = svg
+    if readme is not None:
+        link = os.path.relpath(image, readme.parent) if image else None
+        insert(readme, record["kind"], table.block(record, link))
+    return table.block(record, str(image) if image else None)

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Makes what the other engines load. `compare.py` runs this by itself; it is a process of its own so that the memory
+and the threads of PyTorch and the quantisers are gone before anything is timed.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from peers.artifacts import Artifacts
+from peers.defaults import CALIBRATION, PREPARED
+from peers.errors import SetupError
+
+NAMES = ("plain.onnx", "fused.onnx", "fused-int8.onnx", "openvino-int8.xml")
+
+
+def main() -> int:
+    """Makes the artifacts asked for."""
+    parser = argparse.ArgumentParser(description="Make what ONNX Runtime and OpenVINO load out of a checkpoint.")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="checkpoint folder of a BertForSequenceClassification"
+    )
+    parser.add_argument(
+        "--out", type=Path, help=f"where the files go (default: a folder of the model's name in {PREPARED})"
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        default=CALIBRATION,
+        help="JSONL with `text`, for OpenVINO int8 (default: %(default)s)",
+    )
+    parser.add_argument("names", nargs="*", metavar="FILE", help=f"which of {', '.join(NAMES)} (default: all)")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(NAMES)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(NAMES)}")
+    artifacts = Artifacts(options.model, options.out or PREPARED / options.model.resolve().name, options.calibration)
+    try:
+        for name in options.names or NAMES:
+            print(artifacts.ensure(name))
+    except SetupError as error:
+        print(f"prepare: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
