@@ -11,7 +11,7 @@ mod workspace;
 
 use crossrank_kernels::Isa;
 
-pub(crate) use workspace::{ChunkSize, Workspace};
+pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
 
 use crate::config::Config;
 use crate::error::Result;
@@ -96,19 +96,30 @@ impl Model {
         Workspace::new(&self.config, self.labels())
     }
 
-    /// Takes the sequences of one chunk through the network and writes their logits, labels side by side. `ws` has been
-    /// made ready for `workers` to share it.
+    /// For one more worker to share a chunk.
+    pub(crate) fn scratch(&self) -> Scratch {
+        Scratch::new(self.config.intermediate)
+    }
+
+    pub(crate) fn reserve_scratch(&self, scratch: &mut Scratch, size: ChunkSize) {
+        let Config { intermediate, heads, .. } = self.config;
+        scratch.reserve(size, intermediate, heads, self.config.head_dim());
+    }
+
+    /// Takes the sequences of one chunk through the network and writes their logits, labels side by side. Before each
+    /// layer `workers` says how many share it, and has made `ws` ready for them.
     ///
     /// The ids have been checked against the model's tables and its window.
     pub(crate) fn forward<'a>(
         &self,
         chunk: impl Iterator<Item = &'a Tokenized> + Clone,
         ws: &mut Workspace,
-        workers: usize,
+        mut workers: impl FnMut(&mut Workspace) -> usize,
         logits: &mut [f32],
     ) {
         self.embed(chunk, ws);
         for i in 0..self.layers.len() {
+            let workers = workers(ws);
             self.layer(i, ws, workers);
         }
         self.last_layer(ws);

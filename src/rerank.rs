@@ -1,14 +1,16 @@
 //! Texts in, a ranking out.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crate::error::{Error, Result};
 use crate::reranker::{PairScore, Reranker};
-use crate::schedule::Control;
+use crate::schedule::{Control, Extent, Results, Source};
 use crate::score::ScoreMode;
 use crate::tokenized::Tokenized;
+use crate::tokenizer::Tokenizer;
 
 /// Options of one [`Reranker::rerank`].
 ///
@@ -127,21 +129,20 @@ impl Reranker {
         }
         let activation = self.model().config().activation.resolve(options.score, labels)?;
 
-        let pairs = self.tokenize(query, documents)?;
-        let mut logits = vec![0.0; pairs.len() * labels];
+        let source = Documents { tokenizer: self.tokenizer(), query: &self.encode_query(query)?, documents };
         let control = Control { stop: options.stop.as_deref(), progress: options.progress.as_deref() };
-        self.score_into(&pairs, control, &mut logits)?;
+        let (logits, extents) = self.score_texts(&source, control)?;
 
-        let mut ranking: Vec<Ranked> = pairs
+        let mut ranking: Vec<Ranked> = extents
             .iter()
             .zip(logits.chunks_exact(labels))
             .enumerate()
-            .map(|(index, (pair, logits))| Ranked {
+            .map(|(index, (extent, logits))| Ranked {
                 index,
                 score: activation.score(logits, label),
                 logit: logits[label],
-                tokens: pair.len(),
-                truncated: pair.truncated(),
+                tokens: extent.tokens,
+                truncated: extent.truncated,
             })
             .filter(|ranked| options.min_score.is_none_or(|least| ranked.score >= least))
             .collect();
@@ -158,14 +159,15 @@ impl Reranker {
         &self,
         pairs: &[(impl AsRef<str> + Sync, impl AsRef<str> + Sync)],
     ) -> Result<Vec<PairScore>> {
-        let tokenizer = self.tokenizer();
-        let tokenized = self.threads().map(pairs.len(), |i| {
-            let (query, document) = &pairs[i];
-            let query = tokenizer.encode(query.as_ref());
-            let query = query.map_err(|reason| Error::document_error(i, format!("its query {reason}")))?;
-            tokenizer.pair(i, &query, document.as_ref())
-        });
-        self.score_tokenized(&tokenized.into_iter().collect::<Result<Vec<_>>>()?)
+        let source = Pairs { tokenizer: self.tokenizer(), pairs };
+        let (logits, extents) = self.score_texts(&source, Control::default())?;
+        let rows = logits.chunks_exact(self.labels());
+        let score = |(logits, extent): (&[f32], Extent)| PairScore {
+            logits: logits.to_vec(),
+            tokens: extent.tokens,
+            truncated: extent.truncated,
+        };
+        Ok(rows.zip(extents).map(score).collect())
     }
 
     /// Tokenises a query with each of its documents, for callers who score the same pairs again.
@@ -183,11 +185,81 @@ impl Reranker {
     /// # }
     /// ```
     pub fn tokenize(&self, query: &str, documents: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokenized>> {
-        let tokenizer = self.tokenizer();
-        let query = tokenizer.encode(query).map_err(|reason| Error::Query { reason })?;
+        let (tokenizer, query) = (self.tokenizer(), self.encode_query(query)?);
         let tokenized =
             self.threads().map(documents.len(), |i| tokenizer.pair(i, &query, documents[i].as_ref()));
         tokenized.into_iter().collect()
+    }
+
+    fn encode_query(&self, query: &str) -> Result<Vec<u32>> {
+        self.tokenizer().encode(query).map_err(|reason| Error::Query { reason })
+    }
+
+    fn score_texts(&self, source: &impl Source, control: Control<'_>) -> Result<(Vec<f32>, Vec<Extent>)> {
+        let mut logits = vec![0.0; source.documents() * self.labels()];
+        let mut extents = vec![Extent::default(); source.documents()];
+        self.score(source, control, Results { logits: &mut logits, extents: Some(&mut extents) })?;
+        Ok((logits, extents))
+    }
+}
+
+/// Documents for one query, whose ids are there.
+struct Documents<'a, D> {
+    tokenizer: &'a Tokenizer,
+    query: &'a [u32],
+    documents: &'a [D],
+}
+
+impl<D: AsRef<str> + Sync> Source for Documents<'_, D> {
+    fn documents(&self) -> usize {
+        self.documents.len()
+    }
+
+    fn cost(&self, document: usize) -> usize {
+        self.tokenizer.estimate(self.query.len(), self.documents[document].as_ref().len())
+    }
+
+    fn ids<'a>(&'a self, documents: Range<usize>, buffer: &'a mut Vec<Tokenized>) -> Result<&'a [Tokenized]> {
+        for i in documents {
+            buffer.push(self.tokenizer.pair(i, self.query, self.documents[i].as_ref())?);
+        }
+        Ok(buffer)
+    }
+}
+
+/// Pairs with a query each.
+struct Pairs<'a, Q, D> {
+    tokenizer: &'a Tokenizer,
+    pairs: &'a [(Q, D)],
+}
+
+impl<Q: AsRef<str> + Sync, D: AsRef<str> + Sync> Source for Pairs<'_, Q, D> {
+    fn documents(&self) -> usize {
+        self.pairs.len()
+    }
+
+    fn cost(&self, document: usize) -> usize {
+        let (query, document) = &self.pairs[document];
+        self.tokenizer.estimate(0, query.as_ref().len().saturating_add(document.as_ref().len()))
+    }
+
+    fn ids<'a>(&'a self, documents: Range<usize>, buffer: &'a mut Vec<Tokenized>) -> Result<&'a [Tokenized]> {
+        // Pairs of one query usually stand together: it is encoded once for them.
+        let mut encoded: Option<(&str, Vec<u32>)> = None;
+        for i in documents {
+            let (query, document) = (self.pairs[i].0.as_ref(), self.pairs[i].1.as_ref());
+            let query = match &encoded {
+                Some((text, ids)) if *text == query => ids,
+                _ => {
+                    let ids = self.tokenizer.encode(query);
+                    let ids =
+                        ids.map_err(|reason| Error::document_error(i, format!("its query {reason}")))?;
+                    &encoded.insert((query, ids)).1
+                }
+            };
+            buffer.push(self.tokenizer.pair(i, query, document)?);
+        }
+        Ok(buffer)
     }
 }
 

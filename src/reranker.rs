@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::files::{Files, ModelBytes, WeightSource};
 use crate::model::Model;
-use crate::schedule::{Control, Scheduler};
+use crate::schedule::{Control, Results, Scheduler, Source};
 use crate::score::ScoreMode;
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
@@ -304,15 +304,6 @@ impl Reranker {
     /// # Errors
     /// As [`Reranker::score_tokenized`], and when `logits` is not `pairs.len() * labels` long.
     pub fn score_tokenized_into(&self, pairs: &[Tokenized], logits: &mut [f32]) -> Result<()> {
-        self.score_into(pairs, Control::default(), logits)
-    }
-
-    pub(crate) fn score_into(
-        &self,
-        pairs: &[Tokenized],
-        control: Control<'_>,
-        logits: &mut [f32],
-    ) -> Result<()> {
         let labels = self.labels();
         if logits.len() != pairs.len() * labels {
             let reason = format!("expected room for {} logits, found {}", pairs.len() * labels, logits.len());
@@ -321,7 +312,20 @@ impl Reranker {
         for (i, pair) in pairs.iter().enumerate() {
             self.check(i, pair)?;
         }
-        self.scheduler.run(&self.model, &self.threads, self.chunk_tokens, pairs, control, logits)?;
+        self.score(pairs, Control::default(), Results { logits, extents: None })
+    }
+
+    /// Scores what a source holds; the logits that come out are finite.
+    pub(crate) fn score<S: Source + ?Sized>(
+        &self,
+        source: &S,
+        control: Control<'_>,
+        results: Results<'_>,
+    ) -> Result<()> {
+        let Results { logits, extents } = results;
+        let results = Results { logits: &mut *logits, extents };
+        self.scheduler.run(&self.model, &self.threads, self.chunk_tokens, source, control, results)?;
+        let labels = self.labels();
         match logits.iter().position(|logit| !logit.is_finite()) {
             Some(at) => {
                 Err(Error::NonFinite { document: at / labels, label: at % labels, value: logits[at] })

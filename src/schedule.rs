@@ -1,16 +1,33 @@
-//! Which sequences go together, and who computes them.
+//! Who computes what, and when.
 //!
-//! A chunk is a few whole sequences; one worker takes it through all layers without meeting another. A request too
-//! small for that is one chunk that several workers share (`fork.rs`).
+//! A request is cut into *leaves*: a few documents each, about a chunk. One worker takes a leaf from text to logits
+//! without meeting another: it tokenises the documents, forms chunks of whole sequences, takes them through all layers
+//! and writes what comes out into the leaf's own part of the results. So texts are tokenised in parallel and beside
+//! the arithmetic, and what a request needs beyond texts and results is bounded by the number of workers.
+//!
+//! Leaves are handed out by halving, and idle workers steal halves. When fewer leaves are left than there are workers
+//! (at the end of a request, or all through a small one), each is shared: before every layer its worker looks how
+//! many leaves are still unfinished, and forks the layer into that many parts (`fork.rs`). A worker without a leaf
+//! thus helps from the next layer on, and all end together, whatever the leaves were expected to cost.
+//!
+//! What workers write in common: one counter that a leaf lowers when it is finished, and two that a chunk raises.
+
+mod plan;
+mod slots;
+mod source;
 
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+pub(crate) use source::Source;
+
 use crate::error::{Error, Result};
-use crate::model::{ChunkSize, Model, Workspace};
+use crate::model::{ChunkSize, Model};
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
+use plan::MIN_SHARE;
+use slots::{Slot, Slots};
 
 /// What a caller can watch and stop, looked at between chunks.
 #[derive(Clone, Copy, Default)]
@@ -19,227 +36,205 @@ pub(crate) struct Control<'a> {
     pub(crate) progress: Option<&'a AtomicUsize>,
 }
 
-/// Chunks of a request, and the memory that computes them; both are kept for the next request.
+/// How much of a document was scored.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extent {
+    /// Tokens of the pair, after truncation.
+    pub(crate) tokens: usize,
+    pub(crate) truncated: bool,
+}
+
+/// Where the results of some documents go, in input order.
+pub(crate) struct Results<'a> {
+    /// One a label, labels of a document side by side.
+    pub(crate) logits: &'a mut [f32],
+    /// None where the caller has the ids and knows.
+    pub(crate) extents: Option<&'a mut [Extent]>,
+}
+
+impl<'a> Results<'a> {
+    fn split(self, documents: usize, labels: usize) -> (Self, Self) {
+        let logits = self.logits.split_at_mut(documents * labels);
+        let extents = self.extents.map(|extents| extents.split_at_mut(documents)).unzip();
+        (Self { logits: logits.0, extents: extents.0 }, Self { logits: logits.1, extents: extents.1 })
+    }
+}
+
+/// Runs requests, and keeps the memory that they compute in.
 #[derive(Default)]
 pub(crate) struct Scheduler {
-    plans: Mutex<Vec<Plan>>,
-    workspaces: Mutex<Workspaces>,
-}
-
-/// Tokens below which a worker's share is not worth the fork: about a tile of rows.
-const MIN_SHARE: usize = 16;
-
-/// One workspace a worker is kept; callers at once may need more for a while.
-#[derive(Default)]
-struct Workspaces {
-    idle: Vec<Workspace>,
-    made: usize,
-}
-
-impl Workspaces {
-    /// Makes room for a request before it starts, so that it does not depend on luck which workers have what they
-    /// need.
-    fn prepare(&mut self, workers: usize, model: &Model, plan: &Plan) {
-        while self.made < workers.div_ceil(plan.sharing) {
-            self.idle.push(model.workspace());
-            self.made += 1;
-        }
-        for workspace in &mut self.idle {
-            workspace.reserve(plan.size, plan.sharing);
-        }
-    }
-}
-
-/// How a request is cut into chunks.
-#[derive(Default)]
-struct Plan {
-    /// Sequences, longest first, so that what is left at the end is short.
-    order: Vec<usize>,
-    /// Ranges of `order`.
-    chunks: Vec<Range<usize>>,
-    /// How many workers share a chunk.
-    sharing: usize,
-    /// The largest numbers that any chunk reaches.
-    size: ChunkSize,
-    /// Logits in that order.
-    logits: Vec<f32>,
-}
-
-impl Plan {
-    /// Fills chunks with up to `chunk_tokens` tokens; a sequence is never cut, so a chunk of one may exceed that. A
-    /// request too small to give every worker a chunk is one chunk that all of them share.
-    fn make(&mut self, sequences: &[Tokenized], chunk_tokens: usize, workers: usize) {
-        self.order.clear();
-        self.order.extend(0..sequences.len());
-        self.order.sort_unstable_by_key(|&i| (std::cmp::Reverse(sequences[i].len()), i));
-        self.fill(sequences, chunk_tokens);
-        self.sharing = 1;
-        let total: usize = sequences.iter().map(Tokenized::len).sum();
-        if self.chunks.len() < workers || total < chunk_tokens.saturating_mul(workers) {
-            self.fill(sequences, total);
-            self.sharing = workers.min(total / MIN_SHARE).max(1);
-        }
-    }
-
-    fn fill(&mut self, sequences: &[Tokenized], budget: usize) {
-        self.chunks.clear();
-        self.size = ChunkSize::default();
-        let (mut start, mut tokens) = (0, 0);
-        for (at, &i) in self.order.iter().enumerate() {
-            let len = sequences[i].len();
-            if at > start && tokens + len > budget {
-                self.chunks.push(start..at);
-                (start, tokens) = (at, 0);
-            }
-            tokens += len;
-            self.size.tokens = self.size.tokens.max(tokens);
-            self.size.sequences = self.size.sequences.max(at + 1 - start);
-            self.size.longest = self.size.longest.max(len);
-        }
-        if start < self.order.len() {
-            self.chunks.push(start..self.order.len());
-        }
-    }
+    slots: Slots,
 }
 
 /// One request on its way.
-struct Run<'a> {
+struct Request<'a, S: ?Sized> {
     model: &'a Model,
-    sequences: &'a [Tokenized],
-    order: &'a [usize],
-    size: ChunkSize,
-    sharing: usize,
-    /// Workspaces that are kept for the next request.
-    keep: usize,
-    workspaces: &'a Mutex<Workspaces>,
+    source: &'a S,
+    chunk_tokens: usize,
+    workers: usize,
+    slots: &'a Slots,
     control: Control<'a>,
+    /// Leaves that have not been finished.
+    unfinished: AtomicUsize,
+    /// Documents that have been scored.
     scored: AtomicUsize,
+    failure: Failure,
+}
+
+/// The first document, by index, that cannot be scored.
+struct Failure {
+    document: AtomicUsize,
+    error: Mutex<Option<Error>>,
 }
 
 impl Scheduler {
-    /// Scores checked sequences; `out` takes their logits in input order, labels side by side.
-    pub(crate) fn run(
+    /// Scores documents; logits may be no finite numbers.
+    ///
+    /// An error names the first document that has no ids, however the work is shared.
+    pub(crate) fn run<S: Source + ?Sized>(
         &self,
         model: &Model,
         threads: &Threads,
         chunk_tokens: usize,
-        sequences: &[Tokenized],
+        source: &S,
         control: Control<'_>,
-        out: &mut [f32],
+        results: Results<'_>,
     ) -> Result<()> {
-        let labels = model.labels();
-        let mut plan = lock(&self.plans).pop().unwrap_or_default();
-        plan.make(sequences, chunk_tokens, threads.count());
-        plan.logits.resize(sequences.len() * labels, 0.0);
-        lock(&self.workspaces).prepare(threads.count(), model, &plan);
-        let run = Run {
+        let (documents, workers) = (source.documents(), threads.count());
+        if documents == 0 {
+            return Ok(());
+        }
+        let cost = (0..documents).map(|i| source.cost(i)).sum();
+        let leaves = plan::leaves(cost, documents, chunk_tokens, workers);
+        self.slots.prepare(leaves, workers, model);
+        let request = Request {
             model,
-            sequences,
-            order: &plan.order,
-            size: plan.size,
-            sharing: plan.sharing,
-            keep: threads.count(),
-            workspaces: &self.workspaces,
+            source,
+            chunk_tokens,
+            workers,
+            slots: &self.slots,
             control,
+            unfinished: AtomicUsize::new(leaves),
             scored: AtomicUsize::new(0),
+            failure: Failure { document: AtomicUsize::new(usize::MAX), error: Mutex::new(None) },
         };
         match threads {
-            Threads::Caller => {
-                for chunk in &plan.chunks {
-                    run.chunk(chunk, &mut plan.logits[chunk.start * labels..chunk.end * labels]);
-                }
-            }
-            Threads::Pool(pool) => pool.install(|| run.split(&plan.chunks, &mut plan.logits)),
+            Threads::Caller => request.split(0..documents, cost, leaves, results),
+            Threads::Pool(pool) => pool.install(|| request.split(0..documents, cost, leaves, results)),
         }
-        let scored = run.scored.into_inner();
-        let result = if scored == sequences.len() {
-            for (logits, &i) in plan.logits.chunks_exact(labels).zip(&plan.order) {
-                out[i * labels..][..labels].copy_from_slice(logits);
-            }
-            Ok(())
-        } else {
-            Err(Error::Stopped { scored, documents: sequences.len() })
-        };
-        lock(&self.plans).push(plan);
-        result
+        if let Some(error) = request.failure.into_error() {
+            return Err(error);
+        }
+        let scored = request.scored.into_inner();
+        if scored < documents { Err(Error::Stopped { scored, documents }) } else { Ok(()) }
     }
 }
 
-impl Run<'_> {
-    /// Halves the chunks and lets idle workers take the second half.
-    fn split(&self, chunks: &[Range<usize>], logits: &mut [f32]) {
-        match chunks {
-            [] => {}
-            [chunk] => self.chunk(chunk, logits),
-            _ => {
-                let (left, right) = chunks.split_at(chunks.len() / 2);
-                let sequences = right[0].start - left[0].start;
-                let (left_logits, right_logits) = logits.split_at_mut(sequences * self.model.labels());
-                rayon::join(|| self.split(left, left_logits), || self.split(right, right_logits));
-            }
+impl<S: Source + ?Sized> Request<'_, S> {
+    /// Cuts documents into `leaves` and lets idle workers take the second half.
+    fn split(&self, documents: Range<usize>, cost: usize, leaves: usize, results: Results<'_>) {
+        if leaves == 1 || documents.len() == 1 {
+            // A document of more than one share makes one leaf.
+            self.unfinished.fetch_sub(leaves - 1, Ordering::Relaxed);
+            self.leaf(documents, results);
+            self.unfinished.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let half = leaves / 2;
+        let share = cost / leaves * half;
+        let (middle, left_cost) = plan::cut(documents.clone(), share, |i| self.source.cost(i));
+        let (left, right) = results.split(middle - documents.start, self.model.labels());
+        let left = || self.split(documents.start..middle, left_cost, half, left);
+        let right = || self.split(middle..documents.end, cost - left_cost, leaves - half, right);
+        if self.workers == 1 {
+            left();
+            right();
+        } else {
+            rayon::join(left, right);
         }
     }
 
-    fn chunk(&self, chunk: &Range<usize>, logits: &mut [f32]) {
-        if self.control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+    fn leaf(&self, documents: Range<usize>, results: Results<'_>) {
+        if self.stopped() || self.failure.before(documents.start) {
             return;
         }
-        let idle = lock(self.workspaces).idle.pop();
-        let mut workspace = idle.unwrap_or_else(|| self.model.workspace());
-        // It may come from a request that began before this one, or be one more for callers at once.
-        workspace.reserve(self.size, self.sharing);
-        let sequences = self.order[chunk.clone()].iter().map(|&i| &self.sequences[i]);
-        self.model.forward(sequences, &mut workspace, self.sharing, logits);
-        let mut workspaces = lock(self.workspaces);
-        if workspaces.idle.len() < self.keep {
-            workspaces.idle.push(workspace);
+        let mut slot = self.slots.take(self.model);
+        let mut ids = std::mem::take(&mut slot.ids);
+        match self.source.ids(documents.clone(), &mut ids) {
+            Ok(sequences) => self.chunks(sequences, &mut slot, results),
+            Err(error) => self.failure.set(error.document().unwrap_or(documents.start), error),
         }
-        drop(workspaces);
-        self.scored.fetch_add(chunk.len(), Ordering::Relaxed);
+        slot.ids = ids;
+        self.slots.put(slot, self.workers);
+    }
+
+    fn chunks(&self, mut sequences: &[Tokenized], slot: &mut Slot, mut results: Results<'_>) {
+        // Without all documents there is no ranking: what is left to do is to find the first that fails.
+        while !sequences.is_empty() && !self.stopped() && !self.failure.any() {
+            let (chunk, after) = sequences.split_at(plan::chunk(sequences, self.chunk_tokens));
+            let (here, rest) = results.split(chunk.len(), self.model.labels());
+            self.chunk(chunk, slot, here);
+            (sequences, results) = (after, rest);
+        }
+    }
+
+    fn chunk(&self, sequences: &[Tokenized], slot: &mut Slot, results: Results<'_>) {
+        let size = ChunkSize {
+            tokens: sequences.iter().map(Tokenized::len).sum(),
+            sequences: sequences.len(),
+            longest: sequences.iter().map(Tokenized::len).max().unwrap_or(0),
+        };
+        slot.reserve(size);
+        let workers = |workspace: &mut _| {
+            let workers = self.sharing(size.tokens);
+            self.slots.share(workspace, size, workers);
+            workers
+        };
+        self.model.forward(sequences.iter(), &mut slot.workspace, workers, results.logits);
+        self.slots.unshare(&mut slot.workspace, self.workers);
+        for (extent, sequence) in results.extents.into_iter().flatten().zip(sequences) {
+            *extent = Extent { tokens: sequence.len(), truncated: sequence.truncated };
+        }
+        self.scored.fetch_add(sequences.len(), Ordering::Relaxed);
         if let Some(progress) = self.control.progress {
-            progress.fetch_add(chunk.len(), Ordering::Relaxed);
+            progress.fetch_add(sequences.len(), Ordering::Relaxed);
         }
+    }
+
+    /// How many workers there are for a leaf that is being computed.
+    fn sharing(&self, tokens: usize) -> usize {
+        let workers = self.workers / self.unfinished.load(Ordering::Relaxed).max(1);
+        workers.min(tokens / MIN_SHARE).max(1)
+    }
+
+    fn stopped(&self) -> bool {
+        self.control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+}
+
+impl Failure {
+    fn set(&self, document: usize, error: Error) {
+        let mut first = lock(&self.error);
+        if document < self.document.fetch_min(document, Ordering::Relaxed) {
+            *first = Some(error);
+        }
+    }
+
+    fn any(&self) -> bool {
+        self.document.load(Ordering::Relaxed) != usize::MAX
+    }
+
+    /// Whether a document before this one failed, so that this one cannot be the first.
+    fn before(&self, document: usize) -> bool {
+        self.document.load(Ordering::Relaxed) < document
+    }
+
+    fn into_error(self) -> Option<Error> {
+        self.error.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What is behind it is only memory to reuse: sound whatever happened to another thread.
+    // What is behind it is memory to reuse or a finished error: sound whatever happened to another thread.
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(lengths: &[usize], budget: usize, workers: usize) -> Plan {
-        let sequences: Vec<Tokenized> =
-            lengths.iter().map(|&n| Tokenized::new(vec![0; n], vec![0; n])).collect();
-        let mut plan = Plan::default();
-        plan.make(&sequences, budget, workers);
-        plan
-    }
-
-    #[test]
-    fn chunks_cover_every_sequence_once_longest_first() {
-        let plan = plan(&[3, 9, 1, 9, 40, 2], 12, 1);
-        assert_eq!(plan.order, [4, 1, 3, 0, 5, 2]);
-        assert_eq!(plan.chunks, [0..1, 1..2, 2..4, 4..6]);
-        assert_eq!((plan.size.tokens, plan.size.sequences, plan.size.longest), (40, 2, 40));
-    }
-
-    #[test]
-    fn a_request_that_cannot_give_every_worker_a_chunk_is_shared() {
-        let shared = |lengths: &[usize], workers| {
-            let plan = plan(lengths, 100, workers);
-            (plan.chunks.len(), plan.sharing)
-        };
-        assert_eq!(shared(&[68], 1), (1, 1));
-        assert_eq!(shared(&[68], 2), (1, 2));
-        assert_eq!(shared(&[68], 64), (1, 4), "no more workers than there are shares worth a fork");
-        assert_eq!(shared(&[512], 2), (1, 2), "a sequence longer than a chunk");
-        assert_eq!(shared(&[10; 4], 2), (1, 2));
-        assert_eq!(shared(&[50; 8], 2), (4, 1));
-        assert_eq!(shared(&[3], 2), (1, 1));
-        assert_eq!(shared(&[], 2), (0, 1));
-    }
 }

@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::files::File;
 use crate::tokenized::Tokenized;
 
+/// Of English prose; other texts have fewer.
+const BYTES_PER_TOKEN: usize = 4;
+
 /// What to do with a pair that exceeds the window. Texts are cut on the right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -129,6 +132,12 @@ impl Tokenizer {
     /// The most tokens that a pair may have, special tokens included.
     pub(crate) fn max_length(&self) -> usize {
         self.max_length
+    }
+
+    /// About how many tokens a pair will have, from the tokens of its query and the bytes of what is not tokenised yet.
+    pub(crate) fn estimate(&self, query: usize, bytes: usize) -> usize {
+        (self.template.special_tokens() + query.min(self.max_length) + bytes / BYTES_PER_TOKEN)
+            .min(self.max_length)
     }
 
     /// Ids of one text, without special tokens, cut to one more than the window, which shows that there was more. An

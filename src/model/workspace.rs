@@ -13,6 +13,18 @@ pub(crate) struct ChunkSize {
     pub(crate) longest: usize,
 }
 
+impl ChunkSize {
+    /// Room for both.
+    #[must_use]
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.max(other.tokens),
+            sequences: self.sequences.max(other.sequences),
+            longest: self.longest.max(other.longest),
+        }
+    }
+}
+
 /// Activations of one chunk. T tokens, S sequences, H hidden, I intermediate, A heads.
 pub(crate) struct Workspace {
     heads: usize,
@@ -34,10 +46,21 @@ pub(crate) struct Workspace {
 }
 
 /// What one worker needs for itself.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     /// A block of rows x I: inside the feed-forward network.
     pub(super) inner: Matrix,
     pub(super) attention: AttentionScratch,
+}
+
+impl Scratch {
+    pub(super) fn new(intermediate: usize) -> Self {
+        Self { inner: Matrix::with_capacity(0, intermediate), attention: AttentionScratch::default() }
+    }
+
+    pub(super) fn reserve(&mut self, size: ChunkSize, intermediate: usize, heads: usize, head_dim: usize) {
+        self.inner.set_rows(inner_rows(intermediate).min(size.tokens));
+        self.attention.reserve(size.longest, heads, head_dim);
+    }
 }
 
 /// What the last layer and the head work in: one row a sequence.
@@ -126,13 +149,28 @@ impl Workspace {
         }
         self.scratches.reserve(workers.saturating_sub(self.scratches.len()));
         while self.scratches.len() < workers {
-            let inner = Matrix::with_capacity(0, self.intermediate);
-            self.scratches.push(Scratch { inner, attention: AttentionScratch::default() });
+            self.scratches.push(Scratch::new(self.intermediate));
         }
         for scratch in &mut self.scratches {
-            scratch.inner.set_rows(inner_rows(self.intermediate).min(size.tokens));
-            scratch.attention.reserve(size.longest, self.heads, self.head_dim);
+            scratch.reserve(size, self.intermediate, self.heads, self.head_dim);
         }
+    }
+
+    /// How many workers it is ready for.
+    pub(crate) fn workers(&self) -> usize {
+        self.scratches.len()
+    }
+
+    /// Takes what is spare, up to what `workers` need.
+    pub(crate) fn take_scratches(&mut self, spare: &mut Vec<Scratch>, workers: usize) {
+        let missing = workers.saturating_sub(self.scratches.len()).min(spare.len());
+        self.scratches.extend(spare.drain(spare.len() - missing..));
+    }
+
+    /// Leaves one worker's; `spare` takes the others until it holds `most`.
+    pub(crate) fn give_scratches(&mut self, spare: &mut Vec<Scratch>, most: usize) {
+        let room = most.saturating_sub(spare.len());
+        spare.extend(self.scratches.drain(1..).take(room));
     }
 
     /// A row a token in all matrices that have one.

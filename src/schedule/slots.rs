@@ -1,0 +1,101 @@
+//! The memory that requests compute in, kept for the next one.
+
+use std::sync::Mutex;
+
+use super::lock;
+use crate::model::{ChunkSize, Model, Scratch, Workspace};
+use crate::tokenized::Tokenized;
+
+/// What one worker needs to take a leaf from texts to logits.
+pub(super) struct Slot {
+    pub(super) workspace: Workspace,
+    /// Ids that were made of texts.
+    pub(super) ids: Vec<Tokenized>,
+    /// The largest numbers of the chunks it has seen.
+    pub(super) largest: ChunkSize,
+}
+
+impl Slot {
+    fn new(model: &Model) -> Self {
+        Self { workspace: model.workspace(), ids: Vec::new(), largest: ChunkSize::default() }
+    }
+
+    /// Makes the workspace ready for a chunk.
+    pub(super) fn reserve(&mut self, size: ChunkSize) {
+        self.largest = self.largest.max(size);
+        self.workspace.reserve(size, 1);
+    }
+}
+
+/// One slot a worker is kept; callers at once may need more for a while.
+#[derive(Default)]
+pub(super) struct Slots {
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    slots: Vec<Slot>,
+    /// For workers that help with a chunk of another.
+    scratches: Vec<Scratch>,
+    made: usize,
+    scratches_made: usize,
+    largest: ChunkSize,
+}
+
+impl Slots {
+    /// Makes room for a request before it starts, so that it does not depend on luck which workers have what they
+    /// need: a slot for each leaf that can run at a time, and a scratch for each worker that can help.
+    pub(super) fn prepare(&self, leaves: usize, workers: usize, model: &Model) {
+        let idle = &mut *lock(&self.idle);
+        while idle.made < leaves.min(workers) {
+            idle.slots.push(Slot::new(model));
+            idle.made += 1;
+        }
+        while idle.scratches_made + 1 < workers {
+            idle.scratches.push(model.scratch());
+            idle.scratches_made += 1;
+        }
+        for slot in &mut idle.slots {
+            slot.reserve(idle.largest);
+        }
+        for scratch in &mut idle.scratches {
+            model.reserve_scratch(scratch, idle.largest);
+        }
+    }
+
+    pub(super) fn take(&self, model: &Model) -> Slot {
+        let slot = lock(&self.idle).slots.pop();
+        slot.unwrap_or_else(|| Slot::new(model))
+    }
+
+    /// Takes a slot back, to keep it if there are fewer than `keep`.
+    pub(super) fn put(&self, mut slot: Slot, keep: usize) {
+        slot.ids.clear();
+        let mut idle = lock(&self.idle);
+        idle.largest = idle.largest.max(slot.largest);
+        let dropped = if idle.slots.len() < keep {
+            idle.slots.push(slot);
+            None
+        } else {
+            Some(slot)
+        };
+        drop(idle);
+        drop(dropped);
+    }
+
+    /// Makes a slot ready for `workers` to share its chunk.
+    pub(super) fn share(&self, workspace: &mut Workspace, size: ChunkSize, workers: usize) {
+        if workspace.workers() < workers {
+            workspace.take_scratches(&mut lock(&self.idle).scratches, workers);
+            workspace.reserve(size, workers);
+        }
+    }
+
+    /// Takes the scratches of helpers back, to keep no more than `keep`.
+    pub(super) fn unshare(&self, workspace: &mut Workspace, keep: usize) {
+        if workspace.workers() > 1 {
+            workspace.give_scratches(&mut lock(&self.idle).scratches, keep);
+        }
+    }
+}
