@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crate::error::{Error, Result};
 use crate::reranker::{PairScore, Reranker};
-use crate::schedule::{Control, Extent, Results, Source};
+use crate::schedule::{Control, Source};
 use crate::score::ScoreMode;
 use crate::tokenized::Tokenized;
 use crate::tokenizer::Tokenizer;
@@ -100,8 +100,8 @@ impl Reranker {
     /// No documents give an empty ranking; empty texts are scored as the tokenizer sees them.
     ///
     /// # Errors
-    /// When options do not fit the model (several labels need [`RerankOptions::label`]), a document cannot be scored
-    /// (the error names it), or the stop flag is set. There is no partial ranking.
+    /// When options do not fit the model (several labels need [`RerankOptions::label`]), a document cannot be tokenised
+    /// or scored (the error names the first), or the stop flag is set. There is no partial ranking.
     pub fn rerank(
         &self,
         query: &str,
@@ -131,22 +131,22 @@ impl Reranker {
 
         let source = Documents { tokenizer: self.tokenizer(), query: &self.encode_query(query)?, documents };
         let control = Control { stop: options.stop.as_deref(), progress: options.progress.as_deref() };
-        let (logits, extents) = self.score_texts(&source, control)?;
+        let (logits, extents) = self.score_all(&source, control)?;
 
-        let mut ranking: Vec<Ranked> = extents
-            .iter()
-            .zip(logits.chunks_exact(labels))
-            .enumerate()
-            .map(|(index, (extent, logits))| Ranked {
-                index,
-                score: activation.score(logits, label),
-                logit: logits[label],
-                tokens: extent.tokens,
-                truncated: extent.truncated,
-            })
-            .filter(|ranked| options.min_score.is_none_or(|least| ranked.score >= least))
-            .collect();
-        ranking.sort_by(best_first);
+        let mut ranking = Vec::with_capacity(extents.len());
+        let all =
+            extents.iter().zip(logits.chunks_exact(labels)).enumerate().map(|(index, (extent, logits))| {
+                Ranked {
+                    index,
+                    score: activation.score(logits, label),
+                    logit: logits[label],
+                    tokens: extent.tokens,
+                    truncated: extent.truncated,
+                }
+            });
+        ranking.extend(all.filter(|ranked| options.min_score.is_none_or(|least| ranked.score >= least)));
+        // The index makes the order total, so that nothing is left to be stable.
+        ranking.sort_unstable_by(best_first);
         ranking.truncate(options.top_k.unwrap_or(usize::MAX));
         Ok(ranking)
     }
@@ -154,20 +154,13 @@ impl Reranker {
     /// Scores (query, document) pairs, in input order, with the logits of all labels.
     ///
     /// # Errors
-    /// When a pair cannot be scored; the error names it by its index as a document.
+    /// When a pair cannot be tokenised or scored; the error names the first by its index as a document.
     pub fn score_pairs(
         &self,
         pairs: &[(impl AsRef<str> + Sync, impl AsRef<str> + Sync)],
     ) -> Result<Vec<PairScore>> {
         let source = Pairs { tokenizer: self.tokenizer(), pairs };
-        let (logits, extents) = self.score_texts(&source, Control::default())?;
-        let rows = logits.chunks_exact(self.labels());
-        let score = |(logits, extent): (&[f32], Extent)| PairScore {
-            logits: logits.to_vec(),
-            tokens: extent.tokens,
-            truncated: extent.truncated,
-        };
-        Ok(rows.zip(extents).map(score).collect())
+        self.pair_scores(&source)
     }
 
     /// Tokenises a query with each of its documents, for callers who score the same pairs again.
@@ -193,13 +186,6 @@ impl Reranker {
 
     fn encode_query(&self, query: &str) -> Result<Vec<u32>> {
         self.tokenizer().encode(query).map_err(|reason| Error::Query { reason })
-    }
-
-    fn score_texts(&self, source: &impl Source, control: Control<'_>) -> Result<(Vec<f32>, Vec<Extent>)> {
-        let mut logits = vec![0.0; source.documents() * self.labels()];
-        let mut extents = vec![Extent::default(); source.documents()];
-        self.score(source, control, Results { logits: &mut logits, extents: Some(&mut extents) })?;
-        Ok((logits, extents))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::files::{Files, ModelBytes, WeightSource};
 use crate::model::Model;
-use crate::schedule::{Control, Results, Scheduler, Source};
+use crate::schedule::{Control, Extent, Results, Scheduler, Source};
 use crate::score::ScoreMode;
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
@@ -91,8 +91,9 @@ impl Builder {
         self
     }
 
-    /// Tokens that one worker takes through the network together, at least 1 (a longer sequence goes whole). It bounds
-    /// the memory of a worker's activations; scores do not depend on it.
+    /// About how many tokens one worker takes through the network together, at least 1: at most a quarter more than
+    /// this, or than the longest sequence beside it, which goes whole. It bounds the memory of a worker's activations;
+    /// scores do not depend on it.
     pub fn chunk_tokens(mut self, tokens: usize) -> Self {
         self.chunk_tokens = Some(tokens);
         self
@@ -283,18 +284,8 @@ impl Reranker {
     /// # }
     /// ```
     pub fn score_tokenized(&self, pairs: &[Tokenized]) -> Result<Vec<PairScore>> {
-        let mut logits = vec![0.0; pairs.len() * self.labels()];
-        self.score_tokenized_into(pairs, &mut logits)?;
-        let rows = logits.chunks_exact(self.labels());
-        Ok(pairs
-            .iter()
-            .zip(rows)
-            .map(|(pair, logits)| PairScore {
-                logits: logits.to_vec(),
-                tokens: pair.len(),
-                truncated: pair.truncated,
-            })
-            .collect())
+        self.check_all(pairs)?;
+        self.pair_scores(pairs)
     }
 
     /// Scores pairs that have been tokenised into memory of the caller's: one logit a label, labels of a pair side
@@ -309,14 +300,34 @@ impl Reranker {
             let reason = format!("expected room for {} logits, found {}", pairs.len() * labels, logits.len());
             return Err(Error::option("logits", reason));
         }
-        for (i, pair) in pairs.iter().enumerate() {
-            self.check(i, pair)?;
-        }
+        self.check_all(pairs)?;
         self.score(pairs, Control::default(), Results { logits, extents: None })
     }
 
+    pub(crate) fn pair_scores<S: Source + ?Sized>(&self, source: &S) -> Result<Vec<PairScore>> {
+        let (logits, extents) = self.score_all(source, Control::default())?;
+        let score = |(logits, extent): (&[f32], Extent)| PairScore {
+            logits: logits.to_vec(),
+            tokens: extent.tokens,
+            truncated: extent.truncated,
+        };
+        Ok(logits.chunks_exact(self.labels()).zip(extents).map(score).collect())
+    }
+
+    /// Scores what a source holds, into new memory.
+    pub(crate) fn score_all<S: Source + ?Sized>(
+        &self,
+        source: &S,
+        control: Control<'_>,
+    ) -> Result<(Vec<f32>, Vec<Extent>)> {
+        let mut logits = vec![0.0; source.documents() * self.labels()];
+        let mut extents = vec![Extent::default(); source.documents()];
+        self.score(source, control, Results { logits: &mut logits, extents: Some(&mut extents) })?;
+        Ok((logits, extents))
+    }
+
     /// Scores what a source holds; the logits that come out are finite.
-    pub(crate) fn score<S: Source + ?Sized>(
+    fn score<S: Source + ?Sized>(
         &self,
         source: &S,
         control: Control<'_>,
@@ -335,6 +346,10 @@ impl Reranker {
     }
 
     /// Ids come from callers, too.
+    fn check_all(&self, pairs: &[Tokenized]) -> Result<()> {
+        pairs.iter().enumerate().try_for_each(|(i, pair)| self.check(i, pair))
+    }
+
     fn check(&self, index: usize, pair: &Tokenized) -> Result<()> {
         let config = self.model.config();
         let error = |reason: String| Err(Error::document_error(index, reason));

@@ -7,14 +7,17 @@
 //!
 //! Leaves are handed out by halving, and idle workers steal halves. When fewer leaves are left than there are workers
 //! (at the end of a request, or all through a small one), each is shared: before every layer its worker looks how
-//! many leaves are still unfinished, and forks the layer into that many parts (`fork.rs`). A worker without a leaf
-//! thus helps from the next layer on, and all end together, whatever the leaves were expected to cost.
+//! many leaves are still unfinished, and forks the layer accordingly (`fork.rs`), into more parts than it has workers.
+//! A worker without a leaf thus helps from the next part on, and all end together, whatever the leaves were expected to
+//! cost.
 //!
 //! What workers write in common: one counter that a leaf lowers when it is finished, and two that a chunk raises.
 
 mod plan;
 mod slots;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -26,7 +29,6 @@ use crate::error::{Error, Result};
 use crate::model::{ChunkSize, Model};
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
-use plan::MIN_SHARE;
 use slots::{Slot, Slots};
 
 /// What a caller can watch and stop, looked at between chunks.
@@ -37,7 +39,7 @@ pub(crate) struct Control<'a> {
 }
 
 /// How much of a document was scored.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Extent {
     /// Tokens of the pair, after truncation.
     pub(crate) tokens: usize,
@@ -72,6 +74,8 @@ struct Request<'a, S: ?Sized> {
     source: &'a S,
     chunk_tokens: usize,
     workers: usize,
+    /// Whether every worker has one leaf at most.
+    one_wave: bool,
     slots: &'a Slots,
     control: Control<'a>,
     /// Leaves that have not been finished.
@@ -112,6 +116,7 @@ impl Scheduler {
             source,
             chunk_tokens,
             workers,
+            one_wave: leaves <= workers,
             slots: &self.slots,
             control,
             unfinished: AtomicUsize::new(leaves),
@@ -131,18 +136,22 @@ impl Scheduler {
 }
 
 impl<S: Source + ?Sized> Request<'_, S> {
-    /// Cuts documents into `leaves` and lets idle workers take the second half.
+    /// Cuts documents into `leaves`, or fewer where a document is larger, and lets idle workers take the second half.
     fn split(&self, documents: Range<usize>, cost: usize, leaves: usize, results: Results<'_>) {
-        if leaves == 1 || documents.len() == 1 {
-            // A document of more than one share makes one leaf.
+        let half = leaves / 2;
+        let share = cost / leaves * half;
+        let cut = if leaves > 1 && documents.len() > 1 {
+            Some(plan::cut(documents.clone(), share, |i| self.source.cost(i)))
+                .filter(|&(_, left)| !self.one_wave || plan::is_even(left, share, cost))
+        } else {
+            None
+        };
+        let Some((middle, left_cost)) = cut else {
             self.unfinished.fetch_sub(leaves - 1, Ordering::Relaxed);
             self.leaf(documents, results);
             self.unfinished.fetch_sub(1, Ordering::Relaxed);
             return;
-        }
-        let half = leaves / 2;
-        let share = cost / leaves * half;
-        let (middle, left_cost) = plan::cut(documents.clone(), share, |i| self.source.cost(i));
+        };
         let (left, right) = results.split(middle - documents.start, self.model.labels());
         let left = || self.split(documents.start..middle, left_cost, half, left);
         let right = || self.split(middle..documents.end, cost - left_cost, leaves - half, right);
@@ -185,13 +194,13 @@ impl<S: Source + ?Sized> Request<'_, S> {
             longest: sequences.iter().map(Tokenized::len).max().unwrap_or(0),
         };
         slot.reserve(size);
-        let workers = |workspace: &mut _| {
-            let workers = self.sharing(size.tokens);
-            self.slots.share(workspace, size, workers);
-            workers
+        let parts = |workspace: &mut _| {
+            let parts = self.parts(size.tokens);
+            self.slots.share(workspace, size, parts);
+            parts
         };
-        self.model.forward(sequences.iter(), &mut slot.workspace, workers, results.logits);
-        self.slots.unshare(&mut slot.workspace, self.workers);
+        self.model.forward(sequences.iter(), &mut slot.workspace, parts, results.logits);
+        self.slots.unshare(&mut slot.workspace, plan::most_parts(self.workers));
         for (extent, sequence) in results.extents.into_iter().flatten().zip(sequences) {
             *extent = Extent { tokens: sequence.len(), truncated: sequence.truncated };
         }
@@ -201,10 +210,8 @@ impl<S: Source + ?Sized> Request<'_, S> {
         }
     }
 
-    /// How many workers there are for a leaf that is being computed.
-    fn sharing(&self, tokens: usize) -> usize {
-        let workers = self.workers / self.unfinished.load(Ordering::Relaxed).max(1);
-        workers.min(tokens / MIN_SHARE).max(1)
+    fn parts(&self, tokens: usize) -> usize {
+        plan::parts(tokens, self.workers, self.unfinished.load(Ordering::Relaxed))
     }
 
     fn stopped(&self) -> bool {

@@ -141,6 +141,34 @@ fn a_stop_flag_ends_the_call_and_progress_counts_documents() {
 }
 
 #[test]
+fn the_first_document_that_cannot_be_scored_is_named() {
+    let long = "rivers run to the sea ".repeat(40);
+    let mut documents = vec!["rivers run to the sea"; 200];
+    for bad in [71, 72, 199] {
+        documents[bad] = &long;
+    }
+    let pairs: Vec<_> = documents.iter().map(|document| (QUERY, document)).collect();
+    let mut ids = vec![crossrank::Tokenized::new(vec![2, 3], vec![0, 1]); 200];
+    for bad in [71, 72, 199] {
+        ids[bad] = crossrank::Tokenized::new(vec![2, u32::MAX], vec![0, 1]);
+    }
+    for threads in [1, 2, 7] {
+        let builder = Reranker::builder().threads(threads).chunk_tokens(30).truncation(Truncation::Error);
+        let reranker = builder.load(fixture("gelu-60")).unwrap();
+        for _ in 0..10 {
+            let errors = [
+                reranker.rerank(QUERY, &documents, &Default::default()).unwrap_err(),
+                reranker.score_pairs(&pairs).unwrap_err(),
+                reranker.score_tokenized(&ids).unwrap_err(),
+            ];
+            for error in errors {
+                assert_eq!(error.document(), Some(71), "{threads} threads: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn builder_options_out_of_range_are_errors() {
     let error = |builder: crossrank::Builder| builder.load(fixture("gelu-60")).unwrap_err().to_string();
     assert!(error(Reranker::builder().threads(0)).contains("expected 1 to 1024, found 0"));

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::lock;
+use super::{lock, plan};
 use crate::model::{ChunkSize, Model, Scratch, Workspace};
 use crate::tokenized::Tokenized;
 
@@ -52,7 +52,7 @@ impl Slots {
             idle.slots.push(Slot::new(model));
             idle.made += 1;
         }
-        while idle.scratches_made + 1 < workers {
+        while idle.scratches_made + 1 < plan::most_parts(workers) {
             idle.scratches.push(model.scratch());
             idle.scratches_made += 1;
         }
