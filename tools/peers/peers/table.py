@@ -67,7 +67,7 @@ def widths_table(models: list[dict]) -> list[str]:
     return lines
 
 
-def spread(record: dict) -> str:
+def spread(record: dict) -> float | None:
     """How far a ratio of a single round was from the median shown, at most; nothing without ratios."""
     far = []
     for model in record["models"]:
@@ -75,18 +75,20 @@ def spread(record: dict) -> str:
             for name in summary.labels(model, dtype):
                 cells = [summary.cell(model, dtype, name, workload) for workload in model["workloads"]]
                 far += [max(c.high - c.ratio, c.ratio - c.low) / c.ratio for c in cells if c and c.ratio]
-    return f" Ratios of single rounds are within {max(far):.0%} of these." if far else ""
+    return max(far, default=None)
 
 
 def conditions(record: dict) -> list[str]:
     """What the numbers are, on which machine, of which versions."""
     machine, versions, options = record["machine"], record["versions"], record["options"]
+    far = spread(record)
+    within = "" if far is None else f" Ratios of single rounds are within {far:.0%} of these."
     # Those that decide between kernels for bf16 and int8, for readers who compare machines.
     telling = ("avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "i8mm")
     flags = " ".join(flag for flag in machine["flags"] if flag in telling)
     return [
         f"Milliseconds from text to score on {options['threads']} threads, medians of {options['rounds']} rounds;"
-        f" in brackets, times as long as crossrank.{spread(record)}",
+        f" in brackets, times as long as crossrank.{within}",
         f"{record['date']}, {machine['cpu']}, {machine['cores']} cores{f' ({flags})' if flags else ''};"
         f" ONNX Runtime {versions['onnxruntime']}, OpenVINO {versions['openvino']} (the better of one stream with"
         " batches of 16 and two with batches of 4; a single pair on one stream),"
