@@ -282,11 +282,28 @@ pub(crate) unsafe fn tile<S: Simd, P: PanelElement, const R: usize, const C: usi
     // SAFETY: every access below is within what the contract names: r < R, c < C, k < t.k.
     unsafe {
         let mut sums = [[simd.splat(0.0); C]; R];
-        for step in 0..t.k / P::DEPTH {
-            add_products::<S, P, R, C>(simd, &t, step, P::DEPTH, &mut sums);
-        }
-        if !t.k.is_multiple_of(P::DEPTH) {
-            add_products::<S, P, R, C>(simd, &t, t.k / P::DEPTH, 1, &mut sums);
+        for step in 0..t.k.div_ceil(P::DEPTH) {
+            let mut rhs = [[simd.splat(0.0); 2]; C];
+            for (c, rhs) in rhs.iter_mut().enumerate() {
+                let column = c * S::LANES;
+                let at = step * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
+                *rhs = P::widen(simd, simd.load_raw(t.rhs.add(at)));
+                simd.prefetch(t.rhs.wrapping_add(at + PREFETCH));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + step * P::DEPTH));
+                for (sum, rhs) in sums.iter_mut().zip(&rhs) {
+                    *sum = simd.mul_add(lhs, rhs[0], *sum);
+                }
+            }
+            if P::DEPTH == 2 && step * 2 + 1 < t.k {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + step * 2 + 1));
+                    for (sum, rhs) in sums.iter_mut().zip(&rhs) {
+                        *sum = simd.mul_add(lhs, rhs[1], *sum);
+                    }
+                }
+            }
         }
         for (r, sums) in sums.iter().enumerate() {
             for (c, &sum) in sums.iter().enumerate() {
@@ -301,43 +318,5 @@ pub(crate) unsafe fn tile<S: Simd, P: PanelElement, const R: usize, const C: usi
                 simd.store_raw(sum, t.dst.add(r * t.dst_stride + column));
             }
         }
-    }
-}
-
-/// Adds the products of one row of `rhs`, `depth` steps of k.
-///
-/// # Safety
-/// As [`tile`]; `step * DEPTH + depth` is at most k.
-#[inline(always)]
-unsafe fn add_products<S: Simd, P: PanelElement, const R: usize, const C: usize>(
-    simd: S,
-    t: &Tile,
-    step: usize,
-    depth: usize,
-    sums: &mut [[S::V; C]; R],
-) {
-    let mut rhs = [[simd.splat(0.0); 2]; C];
-    for (c, rhs) in rhs.iter_mut().enumerate() {
-        let column = c * S::LANES;
-        let at = step * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
-        // SAFETY: c < C, and `step` is one of the rows of rhs.
-        *rhs = P::widen(simd, unsafe { simd.load_raw(t.rhs.add(at)) });
-        simd.prefetch(t.rhs.wrapping_add(at + PREFETCH));
-    }
-    // Not a loop over d, whose index would keep the vectors in memory, nor a closure, which may lose the instructions.
-    macro_rules! add {
-        ($d:literal) => {
-            for (r, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: r < R, and the caller vouches that the index is below k.
-                let lhs = simd.splat(unsafe { *t.lhs.add(r * t.lhs_stride + step * P::DEPTH + $d) });
-                for (sum, rhs) in sums.iter_mut().zip(&rhs) {
-                    *sum = simd.mul_add(lhs, rhs[$d], *sum);
-                }
-            }
-        };
-    }
-    add!(0);
-    if depth == 2 {
-        add!(1);
     }
 }

@@ -237,7 +237,7 @@ pub enum Dtype {
     /// Agrees with PyTorch's f32
     #[default]
     F32,
-    /// Weights in bfloat16: half the memory, scores a little off
+    /// Weights in bfloat16: half the memory of F32, scores a little off, slower
     Bf16,
 }
 
