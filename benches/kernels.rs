@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, Matrix, PackedWeights, Stored, StoredMatrix,
-    attention, linear, peak,
+    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, Matrix, PackedWeights, PanelDtype, Stored,
+    StoredMatrix, attention, linear, peak,
 };
 
 /// Signed numbers that do not cancel to nothing and never grow: a fixed sequence.
@@ -31,7 +31,11 @@ fn matrix(rows: usize, cols: usize) -> Matrix {
 
 fn weights(isa: Isa, n: usize, k: usize) -> PackedWeights {
     let bytes: Vec<u8> = values(n * k).iter().flat_map(|value| (value * 0.05).to_le_bytes()).collect();
-    PackedWeights::pack(isa, &[(StoredMatrix::new(Stored::F32, &bytes, &[], n, k), &values(n))])
+    PackedWeights::pack(
+        isa,
+        PanelDtype::F32,
+        &[(StoredMatrix::new(Stored::F32, &bytes, &[], n, k), &values(n))],
+    )
 }
 
 /// f32 operations a second, best of several runs: what the machine can, not what it did on average.

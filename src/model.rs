@@ -11,6 +11,7 @@ mod workspace;
 
 use crossrank_kernels::Isa;
 
+pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
 
 use crate::config::Config;
@@ -37,7 +38,13 @@ pub(crate) struct Model {
 
 impl Model {
     /// Checks every tensor against the config and packs the Linear weights, layer by layer, on `threads`.
-    pub(crate) fn load(config: Config, weights: Weights, isa: Isa, threads: &Threads) -> Result<Self> {
+    pub(crate) fn load(
+        config: Config,
+        weights: Weights,
+        packing: Packing,
+        threads: &Threads,
+    ) -> Result<Self> {
+        let isa = packing.isa;
         let names = Names::detect(&weights)?;
         let head = Head::load(&weights, &names, &config, isa)?;
         let embeddings = Embeddings::find(&weights, &names, &config, isa)?;
@@ -51,9 +58,9 @@ impl Model {
         }
         let loaded = threads.map(config.layers, |i| {
             if i + 1 < config.layers {
-                Layer::load(&weights, &names, &config, isa, i).map(Either::Layer)
+                Layer::load(&weights, &names, &config, packing, i).map(Either::Layer)
             } else {
-                LastLayer::load(&weights, &names, &config, isa, i).map(Either::Last)
+                LastLayer::load(&weights, &names, &config, packing, i).map(Either::Last)
             }
         });
         let (mut layers, mut last) = (Vec::new(), None);

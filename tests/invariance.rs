@@ -4,11 +4,11 @@
 mod common;
 
 use common::{fixture, for_each_isa, read_pairs, shared, skip};
-use crossrank::Reranker;
+use crossrank::{Dtype, Reranker};
 
 /// The bits of every pair's logits, alone and in input order.
-fn check(folder: &std::path::Path, isa: &str, max_length: usize, texts: &[(String, String)]) {
-    let builder = || Reranker::builder().isa(isa).max_length(max_length);
+fn check(folder: &std::path::Path, dtype: Dtype, isa: &str, max_length: usize, texts: &[(String, String)]) {
+    let builder = || Reranker::builder().dtype(dtype).isa(isa).max_length(max_length);
     let load = |threads| builder().threads(threads).load(folder).unwrap();
     let bits = |reranker: &Reranker, texts: &[(String, String)]| -> Vec<Vec<u32>> {
         let scores = reranker.score_pairs(texts).unwrap();
@@ -56,7 +56,10 @@ fn fixtures_give_the_same_bits_in_any_company() {
     for_each_isa(|isa| {
         for name in ["gelu-60", "silu-1-layer", "relu-3-labels"] {
             let folder = fixture(name);
-            check(&folder, isa, 512, &hundred(read_pairs(&folder.join("reference.jsonl"))));
+            let texts = hundred(read_pairs(&folder.join("reference.jsonl")));
+            for dtype in [Dtype::F32, Dtype::Bf16] {
+                check(&folder, dtype, isa, 512, &texts);
+            }
         }
     });
 }
@@ -71,8 +74,8 @@ fn real_text_gives_the_same_bits_in_any_company() {
     assert!(long.len() >= 3);
     let texts: Vec<_> =
         long.iter().chain(&pairs.iter().take(3).collect::<Vec<_>>()).map(|pair| text(pair)).collect();
-    check(&folder, isa, 512, &texts);
-    check(&folder, isa, 48, &hundred(pairs));
+    check(&folder, Dtype::F32, isa, 512, &texts);
+    check(&folder, Dtype::F32, isa, 48, &hundred(pairs));
 }
 
 #[test]
@@ -81,7 +84,13 @@ fn a_hundred_real_passages_give_the_same_bits_in_any_company() {
         return skip("100 reference pairs in any company: ../shared is absent");
     };
     let pairs = read_pairs(&shared.join("reference/minilm-l6.jsonl"));
-    check(&shared.join("models/minilm-l6"), crossrank_kernels::Isa::best().name(), 48, &hundred(pairs));
+    check(
+        &shared.join("models/minilm-l6"),
+        Dtype::Bf16,
+        crossrank_kernels::Isa::best().name(),
+        48,
+        &hundred(pairs),
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Pair, fixture, fixtures, for_each_isa, read_pairs, root, shared, skip};
-use crossrank::Reranker;
+use crossrank::{Dtype, Reranker};
 
 /// What the scores promise, in absolute terms.
 const TOLERANCE: f32 = 1e-4;
@@ -73,5 +73,32 @@ fn the_trained_model_gives_pytorchs_ids_and_logits() {
             &pairs
         };
         check("minilm-l6", &reranker, pairs);
+    });
+}
+
+/// bf16 rounds the weights: logits move, by less than what is promised of them.
+#[test]
+fn bf16_stays_near_pytorchs_logits() {
+    const MEAN: f32 = 0.015;
+    const WORST: f32 = 0.06;
+    let Some(shared) = shared() else {
+        return skip("bf16 on the reference pairs of minilm-l6: ../shared is absent");
+    };
+    let pairs = read_pairs(&shared.join("reference/minilm-l6.jsonl"));
+    let texts: Vec<(&str, &str)> = pairs.iter().map(|pair| (&*pair.query, &*pair.document)).collect();
+    for_each_isa(|isa| {
+        if isa != crossrank_kernels::Isa::best().name() {
+            return skip(&format!("bf16 on the reference pairs of minilm-l6 on {isa}"));
+        }
+        let reranker = Reranker::builder().isa(isa).dtype(Dtype::Bf16);
+        let reranker = reranker.load(shared.join("models/minilm-l6")).unwrap();
+        let scores = reranker.score_pairs(&texts).unwrap();
+        let errors = scores.iter().zip(&pairs).map(|(score, pair)| (score.logits[0] - pair.logits[0]).abs());
+        let errors: Vec<f32> = errors.collect();
+        let mean = errors.iter().sum::<f32>() / errors.len() as f32;
+        let worst = errors.iter().fold(0.0, |worst: f32, &error| worst.max(error));
+        println!("minilm-l6 in bf16 on {isa}: mean {mean:.4}, worst {worst:.4}");
+        assert!(mean < MEAN && worst < WORST, "on {isa}: mean {mean}, worst {worst}");
+        assert!(mean > 1e-4, "on {isa}: as near as f32: the weights were not rounded");
     });
 }

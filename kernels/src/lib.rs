@@ -49,7 +49,7 @@ pub use isa::{Isa, UnavailableIsa};
 pub use layer_norm::LayerNorm;
 pub use matmul::{Epilogue, linear};
 pub use matrix::Matrix;
-pub use pack::PackedWeights;
+pub use pack::{PackedWeights, PanelDtype};
 pub use softmax::softmax;
 pub use stored::{Stored, StoredMatrix};
 pub use view::{Rows, RowsMut};

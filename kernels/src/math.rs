@@ -31,7 +31,7 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::V) -> S::V {
     // ln 2 in two parts, the first with few enough bits that n times it is exact.
     let r = simd.mul_add(n, simd.splat(-0.693_359_4), bounded);
     let r = simd.mul_add(n, simd.splat(2.121_944_4e-4), r);
-    const C: [f32; 7] = [1.0, 1.0, 0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_745_4, 0.001_381_454];
+    const C: [f32; 7] = [1.0, 1.0, 0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_745, 0.001_381_454];
     // A NaN is in the polynomial, whatever becomes of the bits beside it.
     let y = simd.mul(polynomial(simd, r, C), simd.low_bits_as_exponent(biased));
     simd.select_lt(x, simd.splat(EXP_MIN), simd.splat(0.0), y)

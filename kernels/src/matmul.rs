@@ -78,6 +78,44 @@ pub fn linear(isa: Isa, lhs: Rows<'_>, weights: &PackedWeights, epilogue: Epilog
     isa.run(Linear(lhs, weights, epilogue, dst));
 }
 
+/// What a lane of a panel holds, and how a tile reads it.
+pub(crate) trait PanelElement {
+    /// Steps along k that a lane holds.
+    const DEPTH: usize;
+    /// Rows of a full tile.
+    fn tile_rows<S: Simd>() -> usize;
+    /// The first `DEPTH` are what a vector of lanes holds, in the order of k.
+    fn widen<S: Simd>(simd: S, lanes: S::V) -> [S::V; 2];
+}
+
+/// A value.
+pub(crate) struct Single;
+impl PanelElement for Single {
+    const DEPTH: usize = 1;
+    #[inline(always)]
+    fn tile_rows<S: Simd>() -> usize {
+        S::MR
+    }
+    #[inline(always)]
+    fn widen<S: Simd>(_: S, lanes: S::V) -> [S::V; 2] {
+        [lanes, lanes]
+    }
+}
+
+/// Two bfloat16, the first in the low bits; an odd k is filled up with zero.
+pub(crate) struct Bf16Pair;
+impl PanelElement for Bf16Pair {
+    const DEPTH: usize = 2;
+    #[inline(always)]
+    fn tile_rows<S: Simd>() -> usize {
+        S::BF16_MR
+    }
+    #[inline(always)]
+    fn widen<S: Simd>(simd: S, lanes: S::V) -> [S::V; 2] {
+        simd.split_bf16(lanes)
+    }
+}
+
 /// A right-hand side of depth `k` in panels of [`PANEL`] columns: packed, or rows read where they are.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a> {
@@ -86,6 +124,7 @@ pub(crate) struct Panels<'a> {
     n: usize,
     k_stride: usize,
     panel_stride: usize,
+    bf16: bool,
     borrow: PhantomData<&'a [f32]>,
 }
 
@@ -93,7 +132,13 @@ impl<'a> Panels<'a> {
     /// Panels of `k` x [`PANEL`] one after the other, the last filled up.
     pub(crate) fn packed(data: &'a [f32], k: usize, n: usize) -> Self {
         assert!(data.len() >= n.div_ceil(PANEL) * k * PANEL, "packed panels of {n} columns and depth {k}");
-        Self { data: data.as_ptr(), k, n, k_stride: PANEL, panel_stride: k * PANEL, borrow: PhantomData }
+        let panel_stride = k * PANEL;
+        Self { data: data.as_ptr(), k, n, k_stride: PANEL, panel_stride, bf16: false, borrow: PhantomData }
+    }
+
+    /// The same of pairs of bfloat16, half as long.
+    pub(crate) fn packed_bf16(data: &'a [f32], k: usize, n: usize) -> Self {
+        Self { k, bf16: true, ..Self::packed(data, k.div_ceil(Bf16Pair::DEPTH), n) }
     }
 
     /// The rows of a matrix, whose columns must be whole panels.
@@ -105,6 +150,7 @@ impl<'a> Panels<'a> {
             n: rows.cols(),
             k_stride: rows.row_stride(),
             panel_stride: PANEL,
+            bf16: false,
             borrow: PhantomData,
         }
     }
@@ -123,6 +169,21 @@ pub(crate) struct TileEpilogue<'a> {
 /// dst = activation(lhs * rhs + bias + residual).
 #[inline(always)]
 pub(crate) fn multiply<S: Simd>(
+    simd: S,
+    lhs: Rows<'_>,
+    rhs: Panels<'_>,
+    epilogue: TileEpilogue<'_>,
+    dst: RowsMut<'_>,
+) {
+    if rhs.bf16 {
+        multiply_by::<S, Bf16Pair>(simd, lhs, rhs, epilogue, dst)
+    } else {
+        multiply_by::<S, Single>(simd, lhs, rhs, epilogue, dst)
+    }
+}
+
+#[inline(always)]
+fn multiply_by<S: Simd, P: PanelElement>(
     simd: S,
     lhs: Rows<'_>,
     rhs: Panels<'_>,
@@ -146,8 +207,8 @@ pub(crate) fn multiply<S: Simd>(
         let first = panel * PANEL;
         let cols = (tile_panels * PANEL).min(rhs.n - first);
         let whole = cols == tile_panels * PANEL;
-        for row in (0..lhs.rows()).step_by(S::MR) {
-            let rows = S::MR.min(lhs.rows() - row);
+        for row in (0..lhs.rows()).step_by(P::tile_rows::<S>()) {
+            let rows = P::tile_rows::<S>().min(lhs.rows() - row);
             let mut out = if whole {
                 dst.row_range(row..row + rows)
             } else {
@@ -156,8 +217,8 @@ pub(crate) fn multiply<S: Simd>(
             if whole {
                 out = out.split_columns(first).1.split_columns(cols).0;
             }
-            // SAFETY: the asserts above: `lhs` has `rows` rows of k elements from `row` on, `rhs` has k rows of
-            // `tile_panels` panels from `panel` on, `bias` as many columns, `out` is `rows` x whole panels, and so is
+            // SAFETY: the asserts above: `lhs` has `rows` rows of k elements from `row` on, `rhs` has all steps of
+            // k of `tile_panels` panels from `panel` on, `bias` as many columns, `out` is `rows` x whole panels, and so is
             // what is left of `residual` from `row` and `first` on, where it is given.
             unsafe {
                 let tile = Tile {
@@ -174,7 +235,7 @@ pub(crate) fn multiply<S: Simd>(
                     dst: out.as_mut_ptr(),
                     dst_stride: out.row_stride(),
                 };
-                simd.matmul_tile(rows, tile_panels, tile);
+                simd.matmul_tile::<P>(rows, tile_panels, tile);
             }
             if let (false, Some(residual)) = (whole, residual) {
                 for i in 0..rows {
@@ -213,26 +274,34 @@ pub(crate) struct Tile {
 /// dst = lhs * rhs + bias for `R` rows and `C` vectors of columns, all held in registers.
 ///
 /// # Safety
-/// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose
-/// panels are `rhs_panel_stride` apart; C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for
+/// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k / DEPTH rows of `rhs`
+/// (rounded up), whose panels are `rhs_panel_stride` apart; C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for
 /// writing: C vectors of each of the R rows of `dst`, which overlaps none of them.
 #[inline(always)]
-pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: Tile) {
+pub(crate) unsafe fn tile<S: Simd, P: PanelElement, const R: usize, const C: usize>(simd: S, t: Tile) {
     // SAFETY: every access below is within what the contract names: r < R, c < C, k < t.k.
     unsafe {
         let mut sums = [[simd.splat(0.0); C]; R];
-        for k in 0..t.k {
-            let mut rhs = [simd.splat(0.0); C];
+        for step in 0..t.k.div_ceil(P::DEPTH) {
+            let mut rhs = [[simd.splat(0.0); 2]; C];
             for (c, rhs) in rhs.iter_mut().enumerate() {
                 let column = c * S::LANES;
-                let at = k * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
-                *rhs = simd.load_raw(t.rhs.add(at));
+                let at = step * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
+                *rhs = P::widen(simd, simd.load_raw(t.rhs.add(at)));
                 simd.prefetch(t.rhs.wrapping_add(at + PREFETCH));
             }
             for (r, sums) in sums.iter_mut().enumerate() {
-                let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + k));
-                for (sum, &rhs) in sums.iter_mut().zip(&rhs) {
-                    *sum = simd.mul_add(lhs, rhs, *sum);
+                let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + step * P::DEPTH));
+                for (sum, rhs) in sums.iter_mut().zip(&rhs) {
+                    *sum = simd.mul_add(lhs, rhs[0], *sum);
+                }
+            }
+            if P::DEPTH == 2 && step * 2 + 1 < t.k {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + step * 2 + 1));
+                    for (sum, rhs) in sums.iter_mut().zip(&rhs) {
+                        *sum = simd.mul_add(lhs, rhs[1], *sum);
+                    }
                 }
             }
         }

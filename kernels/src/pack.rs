@@ -1,15 +1,29 @@
 //! Weights of Linear layers, laid out once at load in the order that a product reads them.
 
+use half::bf16;
+
 use crate::PANEL;
 use crate::isa::Isa;
 use crate::matmul::Panels;
 use crate::matrix::Buffer;
 use crate::stored::StoredMatrix;
 
-/// f32 weights of n outputs and depth k, and their bias, in panels of [`PANEL`] outputs: panel after panel, each
-/// k rows of 16 values. The last panel is filled up with zeros. One layout serves every instruction set.
+/// How packed weights hold their values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PanelDtype {
+    /// f32.
+    F32,
+    /// bfloat16, rounded to the nearest, ties to even. Products widen it and are f32 in all else: on the instruction
+    /// sets here there is no faster way to have them, so the other side is not rounded.
+    Bf16,
+}
+
+/// Weights of n outputs and depth k, and their bias, in panels of [`PANEL`] outputs: panel after panel, each k rows of
+/// 16 values in f32, or ceil(k / 2) rows of 16 pairs in bfloat16, where an odd k is filled up with zeros. The last
+/// panel is filled up with zeros. One layout serves every instruction set.
 #[derive(Clone, Debug)]
 pub struct PackedWeights {
+    dtype: PanelDtype,
     panels: Buffer,
     bias: Buffer,
     n: usize,
@@ -21,10 +35,10 @@ impl PackedWeights {
     ///
     /// # Panics
     /// When there is no part, the depths differ, or a bias is not as long as its matrix has rows.
-    pub fn pack(isa: Isa, parts: &[(StoredMatrix<'_>, &[f32])]) -> Self {
+    pub fn pack(isa: Isa, dtype: PanelDtype, parts: &[(StoredMatrix<'_>, &[f32])]) -> Self {
         let k = parts[0].0.cols();
         let n = parts.iter().map(|(weight, _)| weight.rows()).sum();
-        let mut packed = Self::zeros(n, k);
+        let mut packed = Self::zeros(dtype, n, k);
         let mut row = vec![0.0; k];
         let mut column = 0;
         for &(weight, bias) in parts {
@@ -33,9 +47,14 @@ impl PackedWeights {
             packed.bias.as_mut_slice()[column..column + bias.len()].copy_from_slice(bias);
             for i in 0..weight.rows() {
                 weight.widen_row(isa, i, &mut row);
-                let panel = &mut packed.panels.as_mut_slice()[column / PANEL * k * PANEL..];
-                for (to, &from) in panel.iter_mut().skip(column % PANEL).step_by(PANEL).zip(&row) {
-                    *to = from;
+                let panel_len = packed.panel_len();
+                let panel = &mut packed.panels.as_mut_slice()[column / PANEL * panel_len..];
+                let slots = panel.iter_mut().skip(column % PANEL).step_by(PANEL);
+                match dtype {
+                    PanelDtype::F32 => slots.zip(&row).for_each(|(to, &from)| *to = from),
+                    PanelDtype::Bf16 => slots.zip(row.chunks(2)).for_each(|(to, pair)| {
+                        *to = bf16_pair(pair[0], pair.get(1).copied().unwrap_or(0.0));
+                    }),
                 }
                 column += 1;
             }
@@ -47,24 +66,47 @@ impl PackedWeights {
     ///
     /// # Panics
     /// When `rows` is out of bounds.
-    pub fn pack_transposed(isa: Isa, weight: StoredMatrix<'_>, rows: std::ops::Range<usize>) -> Self {
+    pub fn pack_transposed(
+        isa: Isa,
+        dtype: PanelDtype,
+        weight: StoredMatrix<'_>,
+        rows: std::ops::Range<usize>,
+    ) -> Self {
         assert!(rows.start <= rows.end && rows.end <= weight.rows(), "rows {rows:?} of {}", weight.rows());
         let (n, k) = (weight.cols(), rows.len());
-        let mut packed = Self::zeros(n, k);
-        let mut row = vec![0.0; n];
-        for (i, source) in rows.enumerate() {
-            weight.widen_row(isa, source, &mut row);
-            for (panel, values) in row.chunks(PANEL).enumerate() {
-                packed.panels.as_mut_slice()[(panel * k + i) * PANEL..][..values.len()]
-                    .copy_from_slice(values);
+        let mut packed = Self::zeros(dtype, n, k);
+        let panel_len = packed.panel_len();
+        let mut pair = [vec![0.0; n], vec![0.0; n]];
+        let depth = dtype.depth();
+        for (step, first) in rows.clone().step_by(depth).enumerate() {
+            for (d, values) in pair[..depth].iter_mut().enumerate() {
+                if first + d < rows.end {
+                    weight.widen_row(isa, first + d, values);
+                } else {
+                    values.fill(0.0);
+                }
+            }
+            for column in 0..n {
+                let [even, odd] = pair.each_ref().map(|values| values[column]);
+                let slot = column / PANEL * panel_len + step * PANEL + column % PANEL;
+                packed.panels.as_mut_slice()[slot] = match dtype {
+                    PanelDtype::F32 => even,
+                    PanelDtype::Bf16 => bf16_pair(even, odd),
+                };
             }
         }
         packed
     }
 
-    fn zeros(n: usize, k: usize) -> Self {
+    fn zeros(dtype: PanelDtype, n: usize, k: usize) -> Self {
         let padded = n.next_multiple_of(PANEL);
-        Self { panels: Buffer::zeros(padded * k), bias: Buffer::zeros(padded), n, k }
+        let panels = Buffer::zeros(padded * k.div_ceil(dtype.depth()));
+        Self { dtype, panels, bias: Buffer::zeros(padded), n, k }
+    }
+
+    /// Slots of a panel.
+    fn panel_len(&self) -> usize {
+        self.k.div_ceil(self.dtype.depth()) * PANEL
     }
 
     /// Number of outputs.
@@ -83,10 +125,30 @@ impl PackedWeights {
     }
 
     pub(crate) fn panels(&self) -> Panels<'_> {
-        Panels::packed(self.panels.as_slice(), self.k, self.n)
+        let panels = self.panels.as_slice();
+        match self.dtype {
+            PanelDtype::F32 => Panels::packed(panels, self.k, self.n),
+            PanelDtype::Bf16 => Panels::packed_bf16(panels, self.k, self.n),
+        }
     }
 
     pub(crate) fn bias(&self) -> &[f32] {
         self.bias.as_slice()
     }
+}
+
+impl PanelDtype {
+    /// Steps along k that a slot of a panel holds.
+    fn depth(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Two bfloat16 in the place of an f32, the first in the low bits.
+fn bf16_pair(first: f32, second: f32) -> f32 {
+    let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
+    f32::from_bits(bits(second) << 16 | bits(first))
 }

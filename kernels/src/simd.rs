@@ -3,6 +3,8 @@
 //! A value of a type that implements [`Simd`] proves that its instructions may run, which makes these methods safe.
 //! Lanes are never mixed except by the two reductions, whose order is fixed.
 
+use crate::matmul::PanelElement;
+
 /// f32 vectors of one instruction set, and the shape of its matrix tile.
 pub(crate) trait Simd: Copy {
     /// A vector of `LANES` f32 values.
@@ -13,6 +15,8 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Rows of a full matrix tile.
     const MR: usize;
+    /// The same where a vector of weights widens to two, which need registers of their own.
+    const BF16_MR: usize;
     /// Panels side by side in a full matrix tile.
     const TILE_PANELS: usize;
 
@@ -52,6 +56,8 @@ pub(crate) trait Simd: Copy {
     fn copysign(self, x: Self::V, sign: Self::V) -> Self::V;
     /// The float whose bits are those of x shifted left by 23: the low bits of the significand become the exponent.
     fn low_bits_as_exponent(self, x: Self::V) -> Self::V;
+    /// Two bfloat16 in each lane as two vectors: those of the low bits, then those of the high bits.
+    fn split_bf16(self, pairs: Self::V) -> [Self::V; 2];
     /// The first `LANES` vectors of `block` as a matrix, transposed; the others are left as they are.
     fn transpose(self, block: &mut [Self::V; crate::PANEL]);
     /// The sum of all lanes, in an order that is always the same.
@@ -79,5 +85,5 @@ pub(crate) trait Simd: Copy {
     ///
     /// # Safety
     /// As [`tile`](crate::matmul::tile).
-    unsafe fn matmul_tile(self, rows: usize, panels: usize, tile: crate::matmul::Tile);
+    unsafe fn matmul_tile<P: PanelElement>(self, rows: usize, panels: usize, tile: crate::matmul::Tile);
 }

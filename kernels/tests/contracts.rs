@@ -4,8 +4,8 @@ mod common;
 
 use common::{Grid, assert_panics, for_each_isa, pack};
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, LayerNorm, PackedWeights, Stored, StoredMatrix, attention,
-    cls_attention, linear,
+    Activation, AttentionScratch, Epilogue, LayerNorm, PackedWeights, PanelDtype, Stored, StoredMatrix,
+    attention, cls_attention, linear,
 };
 
 fn grid(rows: usize, cols: usize) -> Grid {
@@ -50,14 +50,18 @@ fn packing_refuses_what_does_not_stack() {
     let bytes = [0; 4 * 12];
     let of = |rows, cols| StoredMatrix::new(Stored::F32, &bytes[..4 * rows * cols], &[], rows, cols);
     for_each_isa(|isa| {
-        let pack = |parts: &[_]| PackedWeights::pack(isa, parts);
+        let pack = |parts: &[_]| PackedWeights::pack(isa, PanelDtype::F32, parts);
         assert_panics("depths", "depth of stacked weights", || {
             pack(&[(of(2, 3), &[0.0; 2]), (of(2, 4), &[0.0; 2])])
         });
         assert_panics("bias", "rows of a weight and its bias", || pack(&[(of(2, 3), &[0.0; 3])]));
         assert_panics("nothing", "", || pack(&[]));
-        assert_panics("rows", "rows 2..5 of 4", || PackedWeights::pack_transposed(isa, of(4, 3), 2..5));
-        assert_panics("rows", "rows 5..5 of 4", || PackedWeights::pack_transposed(isa, of(4, 3), 5..5));
+        assert_panics("rows", "rows 2..5 of 4", || {
+            PackedWeights::pack_transposed(isa, PanelDtype::F32, of(4, 3), 2..5)
+        });
+        assert_panics("rows", "rows 5..5 of 4", || {
+            PackedWeights::pack_transposed(isa, PanelDtype::F32, of(4, 3), 5..5)
+        });
     });
 }
 

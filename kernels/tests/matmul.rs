@@ -6,7 +6,7 @@ use common::{
     Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack, to_bytes, wide,
 };
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, PackedWeights, Stored, StoredMatrix, linear, reference,
+    Activation, Epilogue, Isa, LayerNorm, PackedWeights, PanelDtype, Stored, StoredMatrix, linear, reference,
 };
 use proptest::prelude::*;
 
@@ -218,7 +218,7 @@ fn stacked_parts_are_their_products_side_by_side() {
             .map(|(part, bytes)| (StoredMatrix::new(Stored::F32, bytes, &[], part.n, k), &part.bias[..]))
             .collect();
         for_each_isa(|isa| {
-            let packed = PackedWeights::pack(isa, &stored);
+            let packed = PackedWeights::pack(isa, PanelDtype::F32, &stored);
             let n = sizes.iter().sum();
             assert_eq!((packed.n(), packed.k()), (n, k));
             let mut dst = Grid::poisoned(m, n, 0);
@@ -250,7 +250,7 @@ fn rows_packed_transposed_are_the_right_hand_side_itself() {
         let case =
             Case { m, n, k, lhs: random.vec(m * k), weights: transposed.collect(), bias: vec![0.0; n] };
         for_each_isa(|isa| {
-            let packed = PackedWeights::pack_transposed(isa, stored, range.clone());
+            let packed = PackedWeights::pack_transposed(isa, PanelDtype::F32, stored, range.clone());
             assert_eq!((packed.n(), packed.k()), (n, k));
             let lhs = Grid::of(&case.lhs, m, k, 1);
             let mut dst = Grid::poisoned(m, n, 1);
@@ -286,6 +286,57 @@ fn nan_and_infinity_reach_what_depends_on_them_and_nothing_else() {
             check(&in_lhs, &|row, _| row == 8);
             check(&in_weights, &|_, column| column == 36);
             check(&in_bias, &|_, column| column == 16);
+        });
+    }
+}
+
+/// Products widen bfloat16, which is exact: with the rounded weights in f32 they give the same bits, at every edge.
+#[test]
+fn bf16_panels_give_the_bits_of_their_rounded_weights() {
+    for (n, k) in [(1, 1), (16, 2), (17, 3), (33, 7), (60, 60), (100, 384), (48, 385), (7, 0)] {
+        let rows = 31;
+        let mut case = Case::random(rows, n, k, (n * 1000 + k) as u64);
+        if k > 2 {
+            // Ties to even on both sides, a carry into the exponent, and what no arithmetic may hide.
+            for (at, bits) in [0x3f80_8000, 0x3f81_8000, 0x3f7f_ffff].into_iter().enumerate() {
+                case.weights[at] = f32::from_bits(bits);
+            }
+            case.weights[(n - 1) * k] = f32::NAN;
+        }
+        let bytes = to_bytes(&case.weights);
+        let matrix = StoredMatrix::new(Stored::F32, &bytes, &[], n, k);
+        let rounded = case.weights.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect();
+        let rounded = Case { weights: rounded, lhs: case.lhs.clone(), bias: case.bias.clone(), ..case };
+        for_each_isa(|isa| {
+            let packed = PackedWeights::pack(isa, PanelDtype::Bf16, &[(matrix, &case.bias)]);
+            for m in [0, 1, 5, 13, 14, 15, rows] {
+                let lhs = Grid::of(&case.lhs[..m * k], m, k, 3);
+                let mut dst = Grid::poisoned(m, n, 5);
+                linear(isa, lhs.view(), &packed, Epilogue::Bias, dst.view_mut());
+                let what = format!("{}: {m} x {n} x {k}", isa.name());
+                assert_same_bits(&what, &dst.values(), &rounded.run(isa, m, [3, 5]));
+            }
+            let packed_bytes = n.next_multiple_of(16) * (k.div_ceil(2) * 4 + 4);
+            assert_eq!(packed.bytes(), packed_bytes, "half of f32, and the bias");
+            // The transpose of the transpose.
+            let across = to_bytes(
+                &(0..k)
+                    .flat_map(|j| (0..n).map(move |i| (i, j)))
+                    .map(|(i, j)| case.weights[i * k + j])
+                    .collect::<Vec<_>>(),
+            );
+            let across = StoredMatrix::new(Stored::F32, &across, &[], k, n);
+            let transposed = PackedWeights::pack_transposed(isa, PanelDtype::Bf16, across, 0..k);
+            let lhs = Grid::of(&case.lhs, rows, k, 0);
+            let mut dst = Grid::poisoned(rows, n, 0);
+            linear(isa, lhs.view(), &transposed, Epilogue::Bias, dst.view_mut());
+            let no_bias = Case {
+                bias: vec![0.0; n],
+                lhs: case.lhs.clone(),
+                weights: rounded.weights.clone(),
+                ..rounded
+            };
+            assert_same_bits(isa.name(), &dst.values(), &no_bias.run(isa, rows, [0, 0]));
         });
     }
 }

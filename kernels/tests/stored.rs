@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Grid, Random, assert_panics, assert_same_bits, for_each_isa};
-use crossrank_kernels::{Isa, PackedWeights, Stored, StoredMatrix};
+use crossrank_kernels::{Isa, PackedWeights, PanelDtype, Stored, StoredMatrix};
 
 const WIDTHS: [usize; 14] = [0, 1, 2, 7, 8, 9, 12, 15, 16, 17, 33, 60, 384, 768];
 
@@ -126,7 +126,7 @@ fn weights_of_every_type_are_packed_as_their_f32() {
                 crossrank_kernels::linear(isa, lhs.view(), packed, epilogue, dst.view_mut());
                 dst.values()
             };
-            let found = run(&PackedWeights::pack(isa, &[(matrix, &bias)]));
+            let found = run(&PackedWeights::pack(isa, PanelDtype::F32, &[(matrix, &bias)]));
             assert!(found.iter().all(|x| x.is_finite()));
             let what = format!("{}: {stored:?}", isa.name());
             assert_same_bits(&what, &found, &run(&common::pack(isa, &weights, &bias, k)));

@@ -1,14 +1,16 @@
 //! The head: `[CLS]` rows to logits.
 
-use crossrank_kernels::{Activation, Epilogue, Isa, PackedWeights, linear};
+use crossrank_kernels::{Activation, Epilogue, Isa, PackedWeights, PanelDtype, linear};
 
-use super::linear::LinearTensors;
+use super::linear::{LinearTensors, Packing};
 use super::names::Names;
 use super::workspace::ClsWorkspace;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::Weights;
 
+/// In f32 whatever the dtype: it is small, and every score goes through it.
+///
 /// BERT's: a pooler (dense and tanh) where the checkpoint has one, then the classifier.
 pub(crate) struct Head {
     pooler: Option<PackedWeights>,
@@ -17,6 +19,7 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn load(weights: &Weights, names: &Names, config: &Config, isa: Isa) -> Result<Self> {
+        let packing = Packing { isa, dtype: PanelDtype::F32 };
         let hint = ": without a classifier this is no cross-encoder, and its scores would be random";
         let labels = weights.rows_of(&format!("{}.weight", names.classifier()), hint)?;
         config.check_labels(labels)?;
@@ -33,11 +36,14 @@ impl Head {
         // Half a pooler is an error, not a checkpoint without one.
         let has_pooler = ["weight", "bias"].iter().any(|part| weights.contains(&format!("{prefix}.{part}")));
         let pooler = if has_pooler {
-            Some(LinearTensors::find(weights, isa, &prefix, config.hidden, config.hidden)?.pack(isa, weights))
+            Some(
+                LinearTensors::find(weights, isa, &prefix, config.hidden, config.hidden)?
+                    .pack(packing, weights),
+            )
         } else {
             None
         };
-        Ok(Self { pooler, classifier: classifier.pack(isa, weights) })
+        Ok(Self { pooler, classifier: classifier.pack(packing, weights) })
     }
 
     pub(crate) fn labels(&self) -> usize {

@@ -5,7 +5,7 @@ use crossrank_kernels::{
     linear,
 };
 
-use super::linear::LinearTensors;
+use super::linear::{LinearTensors, Packing};
 use super::names::Names;
 use super::workspace::{Workspace, inner_rows};
 use crate::config::Config;
@@ -75,12 +75,16 @@ impl Layer {
         weights: &Weights,
         names: &Names,
         config: &Config,
-        isa: Isa,
+        packing: Packing,
         i: usize,
     ) -> Result<Self> {
+        let Packing { isa, dtype } = packing;
         let qkv = find_qkv(weights, names, config, isa, i)?;
         let parts = qkv.each_ref().map(|part| (weights.matrix(&part.weight), &*part.bias));
-        Ok(Self { qkv: PackedWeights::pack(isa, &parts), tail: Tail::load(weights, names, config, isa, i)? })
+        Ok(Self {
+            qkv: PackedWeights::pack(isa, dtype, &parts),
+            tail: Tail::load(weights, names, config, packing, i)?,
+        })
     }
 
     /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk, by as many workers as it is given.
@@ -125,9 +129,10 @@ impl LastLayer {
         weights: &Weights,
         names: &Names,
         config: &Config,
-        isa: Isa,
+        packing: Packing,
         i: usize,
     ) -> Result<Self> {
+        let Packing { isa, dtype } = packing;
         let [query, key, value] = find_qkv(weights, names, config, isa, i)?;
         let rows = |h: usize| h * config.head_dim()..(h + 1) * config.head_dim();
         // The softmax does not see it, so a NaN in it would be lost where every other one reaches the logit.
@@ -140,15 +145,16 @@ impl LastLayer {
             });
         }
         let key = weights.matrix(&key.weight);
-        let fold = (0..config.heads).map(|h| PackedWeights::pack_transposed(isa, key, rows(h)));
+        let fold = (0..config.heads).map(|h| PackedWeights::pack_transposed(isa, dtype, key, rows(h)));
         let value_weight = weights.matrix(&value.weight);
-        let values = (0..config.heads)
-            .map(|h| PackedWeights::pack(isa, &[(value_weight.row_range(rows(h)), &value.bias[rows(h)])]));
+        let values = (0..config.heads).map(|h| {
+            PackedWeights::pack(isa, dtype, &[(value_weight.row_range(rows(h)), &value.bias[rows(h)])])
+        });
         Ok(Self {
-            query: query.pack(isa, weights),
+            query: query.pack(packing, weights),
             fold: fold.collect(),
             values: values.collect(),
-            tail: Tail::load(weights, names, config, isa, i)?,
+            tail: Tail::load(weights, names, config, packing, i)?,
         })
     }
 
@@ -200,16 +206,17 @@ impl LastLayer {
 }
 
 impl Tail {
-    fn load(weights: &Weights, names: &Names, config: &Config, isa: Isa, i: usize) -> Result<Self> {
+    fn load(weights: &Weights, names: &Names, config: &Config, packing: Packing, i: usize) -> Result<Self> {
+        let isa = packing.isa;
         let &Config { hidden, intermediate, layer_norm_eps: eps, .. } = config;
         let find = |part, n, k| LinearTensors::find(weights, isa, &names.layer(i, part), n, k);
         let norm = |part| weights.layer_norm(isa, &names.layer(i, part), hidden, eps);
         Ok(Self {
-            output: find("attention.output.dense", hidden, hidden)?.pack(isa, weights),
+            output: find("attention.output.dense", hidden, hidden)?.pack(packing, weights),
             output_norm: norm("attention.output.LayerNorm")?,
-            up: find("intermediate.dense", intermediate, hidden)?.pack(isa, weights),
+            up: find("intermediate.dense", intermediate, hidden)?.pack(packing, weights),
             hidden_act: config.hidden_act,
-            down: find("output.dense", hidden, intermediate)?.pack(isa, weights),
+            down: find("output.dense", hidden, intermediate)?.pack(packing, weights),
             down_norm: norm("output.LayerNorm")?,
         })
     }

@@ -1,9 +1,16 @@
 //! Linear layers of a checkpoint: checked, then packed.
 
-use crossrank_kernels::{Isa, PackedWeights};
+use crossrank_kernels::{Isa, PackedWeights, PanelDtype};
 
 use crate::error::Result;
 use crate::weights::{MatrixTensor, Weights};
+
+/// By which instructions weights are packed, and how they hold their values.
+#[derive(Clone, Copy)]
+pub(crate) struct Packing {
+    pub(crate) isa: Isa,
+    pub(crate) dtype: PanelDtype,
+}
 
 /// A Linear layer where the checkpoint holds it, before it is packed.
 pub(crate) struct LinearTensors {
@@ -20,7 +27,7 @@ impl LinearTensors {
         })
     }
 
-    pub(crate) fn pack(&self, isa: Isa, weights: &Weights) -> PackedWeights {
-        PackedWeights::pack(isa, &[(weights.matrix(&self.weight), &self.bias)])
+    pub(crate) fn pack(&self, packing: Packing, weights: &Weights) -> PackedWeights {
+        PackedWeights::pack(packing.isa, packing.dtype, &[(weights.matrix(&self.weight), &self.bias)])
     }
 }

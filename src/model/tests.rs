@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use crossrank_kernels::{Isa, Rows};
+use crossrank_kernels::{Isa, PanelDtype, Rows};
 use safetensors::SafeTensors;
 
-use super::{ChunkSize, Model};
+use super::{ChunkSize, Model, Packing};
 use crate::config::Config;
 use crate::files::{Files, WeightSource};
 use crate::threads::Threads;
@@ -19,7 +19,7 @@ fn load(folder: &Path, isa: Isa) -> Model {
     let files = Files::open(folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    Model::load(config, weights, isa, &Threads::Caller).unwrap()
+    Model::load(config, weights, Packing { isa, dtype: PanelDtype::F32 }, &Threads::Caller).unwrap()
 }
 
 /// Compares states with the stored tensor `name`, when there is one.

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crossrank_kernels::Isa;
+use crossrank_kernels::{Isa, PanelDtype};
 
 use super::*;
 use crate::config::Config;
 use crate::files::{Files, WeightSource};
+use crate::model::Packing;
 use crate::weights::Weights;
 
 /// Documents of given lengths, whose ids are made when they are asked for.
@@ -64,7 +65,8 @@ fn model() -> Model {
     let files = Files::open(&folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    Model::load(config, weights, Isa::best(), &Threads::Caller).unwrap()
+    let packing = Packing { isa: Isa::best(), dtype: PanelDtype::F32 };
+    Model::load(config, weights, packing, &Threads::Caller).unwrap()
 }
 
 /// 1 to 60 tokens, in an order that looks like none.

@@ -88,6 +88,12 @@ class Shown(unittest.TestCase):
         for value in (">3.00<", ">300<", ">6.00<", ">600<", "pair: 1 pair, 60 tokens"):
             self.assertIn(value, svg)
 
+    def test_the_spread_is_that_of_the_shown_setting(self) -> None:
+        self.assertEqual(table.spread(a_record()), 0.0)
+        disturbed = a_record()
+        disturbed["models"][0]["rounds"][0]["theirs"]["p50_ms"] *= 1.5
+        self.assertAlmostEqual(table.spread(disturbed), 0.5)
+
     def test_a_record_survives_the_file(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "r.json"

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
-use crate::matmul::{Tile, tile};
+use crate::matmul::{PanelElement, Tile, tile};
 use crate::simd::Simd;
 
 /// Proof that the CPU has AVX-512F, and what the compiler takes it to bring along.
@@ -48,6 +48,7 @@ impl Simd for Avx512 {
     const NAME: &'static str = "avx512";
     const LANES: usize = 16;
     const MR: usize = 14;
+    const BF16_MR: usize = 12;
     const TILE_PANELS: usize = 2;
 
     #[inline(always)]
@@ -139,6 +140,15 @@ impl Simd for Avx512 {
         op!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x))))
     }
     #[inline(always)]
+    fn split_bf16(self, pairs: __m512) -> [__m512; 2] {
+        op!({
+            let pairs = _mm512_castps_si512(pairs);
+            let low = _mm512_slli_epi32::<16>(pairs);
+            let high = _mm512_and_epi32(pairs, _mm512_set1_epi32(-0x1_0000));
+            [_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)]
+        })
+    }
+    #[inline(always)]
     fn transpose(self, block: &mut [__m512; 16]) {
         // Pairs of rows, then fours, within each 128-bit lane; then the lanes.
         let mut pairs = *block;
@@ -197,12 +207,12 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))) }
     }
     #[inline(always)]
-    unsafe fn matmul_tile(self, rows: usize, panels: usize, t: Tile) {
+    unsafe fn matmul_tile<P: PanelElement>(self, rows: usize, panels: usize, t: Tile) {
         macro_rules! by_rows {
             ($vectors:literal: $($r:literal)*) => {
                 match rows {
-                    $($r => tile::<Self, $r, $vectors>(self, t),)*
-                    _ => tile::<Self, 14, $vectors>(self, t),
+                    $($r => tile::<Self, P, $r, $vectors>(self, t),)*
+                    _ => tile::<Self, P, 14, $vectors>(self, t),
                 }
             };
         }

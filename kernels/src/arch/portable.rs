@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use wide::f32x8;
 
-use crate::matmul::{Tile, tile};
+use crate::matmul::{PanelElement, Tile, tile};
 use crate::simd::Simd;
 
 /// Needs nothing from the CPU beyond what the target always has.
@@ -30,6 +30,7 @@ impl Simd for Portable {
     const NAME: &'static str = "portable";
     const LANES: usize = 8;
     const MR: usize = 2;
+    const BF16_MR: usize = 2;
     const TILE_PANELS: usize = 1;
 
     #[inline(always)]
@@ -107,6 +108,11 @@ impl Simd for Portable {
         Self::map(x, |x| f32::from_bits(x.to_bits() << 23))
     }
     #[inline(always)]
+    fn split_bf16(self, pairs: f32x8) -> [f32x8; 2] {
+        let low = Self::map(pairs, |pair| f32::from_bits(pair.to_bits() << 16));
+        [low, Self::map(pairs, |pair| f32::from_bits(pair.to_bits() & 0xffff_0000))]
+    }
+    #[inline(always)]
     fn transpose(self, block: &mut [f32x8; 16]) {
         let rows = block.map(f32x8::to_array);
         for (j, column) in block[..8].iter_mut().enumerate() {
@@ -134,12 +140,12 @@ impl Simd for Portable {
         f32x8::from(std::array::from_fn(|i| f32::from(from[i] as i8)))
     }
     #[inline(always)]
-    unsafe fn matmul_tile(self, rows: usize, _panels: usize, t: Tile) {
+    unsafe fn matmul_tile<P: PanelElement>(self, rows: usize, _panels: usize, t: Tile) {
         // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
         unsafe {
             match rows {
-                1 => tile::<Self, 1, 2>(self, t),
-                _ => tile::<Self, 2, 2>(self, t),
+                1 => tile::<Self, P, 1, 2>(self, t),
+                _ => tile::<Self, P, 2, 2>(self, t),
             }
         }
     }

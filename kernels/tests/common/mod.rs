@@ -7,7 +7,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use crossrank_kernels::{Isa, PackedWeights, Rows, RowsMut, Stored, StoredMatrix};
+use crossrank_kernels::{Isa, PackedWeights, PanelDtype, Rows, RowsMut, Stored, StoredMatrix};
 use proptest::test_runner::Config;
 
 /// Unit roundoff of f32.
@@ -153,7 +153,11 @@ pub fn to_bytes(values: &[f32]) -> Vec<u8> {
 
 pub fn pack(isa: Isa, weights: &[f32], bias: &[f32], k: usize) -> PackedWeights {
     let bytes = to_bytes(weights);
-    PackedWeights::pack(isa, &[(StoredMatrix::new(Stored::F32, &bytes, &[], bias.len(), k), bias)])
+    PackedWeights::pack(
+        isa,
+        PanelDtype::F32,
+        &[(StoredMatrix::new(Stored::F32, &bytes, &[], bias.len(), k), bias)],
+    )
 }
 
 /// Every element is within its bound of what is expected, and NaN where NaN is expected.

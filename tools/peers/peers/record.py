@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 from peers import machine, table
@@ -10,6 +11,8 @@ from peers.plot import plot
 
 KINDS = ("peers", "widths")
 README_LINES = 150
+# Rounds on a quiet machine stay within this of each other.
+NOISY = 0.2
 
 
 def new_record(kind: str, options: dict, models: list[dict], crossrank: str) -> dict:
@@ -79,6 +82,9 @@ def insert(readme: Path, kind: str, lines: list[str]) -> None:
 
 def report(record: dict, path: Path, readme: Path | None) -> list[str]:
     """Writes the plot beside the record and the table into the README; gives the table's lines."""
+    far = table.spread(record)
+    if far is not None and far > NOISY:
+        print(f"note: a round's ratio is {far:.0%} off its median: the machine was busy; run again", file=sys.stderr)
     image = None
     if record["kind"] == "peers":
         svg = path.with_suffix(".svg")

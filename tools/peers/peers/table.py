@@ -67,7 +67,7 @@ def widths_table(models: list[dict]) -> list[str]:
     return lines
 
 
-def spread(record: dict) -> str:
+def spread(record: dict) -> float | None:
     """How far a ratio of a single round was from the median shown, at most; nothing without ratios."""
     far = []
     for model in record["models"]:
@@ -75,22 +75,36 @@ def spread(record: dict) -> str:
             for name in summary.labels(model, dtype):
                 cells = [summary.cell(model, dtype, name, workload) for workload in model["workloads"]]
                 far += [max(c.high - c.ratio, c.ratio - c.low) / c.ratio for c in cells if c and c.ratio]
-    return f" Ratios of single rounds are within {max(far):.0%} of these." if far else ""
+    return max(far, default=None)
+
+
+def took_part(record: dict) -> list[str]:
+    """The engines of a record with their versions, and how each was set."""
+    versions = record["versions"]
+    said = {
+        "OpenVINO": f"OpenVINO {versions['openvino']} (the better of one stream with batches of 16 and two with"
+        " batches of 4; a single pair on one stream)",
+        "ONNX Runtime": f"ONNX Runtime {versions['onnxruntime']}",
+        "sentence-transformers": f"sentence-transformers {versions['sentence-transformers']}"
+        f" on PyTorch {versions['torch']}",
+    }
+    there = {engine["engine"] for model in record["models"] for engine in model["engines"].values()}
+    return [text for name, text in said.items() if name in there]
 
 
 def conditions(record: dict) -> list[str]:
     """What the numbers are, on which machine, of which versions."""
-    machine, versions, options = record["machine"], record["versions"], record["options"]
+    machine, options = record["machine"], record["options"]
+    far = spread(record)
+    within = "" if far is None else f" Ratios of single rounds are within {far:.0%} of these."
     # Those that decide between kernels for bf16 and int8, for readers who compare machines.
     telling = ("avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "i8mm")
     flags = " ".join(flag for flag in machine["flags"] if flag in telling)
     return [
         f"Milliseconds from text to score on {options['threads']} threads, medians of {options['rounds']} rounds;"
-        f" in brackets, times as long as crossrank.{spread(record)}",
+        f" bold is crossrank, in brackets how many times as long as crossrank the other takes.{within}",
         f"{record['date']}, {machine['cpu']}, {machine['cores']} cores{f' ({flags})' if flags else ''};"
-        f" ONNX Runtime {versions['onnxruntime']}, OpenVINO {versions['openvino']} (the better of one stream with"
-        " batches of 16 and two with batches of 4; a single pair on one stream),"
-        f" sentence-transformers {versions['sentence-transformers']} on PyTorch {versions['torch']}.",
+        f" {', '.join(took_part(record))}.",
     ]
 
 
@@ -121,7 +135,8 @@ def block(record: dict, plot: str | None) -> list[str]:
     lines = [*table, "", *conditions(record)]
     if record["kind"] == "peers":
         lines += score_lines(models[0])
-    lines += [line for model in models for line in skipped_lines(model)]
+    # A dtype that the binary lacks is missing from every model alike.
+    lines += list(dict.fromkeys(line for model in models for line in skipped_lines(model)))
     if plot:
         lines += ["", f"![Time from text to score, by engine]({plot})"]
     return [*lines, "", f"    {record['command']}"]
