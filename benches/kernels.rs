@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, Matrix, PackedWeights, PanelDtype, Stored,
-    StoredMatrix, attention, linear, peak,
+    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, LinearScratch, Matrix, PackedWeights, PanelDtype,
+    Stored, StoredMatrix, attention, linear, peak,
 };
 
 /// Signed numbers that do not cancel to nothing and never grow: a fixed sequence.
@@ -86,7 +86,14 @@ fn kernels(c: &mut Criterion) {
             for m in [64, 256] {
                 let (lhs, mut dst) = (matrix(m, k), matrix(m, n));
                 bench(c, isa, peak, &format!("matmul m={m} n={n} k={k}"), (2 * m * n * k) as u64, || {
-                    linear(isa, lhs.view(), &weights, Epilogue::Bias, dst.view_mut());
+                    linear(
+                        isa,
+                        lhs.view(),
+                        &weights,
+                        Epilogue::Bias,
+                        &mut LinearScratch::default(),
+                        dst.view_mut(),
+                    );
                 });
             }
         }
@@ -94,13 +101,20 @@ fn kernels(c: &mut Criterion) {
         let operations = (2 * m * hidden * inner) as u64;
         let (up, x, mut y) = (weights(isa, inner, hidden), matrix(m, hidden), matrix(m, inner));
         bench(c, isa, peak, "matmul + gelu m=64 n=1536 k=384", operations, || {
-            linear(isa, x.view(), &up, Epilogue::Activation(Activation::Gelu), y.view_mut());
+            linear(
+                isa,
+                x.view(),
+                &up,
+                Epilogue::Activation(Activation::Gelu),
+                &mut LinearScratch::default(),
+                y.view_mut(),
+            );
         });
         let norm = LayerNorm::new(values(hidden), values(hidden), 1e-12);
         let (down, mut z) = (weights(isa, hidden, inner), matrix(m, hidden));
         bench(c, isa, peak, "matmul + residual + norm m=64 n=384 k=1536", operations, || {
             let epilogue = Epilogue::ResidualNorm { residual: x.view(), norm: &norm };
-            linear(isa, y.view(), &down, epilogue, z.view_mut());
+            linear(isa, y.view(), &down, epilogue, &mut LinearScratch::default(), z.view_mut());
         });
         for seq_len in [68, 200, 512] {
             let [q, k, v] = [0, 1, 2].map(|_| matrix(seq_len, hidden));

@@ -1,37 +1,75 @@
-//! Work inside a layer, shared by fork and join: a step covers a range of rows and ends. No worker ever waits at a
-//! barrier, so two callers on one pool cannot block each other.
+//! Work inside a layer, shared by fork and join: a step covers a range of rows or columns and ends. No worker ever
+//! waits at a barrier, so two callers on one pool cannot block each other.
 
 use std::ops::Range;
 
 use crossrank_kernels::RowsMut;
 
-/// Cuts `rows`, which are those of each of `dst`, into one part for each of `scratches`, and runs `step` on all parts.
-/// With one scratch that is a call; with more it must be on a thread of the pool that is to share them.
+/// Along which matrices are cut.
+#[derive(Clone, Copy)]
+enum Axis {
+    Rows,
+    Columns,
+}
+
+/// Cuts `rows`, which are those of each of `dst`, into one part for each of `scratches`, and runs `step` on all parts
+/// that are not empty. With one scratch that is a call; with more it must be on a thread of the pool that is to share
+/// them.
 pub(crate) fn fork_rows<const N: usize, S: Send>(
     rows: Range<usize>,
     dst: [RowsMut<'_>; N],
     scratches: &mut [S],
     step: &(impl Fn(Range<usize>, [RowsMut<'_>; N], &mut S) + Sync),
 ) {
-    match scratches {
-        [] => assert!(rows.is_empty(), "rows without a worker"),
-        [scratch] => step(rows, dst, scratch),
-        _ => {
-            let cut = rows.len() * (scratches.len() / 2) / scratches.len();
-            let (left, right) = scratches.split_at_mut(scratches.len() / 2);
-            let mut below = dst;
-            let above = below.each_mut().map(|part| {
-                let (above, below) = std::mem::take(part).split_rows(cut);
-                *part = below;
-                above
-            });
-            let middle = rows.start + cut;
-            rayon::join(
-                || fork_rows(rows.start..middle, above, left, step),
-                || fork_rows(middle..rows.end, below, right, step),
-            );
-        }
+    fork(Axis::Rows, rows, [1; N], dst, scratches, step);
+}
+
+/// The same by columns, and by units of them that are not cut: each of `dst` has its own number of columns to a unit.
+/// Its last unit may be narrower.
+pub(crate) fn fork_columns<const N: usize, S: Send>(
+    units: usize,
+    widths: [usize; N],
+    dst: [RowsMut<'_>; N],
+    scratches: &mut [S],
+    step: &(impl Fn(Range<usize>, [RowsMut<'_>; N], &mut S) + Sync),
+) {
+    fork(Axis::Columns, 0..units, widths, dst, scratches, step);
+}
+
+fn fork<const N: usize, S: Send>(
+    axis: Axis,
+    units: Range<usize>,
+    widths: [usize; N],
+    dst: [RowsMut<'_>; N],
+    scratches: &mut [S],
+    step: &(impl Fn(Range<usize>, [RowsMut<'_>; N], &mut S) + Sync),
+) {
+    if units.is_empty() {
+        return;
     }
+    if let [scratch] = scratches {
+        return step(units, dst, scratch);
+    }
+    assert!(!scratches.is_empty(), "work without a worker");
+    let (first, second) = scratches.split_at_mut(scratches.len() / 2);
+    let cut = units.len() * first.len() / (first.len() + second.len());
+    let mut widths_left = widths.into_iter();
+    let mut below = dst;
+    let above = below.each_mut().map(|part| {
+        let whole = std::mem::take(part);
+        let at = cut * widths_left.next().unwrap_or(0);
+        let (above, below) = match axis {
+            Axis::Rows => whole.split_rows(at),
+            Axis::Columns => whole.split_columns(at),
+        };
+        *part = below;
+        above
+    });
+    let middle = units.start + cut;
+    rayon::join(
+        || fork(axis, units.start..middle, widths, above, first, step),
+        || fork(axis, middle..units.end, widths, below, second, step),
+    );
 }
 
 #[cfg(test)]
@@ -52,9 +90,31 @@ mod tests {
                     b.row_mut(i).iter_mut().for_each(|x| *x += row as f32 + 1.0);
                 }
             });
-            assert!(calls.iter().all(|&calls| calls == 1));
+            assert_eq!(calls.iter().sum::<usize>(), rows.min(workers));
             assert!(a.iter().enumerate().all(|(i, &x)| x == (i / 2) as f32));
             assert!(b.iter().enumerate().all(|(i, &x)| x == (i / 3) as f32));
+        }
+    }
+
+    #[test]
+    fn every_column_is_covered_once_by_its_unit() {
+        const ROWS: usize = 3;
+        for (units, workers) in [(0, 2), (1, 3), (7, 1), (7, 2), (12, 5), (3, 8)] {
+            // Units of 4 and of 1; the last of the first kind has 2 columns only.
+            let (wide, narrow) = ((units * 4_usize).saturating_sub(2), units);
+            let (mut a, mut b) = (vec![0.0; ROWS * wide], vec![0.0; ROWS * narrow]);
+            let dst = [RowsMut::new(&mut a, ROWS, wide, wide), RowsMut::new(&mut b, ROWS, narrow, narrow)];
+            fork_columns(units, [4, 1], dst, &mut vec![(); workers], &|range, [mut a, mut b], ()| {
+                assert_eq!((a.cols(), b.cols()), ((range.end * 4).min(wide) - range.start * 4, range.len()));
+                for row in 0..ROWS {
+                    let columns = a.row_mut(row).iter_mut().enumerate();
+                    columns.for_each(|(j, x)| *x += (range.start + j / 4) as f32 + 1.0);
+                    let columns = b.row_mut(row).iter_mut().enumerate();
+                    columns.for_each(|(j, x)| *x += (range.start + j) as f32 + 1.0);
+                }
+            });
+            assert!(a.iter().enumerate().all(|(i, &x)| x == (i % wide / 4) as f32 + 1.0));
+            assert!(b.iter().enumerate().all(|(i, &x)| x == (i % narrow) as f32 + 1.0));
         }
     }
 }

@@ -9,7 +9,7 @@ mod names;
 mod tests;
 mod workspace;
 
-use crossrank_kernels::Isa;
+use crossrank_kernels::{Isa, PanelDtype};
 
 pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
@@ -23,10 +23,12 @@ use embeddings::Embeddings;
 use head::Head;
 use layer::{HeadShape, LastLayer, Layer};
 use names::Names;
+use workspace::Widths;
 
 /// `BertForSequenceClassification`, packed for one instruction set.
 pub(crate) struct Model {
     isa: Isa,
+    dtype: PanelDtype,
     config: Config,
     weights: Weights,
     embeddings: Embeddings,
@@ -71,7 +73,7 @@ impl Model {
             }
         }
         let last = last.expect("a config has at least one layer");
-        Ok(Self { isa, config, weights, embeddings, layers, last, head })
+        Ok(Self { isa, dtype: packing.dtype, config, weights, embeddings, layers, last, head })
     }
 
     pub(crate) fn isa(&self) -> Isa {
@@ -100,17 +102,20 @@ impl Model {
     }
 
     pub(crate) fn workspace(&self) -> Workspace {
-        Workspace::new(&self.config, self.labels())
+        Workspace::new(&self.config, self.widths(), self.labels())
     }
 
     /// For one more worker to share a chunk.
     pub(crate) fn scratch(&self) -> Scratch {
-        Scratch::new(self.config.intermediate)
+        Scratch::new(self.widths())
     }
 
     pub(crate) fn reserve_scratch(&self, scratch: &mut Scratch, size: ChunkSize) {
-        let Config { intermediate, heads, .. } = self.config;
-        scratch.reserve(size, intermediate, heads, self.config.head_dim());
+        scratch.reserve(size, self.widths());
+    }
+
+    fn widths(&self) -> Widths {
+        Widths::new(&self.config, self.dtype)
     }
 
     /// Takes the sequences of one chunk through the network and writes their logits, labels side by side. Before each
@@ -129,8 +134,9 @@ impl Model {
             let workers = workers(ws);
             self.layer(i, ws, workers);
         }
-        self.last_layer(ws);
-        self.head.forward(self.isa, &mut ws.cls);
+        let workers = workers(ws);
+        self.last_layer(ws, workers);
+        self.head.forward(self.isa, &mut ws.cls, &mut ws.scratches[..workers]);
         let rows = ws.cls.logits.view();
         for (s, logits) in logits.chunks_exact_mut(self.labels()).enumerate() {
             logits.copy_from_slice(rows.row(s));
@@ -157,7 +163,7 @@ impl Model {
         self.layers[i].forward(self.isa, HeadShape::new(&self.config), ws, workers);
     }
 
-    fn last_layer(&self, ws: &mut Workspace) {
-        self.last.forward(self.isa, HeadShape::new(&self.config), ws);
+    fn last_layer(&self, ws: &mut Workspace, workers: usize) {
+        self.last.forward(self.isa, HeadShape::new(&self.config), ws, workers);
     }
 }

@@ -1,21 +1,15 @@
-//! Products with packed weights: dst = epilogue(lhs * weights^T + bias).
+//! Products with panels, tile by tile.
 //!
-//! A block of rows outside, all panels of the weights inside it. Every element of dst is one running sum over k in
-//! ascending order, in every tile shape and at every edge, so its bits do not depend on the rows beside it.
+//! All rows of a tile's panels before the next panels. Every element of dst is one running sum over k in ascending
+//! order, in every tile shape and at every edge, so its bits do not depend on the rows beside it.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use crate::PANEL;
 use crate::activation::Activation;
-use crate::isa::{Isa, Kernel};
-use crate::layer_norm::LayerNorm;
-use crate::pack::PackedWeights;
 use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
-
-/// Rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel which
-/// comes from L3 is used often.
-const MC: usize = 84;
 
 /// Elements of a panel between what a tile reads and what it asks the cache for: far enough for L3 to answer in time.
 /// The hardware's own prefetching ends with each page of 4 KiB.
@@ -23,98 +17,6 @@ const PREFETCH: usize = 96 * PANEL;
 
 /// The most rows and columns of a tile on any instruction set.
 pub(crate) const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
-
-/// What happens to a product before it leaves the cache.
-#[derive(Clone, Copy, Debug)]
-pub enum Epilogue<'a> {
-    /// Nothing beyond the bias.
-    Bias,
-    /// Bias, then an activation, tile by tile.
-    Activation(Activation),
-    /// Bias and residual, then layer normalisation of each finished row.
-    ResidualNorm {
-        /// Added before normalising; of the shape of dst.
-        residual: Rows<'a>,
-        /// The normalisation.
-        norm: &'a LayerNorm,
-    },
-}
-
-/// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n.
-///
-/// # Panics
-/// When the shapes do not fit.
-pub fn linear(isa: Isa, lhs: Rows<'_>, weights: &PackedWeights, epilogue: Epilogue<'_>, dst: RowsMut<'_>) {
-    struct Linear<'a>(Rows<'a>, &'a PackedWeights, Epilogue<'a>, RowsMut<'a>);
-    impl Kernel for Linear<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) {
-            let Self(lhs, weights, epilogue, mut dst) = self;
-            assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
-            let (activation, residual) = match epilogue {
-                Epilogue::Bias => (None, None),
-                Epilogue::Activation(activation) => (Some(activation), None),
-                Epilogue::ResidualNorm { residual, .. } => (None, Some(residual)),
-            };
-            if let Some(residual) = residual {
-                assert_eq!(residual.rows(), dst.rows(), "rows of residual and dst");
-            }
-            for start in (0..lhs.rows()).step_by(MC) {
-                let block = start..lhs.rows().min(start + MC);
-                let tiles = TileEpilogue {
-                    bias: Some(weights.bias()),
-                    residual: residual.map(|residual| residual.row_range(block.clone())),
-                    activation,
-                };
-                let mut dst = dst.row_range(block.clone());
-                multiply(simd, lhs.row_range(block), weights.panels(), tiles, dst.reborrow());
-                if let Epilogue::ResidualNorm { norm, .. } = epilogue {
-                    norm.rows(simd, None, dst);
-                }
-            }
-        }
-    }
-    isa.run(Linear(lhs, weights, epilogue, dst));
-}
-
-/// What a lane of a panel holds, and how a tile reads it.
-pub(crate) trait PanelElement {
-    /// Steps along k that a lane holds.
-    const DEPTH: usize;
-    /// Rows of a full tile.
-    fn tile_rows<S: Simd>() -> usize;
-    /// The first `DEPTH` are what a vector of lanes holds, in the order of k.
-    fn widen<S: Simd>(simd: S, lanes: S::V) -> [S::V; 2];
-}
-
-/// A value.
-pub(crate) struct Single;
-impl PanelElement for Single {
-    const DEPTH: usize = 1;
-    #[inline(always)]
-    fn tile_rows<S: Simd>() -> usize {
-        S::MR
-    }
-    #[inline(always)]
-    fn widen<S: Simd>(_: S, lanes: S::V) -> [S::V; 2] {
-        [lanes, lanes]
-    }
-}
-
-/// Two bfloat16, the first in the low bits; an odd k is filled up with zero.
-pub(crate) struct Bf16Pair;
-impl PanelElement for Bf16Pair {
-    const DEPTH: usize = 2;
-    #[inline(always)]
-    fn tile_rows<S: Simd>() -> usize {
-        S::BF16_MR
-    }
-    #[inline(always)]
-    fn widen<S: Simd>(simd: S, lanes: S::V) -> [S::V; 2] {
-        simd.split_bf16(lanes)
-    }
-}
 
 /// A right-hand side of depth `k` in panels of [`PANEL`] columns: packed, or rows read where they are.
 #[derive(Clone, Copy)]
@@ -124,7 +26,6 @@ pub(crate) struct Panels<'a> {
     n: usize,
     k_stride: usize,
     panel_stride: usize,
-    bf16: bool,
     borrow: PhantomData<&'a [f32]>,
 }
 
@@ -133,12 +34,7 @@ impl<'a> Panels<'a> {
     pub(crate) fn packed(data: &'a [f32], k: usize, n: usize) -> Self {
         assert!(data.len() >= n.div_ceil(PANEL) * k * PANEL, "packed panels of {n} columns and depth {k}");
         let panel_stride = k * PANEL;
-        Self { data: data.as_ptr(), k, n, k_stride: PANEL, panel_stride, bf16: false, borrow: PhantomData }
-    }
-
-    /// The same of pairs of bfloat16, half as long.
-    pub(crate) fn packed_bf16(data: &'a [f32], k: usize, n: usize) -> Self {
-        Self { k, bf16: true, ..Self::packed(data, k.div_ceil(Bf16Pair::DEPTH), n) }
+        Self { data: data.as_ptr(), k, n, k_stride: PANEL, panel_stride, borrow: PhantomData }
     }
 
     /// The rows of a matrix, whose columns must be whole panels.
@@ -150,7 +46,6 @@ impl<'a> Panels<'a> {
             n: rows.cols(),
             k_stride: rows.row_stride(),
             panel_stride: PANEL,
-            bf16: false,
             borrow: PhantomData,
         }
     }
@@ -166,24 +61,20 @@ pub(crate) struct TileEpilogue<'a> {
     pub(crate) activation: Option<Activation>,
 }
 
-/// dst = activation(lhs * rhs + bias + residual).
-#[inline(always)]
-pub(crate) fn multiply<S: Simd>(
-    simd: S,
-    lhs: Rows<'_>,
-    rhs: Panels<'_>,
-    epilogue: TileEpilogue<'_>,
-    dst: RowsMut<'_>,
-) {
-    if rhs.bf16 {
-        multiply_by::<S, Bf16Pair>(simd, lhs, rhs, epilogue, dst)
-    } else {
-        multiply_by::<S, Single>(simd, lhs, rhs, epilogue, dst)
+impl TileEpilogue<'_> {
+    /// That of some columns, from the beginning of a panel on.
+    pub(crate) fn columns(&self, columns: Range<usize>) -> Self {
+        Self {
+            bias: self.bias.map(|bias| &bias[columns.start..columns.end.next_multiple_of(PANEL)]),
+            residual: self.residual.map(|residual| residual.column_range(columns)),
+            ..*self
+        }
     }
 }
 
+/// dst = activation(lhs * rhs + bias + residual).
 #[inline(always)]
-fn multiply_by<S: Simd, P: PanelElement>(
+pub(crate) fn multiply<S: Simd>(
     simd: S,
     lhs: Rows<'_>,
     rhs: Panels<'_>,
@@ -207,8 +98,8 @@ fn multiply_by<S: Simd, P: PanelElement>(
         let first = panel * PANEL;
         let cols = (tile_panels * PANEL).min(rhs.n - first);
         let whole = cols == tile_panels * PANEL;
-        for row in (0..lhs.rows()).step_by(P::tile_rows::<S>()) {
-            let rows = P::tile_rows::<S>().min(lhs.rows() - row);
+        for row in (0..lhs.rows()).step_by(S::MR) {
+            let rows = S::MR.min(lhs.rows() - row);
             let mut out = if whole {
                 dst.row_range(row..row + rows)
             } else {
@@ -217,9 +108,9 @@ fn multiply_by<S: Simd, P: PanelElement>(
             if whole {
                 out = out.split_columns(first).1.split_columns(cols).0;
             }
-            // SAFETY: the asserts above: `lhs` has `rows` rows of k elements from `row` on, `rhs` has all steps of
-            // k of `tile_panels` panels from `panel` on, `bias` as many columns, `out` is `rows` x whole panels, and so is
-            // what is left of `residual` from `row` and `first` on, where it is given.
+            // SAFETY: the asserts above: `lhs` has `rows` rows of k elements from `row` on, `rhs` has `tile_panels`
+            // panels from `panel` on, `bias` as many columns, `out` is `rows` x whole panels, and so is what is left of
+            // `residual` from `row` and `first` on, where it is given.
             unsafe {
                 let tile = Tile {
                     lhs: lhs.row_range(row..row + rows).as_ptr(),
@@ -235,7 +126,7 @@ fn multiply_by<S: Simd, P: PanelElement>(
                     dst: out.as_mut_ptr(),
                     dst_stride: out.row_stride(),
                 };
-                simd.matmul_tile::<P>(rows, tile_panels, tile);
+                simd.matmul_tile(rows, tile_panels, tile);
             }
             if let (false, Some(residual)) = (whole, residual) {
                 for i in 0..rows {
@@ -274,34 +165,26 @@ pub(crate) struct Tile {
 /// dst = lhs * rhs + bias for `R` rows and `C` vectors of columns, all held in registers.
 ///
 /// # Safety
-/// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k / DEPTH rows of `rhs`
-/// (rounded up), whose panels are `rhs_panel_stride` apart; C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for
-/// writing: C vectors of each of the R rows of `dst`, which overlaps none of them.
+/// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels
+/// are `rhs_panel_stride` apart; C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for writing:
+/// C vectors of each of the R rows of `dst`, which overlaps none of them.
 #[inline(always)]
-pub(crate) unsafe fn tile<S: Simd, P: PanelElement, const R: usize, const C: usize>(simd: S, t: Tile) {
+pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: Tile) {
     // SAFETY: every access below is within what the contract names: r < R, c < C, k < t.k.
     unsafe {
         let mut sums = [[simd.splat(0.0); C]; R];
-        for step in 0..t.k.div_ceil(P::DEPTH) {
-            let mut rhs = [[simd.splat(0.0); 2]; C];
+        for i in 0..t.k {
+            let mut rhs = [simd.splat(0.0); C];
             for (c, rhs) in rhs.iter_mut().enumerate() {
                 let column = c * S::LANES;
-                let at = step * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
-                *rhs = P::widen(simd, simd.load_raw(t.rhs.add(at)));
+                let at = i * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
+                *rhs = simd.load_raw(t.rhs.add(at));
                 simd.prefetch(t.rhs.wrapping_add(at + PREFETCH));
             }
             for (r, sums) in sums.iter_mut().enumerate() {
-                let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + step * P::DEPTH));
-                for (sum, rhs) in sums.iter_mut().zip(&rhs) {
-                    *sum = simd.mul_add(lhs, rhs[0], *sum);
-                }
-            }
-            if P::DEPTH == 2 && step * 2 + 1 < t.k {
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + step * 2 + 1));
-                    for (sum, rhs) in sums.iter_mut().zip(&rhs) {
-                        *sum = simd.mul_add(lhs, rhs[1], *sum);
-                    }
+                let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + i));
+                for (sum, &rhs) in sums.iter_mut().zip(&rhs) {
+                    *sum = simd.mul_add(lhs, rhs, *sum);
                 }
             }
         }

@@ -1,11 +1,13 @@
 //! Weights of Linear layers, laid out once at load in the order that a product reads them.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use crate::PANEL;
 use crate::isa::Isa;
-use crate::matmul::Panels;
 use crate::matrix::Buffer;
+use crate::simd::Simd;
 use crate::stored::StoredMatrix;
 
 /// How packed weights hold their values.
@@ -47,7 +49,7 @@ impl PackedWeights {
             packed.bias.as_mut_slice()[column..column + bias.len()].copy_from_slice(bias);
             for i in 0..weight.rows() {
                 weight.widen_row(isa, i, &mut row);
-                let panel_len = packed.panel_len();
+                let panel_len = dtype.panel_len(k);
                 let panel = &mut packed.panels.as_mut_slice()[column / PANEL * panel_len..];
                 let slots = panel.iter_mut().skip(column % PANEL).step_by(PANEL);
                 match dtype {
@@ -70,12 +72,12 @@ impl PackedWeights {
         isa: Isa,
         dtype: PanelDtype,
         weight: StoredMatrix<'_>,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
     ) -> Self {
         assert!(rows.start <= rows.end && rows.end <= weight.rows(), "rows {rows:?} of {}", weight.rows());
         let (n, k) = (weight.cols(), rows.len());
         let mut packed = Self::zeros(dtype, n, k);
-        let panel_len = packed.panel_len();
+        let panel_len = dtype.panel_len(k);
         let mut pair = [vec![0.0; n], vec![0.0; n]];
         let depth = dtype.depth();
         for (step, first) in rows.clone().step_by(depth).enumerate() {
@@ -100,13 +102,8 @@ impl PackedWeights {
 
     fn zeros(dtype: PanelDtype, n: usize, k: usize) -> Self {
         let padded = n.next_multiple_of(PANEL);
-        let panels = Buffer::zeros(padded * k.div_ceil(dtype.depth()));
+        let panels = Buffer::zeros(padded / PANEL * dtype.panel_len(k));
         Self { dtype, panels, bias: Buffer::zeros(padded), n, k }
-    }
-
-    /// Slots of a panel.
-    fn panel_len(&self) -> usize {
-        self.k.div_ceil(self.dtype.depth()) * PANEL
     }
 
     /// Number of outputs.
@@ -124,20 +121,76 @@ impl PackedWeights {
         self.panels.bytes() + self.bias.bytes()
     }
 
-    pub(crate) fn panels(&self) -> Panels<'_> {
-        let panels = self.panels.as_slice();
-        match self.dtype {
-            PanelDtype::F32 => Panels::packed(panels, self.k, self.n),
-            PanelDtype::Bf16 => Panels::packed_bf16(panels, self.k, self.n),
+    /// Outputs `columns`, which begin with a panel, and end with one or with the last.
+    ///
+    /// # Panics
+    /// When they do not, or are out of bounds.
+    pub fn columns(&self, columns: Range<usize>) -> PackedColumns<'_> {
+        PackedColumns::from(self).columns(columns)
+    }
+}
+
+/// Some outputs of packed weights: whole panels.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedColumns<'a> {
+    dtype: PanelDtype,
+    panels: &'a [f32],
+    /// Padded to whole panels.
+    bias: &'a [f32],
+    n: usize,
+    k: usize,
+}
+
+impl<'a> From<&'a PackedWeights> for PackedColumns<'a> {
+    fn from(weights: &'a PackedWeights) -> Self {
+        let PackedWeights { dtype, panels, bias, n, k } = weights;
+        Self { dtype: *dtype, panels: panels.as_slice(), bias: bias.as_slice(), n: *n, k: *k }
+    }
+}
+
+impl<'a> PackedColumns<'a> {
+    pub(crate) fn columns(self, columns: Range<usize>) -> Self {
+        let whole = |column: usize| column.is_multiple_of(PANEL) || column == self.n;
+        assert!(columns.start <= columns.end && columns.end <= self.n, "columns {columns:?} of {}", self.n);
+        assert!(whole(columns.start) && whole(columns.end), "columns {columns:?} are no whole panels");
+        let n = columns.len();
+        let panels = columns.start.div_ceil(PANEL)..columns.end.div_ceil(PANEL);
+        let panel_len = self.dtype.panel_len(self.k);
+        Self {
+            panels: &self.panels[panels.start * panel_len..panels.end * panel_len],
+            bias: &self.bias[panels.start * PANEL..panels.end * PANEL],
+            n,
+            ..self
         }
     }
 
-    pub(crate) fn bias(&self) -> &[f32] {
-        self.bias.as_slice()
+    pub(crate) fn dtype(&self) -> PanelDtype {
+        self.dtype
+    }
+
+    pub(crate) fn n(&self) -> usize {
+        self.n
+    }
+
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    pub(crate) fn panels(&self) -> &'a [f32] {
+        self.panels
+    }
+
+    pub(crate) fn bias(&self) -> &'a [f32] {
+        self.bias
     }
 }
 
 impl PanelDtype {
+    /// Slots of a panel.
+    fn panel_len(self, k: usize) -> usize {
+        k.div_ceil(self.depth()) * PANEL
+    }
+
     /// Steps along k that a slot of a panel holds.
     fn depth(self) -> usize {
         match self {
@@ -151,4 +204,24 @@ impl PanelDtype {
 fn bf16_pair(first: f32, second: f32) -> f32 {
     let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
     f32::from_bits(bits(second) << 16 | bits(first))
+}
+
+/// Panels of bfloat16 pairs as panels of f32 of depth `k`.
+#[inline(always)]
+pub(crate) fn widen_bf16_panels<S: Simd>(simd: S, panels: &[f32], k: usize, widened: &mut [f32]) {
+    if k == 0 {
+        return;
+    }
+    let panel_len = PanelDtype::Bf16.panel_len(k);
+    for (from, to) in panels.chunks_exact(panel_len).zip(widened.chunks_exact_mut(k * PANEL)) {
+        for (pairs, to) in from.chunks_exact(PANEL).zip(to.chunks_mut(2 * PANEL)) {
+            for lane in (0..PANEL).step_by(S::LANES) {
+                let [even, odd] = simd.split_bf16(simd.load(&pairs[lane..]));
+                simd.store(even, &mut to[lane..]);
+                if to.len() > PANEL {
+                    simd.store(odd, &mut to[PANEL + lane..]);
+                }
+            }
+        }
+    }
 }

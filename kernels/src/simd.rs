@@ -3,8 +3,6 @@
 //! A value of a type that implements [`Simd`] proves that its instructions may run, which makes these methods safe.
 //! Lanes are never mixed except by the two reductions, whose order is fixed.
 
-use crate::matmul::PanelElement;
-
 /// f32 vectors of one instruction set, and the shape of its matrix tile.
 pub(crate) trait Simd: Copy {
     /// A vector of `LANES` f32 values.
@@ -15,8 +13,6 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Rows of a full matrix tile.
     const MR: usize;
-    /// The same where a vector of weights widens to two, which need registers of their own.
-    const BF16_MR: usize;
     /// Panels side by side in a full matrix tile.
     const TILE_PANELS: usize;
 
@@ -85,5 +81,5 @@ pub(crate) trait Simd: Copy {
     ///
     /// # Safety
     /// As [`tile`](crate::matmul::tile).
-    unsafe fn matmul_tile<P: PanelElement>(self, rows: usize, panels: usize, tile: crate::matmul::Tile);
+    unsafe fn matmul_tile(self, rows: usize, panels: usize, tile: crate::matmul::Tile);
 }

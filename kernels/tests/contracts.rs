@@ -4,8 +4,8 @@ mod common;
 
 use common::{Grid, assert_panics, for_each_isa, pack};
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, LayerNorm, PackedWeights, PanelDtype, Stored, StoredMatrix,
-    attention, cls_attention, linear,
+    Activation, AttentionScratch, Epilogue, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Stored,
+    StoredMatrix, attention, cls_attention, linear,
 };
 
 fn grid(rows: usize, cols: usize) -> Grid {
@@ -21,7 +21,7 @@ fn linear_refuses_what_does_not_fit() {
         let weights = pack(isa, &vec![0.5; n * k], &vec![0.5; n], k);
         let run = |lhs: [usize; 2], epilogue: Epilogue<'_>, dst: [usize; 2]| {
             let [lhs, mut dst] = [lhs, dst].map(|[rows, cols]| grid(rows, cols));
-            linear(isa, lhs.view(), &weights, epilogue, dst.view_mut());
+            linear(isa, lhs.view(), &weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
         };
         run([m, k], Epilogue::Bias, [m, n]);
         for epilogue in [Epilogue::Bias, Epilogue::Activation(Activation::Relu)] {

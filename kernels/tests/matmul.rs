@@ -6,7 +6,8 @@ use common::{
     Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack, to_bytes, wide,
 };
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, PackedWeights, PanelDtype, Stored, StoredMatrix, linear, reference,
+    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Stored, StoredMatrix,
+    linear, reference,
 };
 use proptest::prelude::*;
 
@@ -59,7 +60,14 @@ impl Case {
     fn run_rows(&self, isa: Isa, start: usize, m: usize, [lhs_gap, dst_gap]: [usize; 2]) -> Vec<f32> {
         let lhs = Grid::of(&self.lhs[start * self.k..][..m * self.k], m, self.k, lhs_gap);
         let mut dst = Grid::poisoned(m, self.n, dst_gap);
-        linear(isa, lhs.view(), &self.pack(isa), Epilogue::Bias, dst.view_mut());
+        linear(
+            isa,
+            lhs.view(),
+            &self.pack(isa),
+            Epilogue::Bias,
+            &mut LinearScratch::default(),
+            dst.view_mut(),
+        );
         dst.values()
     }
 
@@ -112,7 +120,7 @@ proptest! {
             let lhs = Grid::of(&case.lhs, m, k, gaps[0]);
             let with = |epilogue| {
                 let mut dst = Grid::poisoned(m, n, gaps[1]);
-                linear(isa, lhs.view(), &case.pack(isa), epilogue, dst.view_mut());
+                linear(isa, lhs.view(), &case.pack(isa), epilogue, &mut LinearScratch::default(), dst.view_mut());
                 dst.values()
             };
             use Activation::{Gelu, GeluTanh, Relu, Silu, Tanh};
@@ -147,7 +155,14 @@ fn a_product_is_right_at_every_edge_of_tiles_and_panels() {
                 for m in M {
                     let lhs = Grid::of(&case.lhs[..m * k], m, k, 3);
                     let mut dst = Grid::poisoned(m, n, 7);
-                    linear(isa, lhs.view(), &packed, Epilogue::Bias, dst.view_mut());
+                    linear(
+                        isa,
+                        lhs.view(),
+                        &packed,
+                        Epilogue::Bias,
+                        &mut LinearScratch::default(),
+                        dst.view_mut(),
+                    );
                     let what = format!("{}: {m} x {n} x {k}", isa.name());
                     assert_close(&what, &dst.values(), &expected[..m * n], &bounds[..m * n]);
                 }
@@ -222,11 +237,18 @@ fn stacked_parts_are_their_products_side_by_side() {
             let n = sizes.iter().sum();
             assert_eq!((packed.n(), packed.k()), (n, k));
             let mut dst = Grid::poisoned(m, n, 0);
-            linear(isa, lhs.view(), &packed, Epilogue::Bias, dst.view_mut());
+            linear(isa, lhs.view(), &packed, Epilogue::Bias, &mut LinearScratch::default(), dst.view_mut());
             let mut first = 0;
             for part in &parts {
                 let mut expected = Grid::poisoned(m, part.n, 0);
-                linear(isa, lhs.view(), &part.pack(isa), Epilogue::Bias, expected.view_mut());
+                linear(
+                    isa,
+                    lhs.view(),
+                    &part.pack(isa),
+                    Epilogue::Bias,
+                    &mut LinearScratch::default(),
+                    expected.view_mut(),
+                );
                 let columns = dst.view().column_range(first..first + part.n);
                 let found: Vec<f32> = (0..m).flat_map(|i| columns.row(i).to_vec()).collect();
                 assert_same_bits(isa.name(), &found, &expected.values());
@@ -254,7 +276,7 @@ fn rows_packed_transposed_are_the_right_hand_side_itself() {
             assert_eq!((packed.n(), packed.k()), (n, k));
             let lhs = Grid::of(&case.lhs, m, k, 1);
             let mut dst = Grid::poisoned(m, n, 1);
-            linear(isa, lhs.view(), &packed, Epilogue::Bias, dst.view_mut());
+            linear(isa, lhs.view(), &packed, Epilogue::Bias, &mut LinearScratch::default(), dst.view_mut());
             assert_same_bits(isa.name(), &dst.values(), &case.run(isa, m, [0, 0]));
         });
     }
@@ -312,7 +334,14 @@ fn bf16_panels_give_the_bits_of_their_rounded_weights() {
             for m in [0, 1, 5, 13, 14, 15, rows] {
                 let lhs = Grid::of(&case.lhs[..m * k], m, k, 3);
                 let mut dst = Grid::poisoned(m, n, 5);
-                linear(isa, lhs.view(), &packed, Epilogue::Bias, dst.view_mut());
+                linear(
+                    isa,
+                    lhs.view(),
+                    &packed,
+                    Epilogue::Bias,
+                    &mut LinearScratch::default(),
+                    dst.view_mut(),
+                );
                 let what = format!("{}: {m} x {n} x {k}", isa.name());
                 assert_same_bits(&what, &dst.values(), &rounded.run(isa, m, [3, 5]));
             }
@@ -329,7 +358,14 @@ fn bf16_panels_give_the_bits_of_their_rounded_weights() {
             let transposed = PackedWeights::pack_transposed(isa, PanelDtype::Bf16, across, 0..k);
             let lhs = Grid::of(&case.lhs, rows, k, 0);
             let mut dst = Grid::poisoned(rows, n, 0);
-            linear(isa, lhs.view(), &transposed, Epilogue::Bias, dst.view_mut());
+            linear(
+                isa,
+                lhs.view(),
+                &transposed,
+                Epilogue::Bias,
+                &mut LinearScratch::default(),
+                dst.view_mut(),
+            );
             let no_bias = Case {
                 bias: vec![0.0; n],
                 lhs: case.lhs.clone(),

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Grid, Random, assert_panics, assert_same_bits, for_each_isa};
-use crossrank_kernels::{Isa, PackedWeights, PanelDtype, Stored, StoredMatrix};
+use crossrank_kernels::{Isa, LinearScratch, PackedWeights, PanelDtype, Stored, StoredMatrix};
 
 const WIDTHS: [usize; 14] = [0, 1, 2, 7, 8, 9, 12, 15, 16, 17, 33, 60, 384, 768];
 
@@ -123,7 +123,14 @@ fn weights_of_every_type_are_packed_as_their_f32() {
             let run = |packed: &PackedWeights| {
                 let mut dst = Grid::poisoned(4, n, 0);
                 let epilogue = crossrank_kernels::Epilogue::Bias;
-                crossrank_kernels::linear(isa, lhs.view(), packed, epilogue, dst.view_mut());
+                crossrank_kernels::linear(
+                    isa,
+                    lhs.view(),
+                    packed,
+                    epilogue,
+                    &mut LinearScratch::default(),
+                    dst.view_mut(),
+                );
                 dst.values()
             };
             let found = run(&PackedWeights::pack(isa, PanelDtype::F32, &[(matrix, &bias)]));

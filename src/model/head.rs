@@ -1,10 +1,10 @@
 //! The head: `[CLS]` rows to logits.
 
-use crossrank_kernels::{Activation, Epilogue, Isa, PackedWeights, PanelDtype, linear};
+use crossrank_kernels::{Activation, Epilogue, Isa, PackedWeights, PanelDtype};
 
-use super::linear::{LinearTensors, Packing};
+use super::linear::{LinearTensors, Packing, linear_by_columns};
 use super::names::Names;
-use super::workspace::ClsWorkspace;
+use super::workspace::{ClsWorkspace, Scratch};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::Weights;
@@ -55,16 +55,16 @@ impl Head {
     }
 
     /// `ws.hidden` in, `ws.logits` out, a row a sequence; the number of rows has been set.
-    pub(crate) fn forward(&self, isa: Isa, ws: &mut ClsWorkspace) {
+    pub(crate) fn forward(&self, isa: Isa, ws: &mut ClsWorkspace, scratches: &mut [Scratch]) {
         let features = match &self.pooler {
             Some(pooler) => {
                 let epilogue = Epilogue::Activation(Activation::Tanh);
-                linear(isa, ws.hidden.view(), pooler, epilogue, ws.pooled.view_mut());
+                linear_by_columns(isa, ws.hidden.view(), pooler, epilogue, scratches, ws.pooled.view_mut());
                 ws.pooled.view()
             }
             None => ws.hidden.view(),
         };
-        linear(isa, features, &self.classifier, Epilogue::Bias, ws.logits.view_mut());
+        linear_by_columns(isa, features, &self.classifier, Epilogue::Bias, scratches, ws.logits.view_mut());
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -1,17 +1,22 @@
 //! The encoder layers: attention and feed-forward, each followed by its residual and norm.
 
+use std::ops::Range;
+
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, Matrix, PackedWeights, Rows, RowsMut, attention, cls_attention,
-    linear,
+    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, LinearScratch, Matrix, PANEL, PackedWeights,
+    Rows, RowsMut, attention, cls_attention, linear,
 };
 
-use super::linear::{LinearTensors, Packing};
+use super::linear::{LinearTensors, Packing, linear_by_columns};
 use super::names::Names;
-use super::workspace::{Workspace, inner_rows};
+use super::workspace::{SHARED_ROWS, Scratch, Workspace, inner_rows};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::fork::fork_rows;
+use crate::fork::{fork_columns, fork_rows};
 use crate::weights::Weights;
+
+/// Below so many rows for each worker a layer is shared by the columns of its weights.
+const ROWS_OF_A_WORKER: usize = 64;
 
 /// A layer that is computed for all tokens.
 pub(crate) struct Layer {
@@ -53,6 +58,44 @@ impl HeadShape {
         let head_dim = config.head_dim();
         Self { heads: config.heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }
     }
+
+    /// Columns of all heads.
+    fn width(self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// The fewest heads whose columns are whole panels, if all heads can be cut so.
+    fn panel_heads(self) -> Option<usize> {
+        let whole = |heads: &usize| (heads * self.head_dim).is_multiple_of(PANEL);
+        (1..=self.heads).find(whole).filter(|&heads| self.heads.is_multiple_of(heads))
+    }
+
+    /// Queries, keys and values that lie side by side.
+    fn split(self, qkv: Rows<'_>) -> [Rows<'_>; 3] {
+        [0, 1, 2].map(|part| qkv.column_range(part * self.width()..(part + 1) * self.width()))
+    }
+
+    /// Attention of the tokens `rows`, which are those of `context`; keys and values are those of all tokens.
+    fn attend(
+        self,
+        isa: Isa,
+        [q, k, v]: [Rows<'_>; 3],
+        cu_seqlens: &[usize],
+        rows: Range<usize>,
+        scratch: &mut AttentionScratch,
+        mut context: RowsMut<'_>,
+    ) {
+        for bounds in cu_seqlens.windows(2) {
+            let own = bounds[0].max(rows.start)..bounds[1].min(rows.end);
+            if own.is_empty() {
+                continue;
+            }
+            let sequence = bounds[0]..bounds[1];
+            let qkv = [q.row_range(own.clone()), k.row_range(sequence.clone()), v.row_range(sequence)];
+            let dst = context.row_range(own.start - rows.start..own.end - rows.start);
+            attention(isa, qkv, self.head_dim, self.scale, scratch, dst);
+        }
+    }
 }
 
 /// Query, key and value projections of a layer.
@@ -88,35 +131,68 @@ impl Layer {
     }
 
     /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk, by as many workers as it is given.
-    ///
+    pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
+        let few = workers > 1 && ws.hidden.view().rows() < workers * ROWS_OF_A_WORKER;
+        match shape.panel_heads().filter(|_| few) {
+            Some(heads) => self.forward_by_columns(isa, shape, heads, ws, workers),
+            None => self.forward_by_rows(isa, shape, ws, workers),
+        }
+    }
+
     /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and
     /// in each a worker keeps its rows.
-    pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
+    fn forward_by_rows(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
         let Workspace { cu_seqlens, hidden, qkv, context, attended, scratches, .. } = ws;
         let (x, scratches) = (hidden.view(), &mut scratches[..workers]);
         let tokens = 0..x.rows();
-        fork_rows(tokens.clone(), [qkv.view_mut()], scratches, &|rows, [qkv], _| {
-            linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, qkv);
+        fork_rows(tokens.clone(), [qkv.view_mut()], scratches, &|rows, [qkv], scratch| {
+            linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv);
         });
 
-        let qkv = qkv.view();
-        let width = shape.heads * shape.head_dim;
-        let [q, k, v] = [0, 1, 2].map(|part| qkv.column_range(part * width..(part + 1) * width));
+        let qkv = shape.split(qkv.view());
         let dst = [context.view_mut(), attended.view_mut(), hidden.view_mut()];
         fork_rows(tokens, dst, scratches, &|rows, [mut context, mut attended, hidden], scratch| {
-            for bounds in cu_seqlens.windows(2) {
-                let own = bounds[0].max(rows.start)..bounds[1].min(rows.end);
-                if own.is_empty() {
-                    continue;
-                }
-                let sequence = bounds[0]..bounds[1];
-                let qkv = [q.row_range(own.clone()), k.row_range(sequence.clone()), v.row_range(sequence)];
-                let dst = context.row_range(own.start - rows.start..own.end - rows.start);
-                attention(isa, qkv, shape.head_dim, shape.scale, &mut scratch.attention, dst);
-            }
-            self.tail.attend(isa, context.as_rows(), hidden.as_rows(), attended.reborrow());
-            self.tail.feed_forward(isa, attended.as_rows(), &mut scratch.inner, hidden);
+            shape.attend(isa, qkv, cu_seqlens, rows, &mut scratch.attention, context.reborrow());
+            self.tail.attend(
+                isa,
+                context.as_rows(),
+                hidden.as_rows(),
+                &mut scratch.linear,
+                attended.reborrow(),
+            );
+            self.tail.feed_forward(isa, attended.as_rows(), scratch, hidden);
         });
+    }
+
+    /// With few rows the weights are most of what a core must read: here each worker reads its own columns of them
+    /// only. Every step needs whole rows of the one before, so there are more of them.
+    fn forward_by_columns(
+        &self,
+        isa: Isa,
+        shape: HeadShape,
+        panel_heads: usize,
+        ws: &mut Workspace,
+        workers: usize,
+    ) {
+        let Workspace { cu_seqlens, hidden, qkv, context, attended, inner, scratches, .. } = ws;
+        let scratches = &mut scratches[..workers];
+        let x = hidden.view();
+        let width = panel_heads * shape.head_dim;
+        let (q, kv) = qkv.view_mut().split_columns(shape.width());
+        let (k, v) = kv.split_columns(shape.width());
+        let dst = [q, k, v, context.view_mut()];
+        fork_columns(shape.heads / panel_heads, [width; 4], dst, scratches, &|units, dst, scratch| {
+            let [mut q, mut k, mut v, context] = dst;
+            let columns = units.start * width..units.end * width;
+            for (part, dst) in [&mut q, &mut k, &mut v].into_iter().enumerate() {
+                let first = part * shape.width();
+                let weights = self.qkv.columns(first + columns.start..first + columns.end);
+                linear(isa, x, weights, Epilogue::Bias, &mut scratch.linear, dst.reborrow());
+            }
+            let qkv = [q.as_rows(), k.as_rows(), v.as_rows()];
+            shape.attend(isa, qkv, cu_seqlens, 0..x.rows(), &mut scratch.attention, context);
+        });
+        self.tail.forward_by_columns(isa, context.view(), inner, [attended, hidden], scratches);
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -158,45 +234,54 @@ impl LastLayer {
         })
     }
 
-    /// `ws.hidden` in, `ws.cls.hidden` out, a row a sequence.
-    pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace) {
+    /// `ws.hidden` in, `ws.cls.hidden` out, a row a sequence. There are few rows: workers share the heads and the
+    /// columns.
+    pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
         let HeadShape { heads, head_dim, scale } = shape;
-        let hidden = heads * head_dim;
+        let hidden = shape.width();
         let sequences = ws.cu_seqlens.len() - 1;
-        let (cls, scratch) = (&mut ws.cls, &mut ws.scratches[0]);
+        let (cls, scratches) = (&mut ws.cls, &mut ws.scratches[..workers]);
         cls.set_sequences(sequences);
         let x = ws.hidden.view();
         for (s, &start) in ws.cu_seqlens[..sequences].iter().enumerate() {
             cls.hidden.view_mut().row_mut(s).copy_from_slice(x.row(start));
         }
-        linear(isa, cls.hidden.view(), &self.query, Epilogue::Bias, cls.query.view_mut());
-        for (h, fold) in self.fold.iter().enumerate() {
-            let query = cls.query.view().column_range(h * head_dim..(h + 1) * head_dim);
-            let mut folded = cls.folded.view_mut();
-            linear(isa, query, fold, Epilogue::Bias, folded.column_range(h * hidden..(h + 1) * hidden));
-        }
-        for (s, bounds) in ws.cu_seqlens.windows(2).enumerate() {
-            // A row of heads * hidden is a matrix of heads x hidden.
-            let queries = Rows::new(cls.folded.view().row(s), heads, hidden, hidden);
-            let mut gathered = cls.gathered.view_mut();
-            let dst = RowsMut::new(gathered.row_mut(s), heads, hidden, hidden);
-            cls_attention(
-                isa,
-                queries,
-                x.row_range(bounds[0]..bounds[1]),
-                scale,
-                &mut scratch.attention,
-                dst,
-            );
-        }
-        for (h, value) in self.values.iter().enumerate() {
-            let gathered = cls.gathered.view().column_range(h * hidden..(h + 1) * hidden);
-            let mut context = cls.context.view_mut();
-            let dst = context.column_range(h * head_dim..(h + 1) * head_dim);
-            linear(isa, gathered, value, Epilogue::Bias, dst);
-        }
-        self.tail.attend(isa, cls.context.view(), cls.hidden.view(), cls.attended.view_mut());
-        self.tail.feed_forward(isa, cls.attended.view(), &mut scratch.inner, cls.hidden.view_mut());
+        let cls_rows = cls.hidden.view();
+        let panel_heads = shape.panel_heads().unwrap_or(heads);
+        let [narrow, wide] = [head_dim, hidden].map(|width| panel_heads * width);
+        let dst = [&mut cls.query, &mut cls.folded, &mut cls.gathered, &mut cls.context];
+        let dst = dst.map(|matrix| matrix.view_mut());
+        fork_columns(
+            heads / panel_heads,
+            [narrow, wide, wide, narrow],
+            dst,
+            scratches,
+            &|units, dst, scratch| {
+                let [mut query, mut folded, mut gathered, mut context] = dst;
+                let own = units.start * panel_heads..units.end * panel_heads;
+                let weights = self.query.columns(own.start * head_dim..own.end * head_dim);
+                linear(isa, cls_rows, weights, Epilogue::Bias, &mut scratch.linear, query.reborrow());
+                for (h, fold) in self.fold[own.clone()].iter().enumerate() {
+                    let query = query.as_rows().column_range(h * head_dim..(h + 1) * head_dim);
+                    let dst = folded.column_range(h * hidden..(h + 1) * hidden);
+                    linear(isa, query, fold, Epilogue::Bias, &mut scratch.linear, dst);
+                }
+                for (s, bounds) in ws.cu_seqlens.windows(2).enumerate() {
+                    // A row of heads * hidden is a matrix of heads x hidden.
+                    let queries = Rows::new(folded.as_rows().row(s), own.len(), hidden, hidden);
+                    let dst = RowsMut::new(gathered.row_mut(s), own.len(), hidden, hidden);
+                    let x = x.row_range(bounds[0]..bounds[1]);
+                    cls_attention(isa, queries, x, scale, &mut scratch.attention, dst);
+                }
+                for (h, value) in self.values[own.clone()].iter().enumerate() {
+                    let gathered = gathered.as_rows().column_range(h * hidden..(h + 1) * hidden);
+                    let dst = context.column_range(h * head_dim..(h + 1) * head_dim);
+                    linear(isa, gathered, value, Epilogue::Bias, &mut scratch.linear, dst);
+                }
+            },
+        );
+        let residual = [&mut cls.attended, &mut cls.hidden];
+        self.tail.forward_by_columns(isa, cls.context.view(), &mut ws.inner, residual, scratches);
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -222,21 +307,52 @@ impl Tail {
     }
 
     /// attended = norm(output(context) + residual)
-    fn attend(&self, isa: Isa, context: Rows<'_>, residual: Rows<'_>, attended: RowsMut<'_>) {
+    fn attend(
+        &self,
+        isa: Isa,
+        context: Rows<'_>,
+        residual: Rows<'_>,
+        scratch: &mut LinearScratch,
+        attended: RowsMut<'_>,
+    ) {
         let epilogue = Epilogue::ResidualNorm { residual, norm: &self.output_norm };
-        linear(isa, context, &self.output, epilogue, attended);
+        linear(isa, context, &self.output, epilogue, scratch, attended);
     }
 
     /// dst = norm(down(act(up(x))) + x)
-    fn feed_forward(&self, isa: Isa, x: Rows<'_>, inner: &mut Matrix, mut dst: RowsMut<'_>) {
+    fn feed_forward(&self, isa: Isa, x: Rows<'_>, scratch: &mut Scratch, mut dst: RowsMut<'_>) {
+        let Scratch { inner, linear: scratch, .. } = scratch;
         let block = inner_rows(self.up.n());
         for start in (0..x.rows()).step_by(block) {
             let rows = start..x.rows().min(start + block);
             let x = x.row_range(rows.clone());
             inner.set_rows(x.rows());
-            linear(isa, x, &self.up, Epilogue::Activation(self.hidden_act), inner.view_mut());
+            linear(isa, x, &self.up, Epilogue::Activation(self.hidden_act), scratch, inner.view_mut());
             let epilogue = Epilogue::ResidualNorm { residual: x, norm: &self.down_norm };
-            linear(isa, inner.view(), &self.down, epilogue, dst.row_range(rows));
+            linear(isa, inner.view(), &self.down, epilogue, scratch, dst.row_range(rows));
+        }
+    }
+
+    /// Both, with the columns of the weights shared among workers: `hidden` is the residual, and holds the result.
+    fn forward_by_columns(
+        &self,
+        isa: Isa,
+        context: Rows<'_>,
+        inner: &mut Matrix,
+        [attended, hidden]: [&mut Matrix; 2],
+        scratches: &mut [Scratch],
+    ) {
+        let epilogue = Epilogue::ResidualNorm { residual: hidden.view(), norm: &self.output_norm };
+        linear_by_columns(isa, context, &self.output, epilogue, scratches, attended.view_mut());
+        for start in (0..context.rows()).step_by(SHARED_ROWS) {
+            let rows = start..context.rows().min(start + SHARED_ROWS);
+            let x = attended.view().row_range(rows.clone());
+            inner.set_rows(x.rows());
+            let epilogue = Epilogue::Activation(self.hidden_act);
+            linear_by_columns(isa, x, &self.up, epilogue, scratches, inner.view_mut());
+            let epilogue = Epilogue::ResidualNorm { residual: x, norm: &self.down_norm };
+            let mut hidden = hidden.view_mut();
+            linear_by_columns(isa, inner.view(), &self.down, epilogue, scratches, hidden.row_range(rows));
         }
     }
 

@@ -1,8 +1,10 @@
-//! Linear layers of a checkpoint: checked, then packed.
+//! Linear layers: checked and packed, and their products shared among workers.
 
-use crossrank_kernels::{Isa, PackedWeights, PanelDtype};
+use crossrank_kernels::{Epilogue, Isa, PANEL, PackedWeights, PanelDtype, Rows, RowsMut, linear};
 
+use super::workspace::Scratch;
 use crate::error::Result;
+use crate::fork::{fork_columns, fork_rows};
 use crate::weights::{MatrixTensor, Weights};
 
 /// By which instructions weights are packed, and how they hold their values.
@@ -29,5 +31,33 @@ impl LinearTensors {
 
     pub(crate) fn pack(&self, packing: Packing, weights: &Weights) -> PackedWeights {
         PackedWeights::pack(packing.isa, packing.dtype, &[(weights.matrix(&self.weight), &self.bias)])
+    }
+}
+
+/// Columns that no cut goes through when workers share a product: those of the widest tile.
+const UNIT: usize = 2 * PANEL;
+
+/// What [`linear`] gives, to the bit; each worker reads its own columns of the weights. Each of `scratches` is a worker.
+pub(crate) fn linear_by_columns(
+    isa: Isa,
+    lhs: Rows<'_>,
+    weights: &PackedWeights,
+    epilogue: Epilogue<'_>,
+    scratches: &mut [Scratch],
+    mut dst: RowsMut<'_>,
+) {
+    let n = weights.n();
+    fork_columns(n.div_ceil(UNIT), [UNIT], [dst.reborrow()], scratches, &|units, [dst], scratch| {
+        let columns = units.start * UNIT..n.min(units.end * UNIT);
+        let epilogue = match epilogue {
+            Epilogue::Residual(residual) | Epilogue::ResidualNorm { residual, .. } => {
+                Epilogue::Residual(residual.column_range(columns.clone()))
+            }
+            Epilogue::Bias | Epilogue::Activation(_) => epilogue,
+        };
+        linear(isa, lhs, weights.columns(columns), epilogue, &mut scratch.linear, dst);
+    });
+    if let Epilogue::ResidualNorm { norm, .. } = epilogue {
+        fork_rows(0..lhs.rows(), [dst], scratches, &|_, [rows], _| norm.apply(isa, None, rows));
     }
 }

@@ -74,7 +74,7 @@ fn hidden_states_of_every_layer_are_pytorchs() {
                     model.layer(l, &mut ws, 2);
                 }
             }
-            model.last_layer(&mut ws);
+            model.last_layer(&mut ws, 2);
             let states = ws.cls.hidden.view().row_range(1..2);
             compared += usize::from(compare(&stored, &format!("pair.{p}.layer.{layers}"), states));
         }

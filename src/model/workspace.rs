@@ -1,6 +1,6 @@
 //! The memory of a forward pass: grows to the largest chunk and stays.
 
-use crossrank_kernels::{AttentionScratch, Matrix};
+use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, PanelDtype};
 
 use crate::config::Config;
 
@@ -27,9 +27,7 @@ impl ChunkSize {
 
 /// Activations of one chunk. T tokens, S sequences, H hidden, I intermediate, A heads.
 pub(crate) struct Workspace {
-    heads: usize,
-    head_dim: usize,
-    intermediate: usize,
+    widths: Widths,
     /// Where each sequence begins, and the end of the last: S + 1 numbers.
     pub(super) cu_seqlens: Vec<usize>,
     /// T x H: what enters and leaves a layer.
@@ -40,6 +38,8 @@ pub(crate) struct Workspace {
     pub(super) context: Matrix,
     /// T x H: after attention's residual and norm.
     pub(super) attended: Matrix,
+    /// A block of rows x I: inside the feed-forward network when workers share it by columns.
+    pub(super) inner: Matrix,
     pub(super) cls: ClsWorkspace,
     /// One for each worker that shares the chunk.
     pub(super) scratches: Vec<Scratch>,
@@ -50,16 +50,39 @@ pub(crate) struct Scratch {
     /// A block of rows x I: inside the feed-forward network.
     pub(super) inner: Matrix,
     pub(super) attention: AttentionScratch,
+    pub(super) linear: LinearScratch,
+}
+
+/// Sizes of the model that workers need room for.
+#[derive(Clone, Copy)]
+pub(crate) struct Widths {
+    heads: usize,
+    head_dim: usize,
+    intermediate: usize,
+    dtype: PanelDtype,
+}
+
+impl Widths {
+    pub(super) fn new(config: &Config, dtype: PanelDtype) -> Self {
+        let &Config { heads, intermediate, .. } = config;
+        Self { heads, head_dim: config.head_dim(), intermediate, dtype }
+    }
 }
 
 impl Scratch {
-    pub(super) fn new(intermediate: usize) -> Self {
-        Self { inner: Matrix::with_capacity(0, intermediate), attention: AttentionScratch::default() }
+    pub(super) fn new(widths: Widths) -> Self {
+        Self {
+            inner: Matrix::with_capacity(0, widths.intermediate),
+            attention: AttentionScratch::default(),
+            linear: LinearScratch::default(),
+        }
     }
 
-    pub(super) fn reserve(&mut self, size: ChunkSize, intermediate: usize, heads: usize, head_dim: usize) {
+    pub(super) fn reserve(&mut self, size: ChunkSize, widths: Widths) {
+        let Widths { heads, head_dim, intermediate, dtype } = widths;
         self.inner.set_rows(inner_rows(intermediate).min(size.tokens));
         self.attention.reserve(size.longest, heads, head_dim);
+        self.linear.reserve(dtype, intermediate.max(heads * head_dim));
     }
 }
 
@@ -107,24 +130,26 @@ impl ClsWorkspace {
 /// product writes is still near when the second reads it.
 const INNER_BYTES: usize = 256 * 1024;
 
-/// Rows of such a block.
+/// Rows of a block where workers share it: each has a part of its columns.
+pub(super) const SHARED_ROWS: usize = 128;
+
+/// Rows of such a block of one worker.
 pub(super) fn inner_rows(intermediate: usize) -> usize {
     (INNER_BYTES / size_of::<f32>() / intermediate).max(1)
 }
 
 impl Workspace {
-    pub(crate) fn new(config: &Config, labels: usize) -> Self {
+    pub(super) fn new(config: &Config, widths: Widths, labels: usize) -> Self {
         let empty = |cols| Matrix::with_capacity(0, cols);
         let hidden = || empty(config.hidden);
         Self {
-            heads: config.heads,
-            head_dim: config.head_dim(),
-            intermediate: config.intermediate,
+            widths,
             cu_seqlens: Vec::new(),
             hidden: hidden(),
             qkv: empty(3 * config.hidden),
             context: hidden(),
             attended: hidden(),
+            inner: empty(config.intermediate),
             cls: ClsWorkspace {
                 hidden: hidden(),
                 query: hidden(),
@@ -144,15 +169,16 @@ impl Workspace {
         let missing = (size.sequences + 1).saturating_sub(self.cu_seqlens.len());
         self.cu_seqlens.reserve(missing);
         self.set_tokens(size.tokens);
+        self.inner.set_rows(size.tokens.min(SHARED_ROWS));
         for matrix in self.cls.matrices() {
             matrix.set_rows(size.sequences);
         }
         self.scratches.reserve(workers.saturating_sub(self.scratches.len()));
         while self.scratches.len() < workers {
-            self.scratches.push(Scratch::new(self.intermediate));
+            self.scratches.push(Scratch::new(self.widths));
         }
         for scratch in &mut self.scratches {
-            scratch.reserve(size, self.intermediate, self.heads, self.head_dim);
+            scratch.reserve(size, self.widths);
         }
     }
 

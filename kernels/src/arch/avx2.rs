@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
-use crate::matmul::{PanelElement, Tile, tile};
+use crate::matmul::{Tile, tile};
 use crate::simd::Simd;
 
 /// Proof that the CPU has AVX2, FMA and F16C.
@@ -49,7 +49,6 @@ impl Simd for Avx2 {
     const NAME: &'static str = "avx2";
     const LANES: usize = 8;
     const MR: usize = 6;
-    const BF16_MR: usize = 5;
     const TILE_PANELS: usize = 1;
 
     #[inline(always)]
@@ -208,16 +207,16 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().cast()))) }
     }
     #[inline(always)]
-    unsafe fn matmul_tile<P: PanelElement>(self, rows: usize, _panels: usize, t: Tile) {
+    unsafe fn matmul_tile(self, rows: usize, _panels: usize, t: Tile) {
         // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
         unsafe {
             match rows {
-                1 => tile::<Self, P, 1, 2>(self, t),
-                2 => tile::<Self, P, 2, 2>(self, t),
-                3 => tile::<Self, P, 3, 2>(self, t),
-                4 => tile::<Self, P, 4, 2>(self, t),
-                5 => tile::<Self, P, 5, 2>(self, t),
-                _ => tile::<Self, P, 6, 2>(self, t),
+                1 => tile::<Self, 1, 2>(self, t),
+                2 => tile::<Self, 2, 2>(self, t),
+                3 => tile::<Self, 3, 2>(self, t),
+                4 => tile::<Self, 4, 2>(self, t),
+                5 => tile::<Self, 5, 2>(self, t),
+                _ => tile::<Self, 6, 2>(self, t),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
-use crate::matmul::{PanelElement, Tile, tile};
+use crate::matmul::{Tile, tile};
 use crate::simd::Simd;
 
 /// Proof that the CPU has AVX-512F, and what the compiler takes it to bring along.
@@ -48,7 +48,6 @@ impl Simd for Avx512 {
     const NAME: &'static str = "avx512";
     const LANES: usize = 16;
     const MR: usize = 14;
-    const BF16_MR: usize = 12;
     const TILE_PANELS: usize = 2;
 
     #[inline(always)]
@@ -207,12 +206,12 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))) }
     }
     #[inline(always)]
-    unsafe fn matmul_tile<P: PanelElement>(self, rows: usize, panels: usize, t: Tile) {
+    unsafe fn matmul_tile(self, rows: usize, panels: usize, t: Tile) {
         macro_rules! by_rows {
             ($vectors:literal: $($r:literal)*) => {
                 match rows {
-                    $($r => tile::<Self, P, $r, $vectors>(self, t),)*
-                    _ => tile::<Self, P, 14, $vectors>(self, t),
+                    $($r => tile::<Self, $r, $vectors>(self, t),)*
+                    _ => tile::<Self, 14, $vectors>(self, t),
                 }
             };
         }

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use wide::f32x8;
 
-use crate::matmul::{PanelElement, Tile, tile};
+use crate::matmul::{Tile, tile};
 use crate::simd::Simd;
 
 /// Needs nothing from the CPU beyond what the target always has.
@@ -30,7 +30,6 @@ impl Simd for Portable {
     const NAME: &'static str = "portable";
     const LANES: usize = 8;
     const MR: usize = 2;
-    const BF16_MR: usize = 2;
     const TILE_PANELS: usize = 1;
 
     #[inline(always)]
@@ -140,12 +139,12 @@ impl Simd for Portable {
         f32x8::from(std::array::from_fn(|i| f32::from(from[i] as i8)))
     }
     #[inline(always)]
-    unsafe fn matmul_tile<P: PanelElement>(self, rows: usize, _panels: usize, t: Tile) {
+    unsafe fn matmul_tile(self, rows: usize, _panels: usize, t: Tile) {
         // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
         unsafe {
             match rows {
-                1 => tile::<Self, P, 1, 2>(self, t),
-                _ => tile::<Self, P, 2, 2>(self, t),
+                1 => tile::<Self, 1, 2>(self, t),
+                _ => tile::<Self, 2, 2>(self, t),
             }
         }
     }

@@ -1,0 +1,126 @@
+//! A Linear layer: a product with packed weights, and what happens to it before it leaves the cache.
+
+use crate::activation::Activation;
+use crate::isa::{Isa, Kernel};
+use crate::layer_norm::LayerNorm;
+use crate::matmul::{MAX_TILE, Panels, TileEpilogue, multiply};
+use crate::matrix::Buffer;
+use crate::pack::{PackedColumns, PanelDtype, widen_bf16_panels};
+use crate::simd::Simd;
+use crate::view::{Rows, RowsMut};
+
+/// Rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel which
+/// comes from L3 is used often.
+const MC: usize = 84;
+
+/// What happens to a product before it leaves the cache.
+#[derive(Clone, Copy, Debug)]
+pub enum Epilogue<'a> {
+    /// Nothing beyond the bias.
+    Bias,
+    /// Bias, then an activation, tile by tile.
+    Activation(Activation),
+    /// Bias, and a residual of the shape of dst.
+    Residual(Rows<'a>),
+    /// Bias and residual, then layer normalisation of each finished row.
+    ResidualNorm {
+        /// Added before normalising; of the shape of dst.
+        residual: Rows<'a>,
+        /// The normalisation.
+        norm: &'a LayerNorm,
+    },
+}
+
+/// Memory that a product works in; grows to the deepest weights and stays.
+#[derive(Clone, Debug, Default)]
+pub struct LinearScratch {
+    /// Panels of one tile, widened.
+    panels: Buffer,
+}
+
+impl LinearScratch {
+    /// Makes room for weights of up to depth `k`.
+    pub fn reserve(&mut self, dtype: PanelDtype, k: usize) {
+        match dtype {
+            PanelDtype::F32 => {}
+            PanelDtype::Bf16 => _ = self.panels.at_least(MAX_TILE.1 * k),
+        }
+    }
+}
+
+/// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn linear<'a>(
+    isa: Isa,
+    lhs: Rows<'a>,
+    weights: impl Into<PackedColumns<'a>>,
+    epilogue: Epilogue<'a>,
+    scratch: &'a mut LinearScratch,
+    dst: RowsMut<'a>,
+) {
+    struct Linear<'a> {
+        lhs: Rows<'a>,
+        weights: PackedColumns<'a>,
+        epilogue: Epilogue<'a>,
+        scratch: &'a mut LinearScratch,
+        dst: RowsMut<'a>,
+    }
+    impl Kernel for Linear<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let Self { lhs, weights, epilogue, scratch, mut dst } = self;
+            assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
+            assert_eq!(weights.n(), dst.cols(), "columns of rhs, and dst");
+            let (activation, residual) = match epilogue {
+                Epilogue::Bias => (None, None),
+                Epilogue::Activation(activation) => (Some(activation), None),
+                Epilogue::Residual(residual) | Epilogue::ResidualNorm { residual, .. } => {
+                    (None, Some(residual))
+                }
+            };
+            if let Some(residual) = residual {
+                assert_eq!((residual.rows(), residual.cols()), (dst.rows(), dst.cols()), "residual and dst");
+            }
+            for start in (0..lhs.rows()).step_by(MC) {
+                let block = start..lhs.rows().min(start + MC);
+                let residual = residual.map(|residual| residual.row_range(block.clone()));
+                let tiles = TileEpilogue { bias: Some(weights.bias()), residual, activation };
+                let mut dst = dst.row_range(block.clone());
+                multiply_packed(simd, lhs.row_range(block), weights, tiles, scratch, dst.reborrow());
+                if let Epilogue::ResidualNorm { norm, .. } = epilogue {
+                    norm.rows(simd, None, dst);
+                }
+            }
+        }
+    }
+    isa.run(Linear { lhs, weights: weights.into(), epilogue, scratch, dst });
+}
+
+#[inline(always)]
+fn multiply_packed<S: Simd>(
+    simd: S,
+    lhs: Rows<'_>,
+    weights: PackedColumns<'_>,
+    epilogue: TileEpilogue<'_>,
+    scratch: &mut LinearScratch,
+    mut dst: RowsMut<'_>,
+) {
+    let (k, n) = (weights.k(), weights.n());
+    match weights.dtype() {
+        PanelDtype::F32 => multiply(simd, lhs, Panels::packed(weights.panels(), k, n), epilogue, dst),
+        // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
+        PanelDtype::Bf16 => {
+            for first in (0..n).step_by(MAX_TILE.1) {
+                let columns = first..n.min(first + MAX_TILE.1);
+                let weights = weights.columns(columns.clone());
+                let widened = scratch.panels.at_least(MAX_TILE.1 * k);
+                widen_bf16_panels(simd, weights.panels(), k, widened);
+                let panels = Panels::packed(widened, k, columns.len());
+                multiply(simd, lhs, panels, epilogue.columns(columns.clone()), dst.column_range(columns));
+            }
+        }
+    }
+}
