@@ -1,17 +1,30 @@
 //! A Linear layer: a product with packed weights, and what happens to it before it leaves the cache.
 
+use std::ops::Range;
+
 use crate::activation::Activation;
 use crate::isa::{Isa, Kernel};
 use crate::layer_norm::LayerNorm;
-use crate::matmul::{MAX_TILE, Panels, TileEpilogue, multiply};
+use crate::matmul::{MAX_TILE, Panels, Source, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::pack::{PackedColumns, PanelDtype, widen_bf16_panels};
 use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
 
-/// Rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel which
-/// comes from L3 is used often.
+/// About how many rows go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel
+/// which comes from L3 is used often.
 const MC: usize = 84;
+
+/// The most rows of a block of [`row_blocks`].
+pub const MAX_BLOCK_ROWS: usize = MC / 2 * 3;
+
+/// Cuts rows into even blocks, each of which goes through all panels of weights together. What happens to few columns
+/// of a block at a time, and to the next step of it, finds the block in L2.
+pub fn row_blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let blocks = ((rows + MC / 2) / MC).max(1);
+    let block = rows.div_ceil(blocks).next_multiple_of(MAX_TILE.0).max(1);
+    (0..rows).step_by(block).map(move |start| start..rows.min(start + block))
+}
 
 /// What happens to a product before it leaves the cache.
 #[derive(Clone, Copy, Debug)]
@@ -84,12 +97,12 @@ pub fn linear<'a>(
             if let Some(residual) = residual {
                 assert_eq!((residual.rows(), residual.cols()), (dst.rows(), dst.cols()), "residual and dst");
             }
-            for start in (0..lhs.rows()).step_by(MC) {
-                let block = start..lhs.rows().min(start + MC);
+            for block in row_blocks(lhs.rows()) {
                 let residual = residual.map(|residual| residual.row_range(block.clone()));
                 let tiles = TileEpilogue { bias: Some(weights.bias()), residual, activation };
                 let mut dst = dst.row_range(block.clone());
-                multiply_packed(simd, lhs.row_range(block), weights, tiles, scratch, dst.reborrow());
+                let turn = Turn { first: block.start == 0, last: block.end == lhs.rows() };
+                multiply_packed(simd, turn, lhs.row_range(block), weights, tiles, scratch, dst.reborrow());
                 if let Epilogue::ResidualNorm { norm, .. } = epilogue {
                     norm.rows(simd, None, dst);
                 }
@@ -99,9 +112,17 @@ pub fn linear<'a>(
     isa.run(Linear { lhs, weights: weights.into(), epilogue, scratch, dst });
 }
 
+/// Which block of rows goes through the weights.
+#[derive(Clone, Copy)]
+struct Turn {
+    first: bool,
+    last: bool,
+}
+
 #[inline(always)]
 fn multiply_packed<S: Simd>(
     simd: S,
+    turn: Turn,
     lhs: Rows<'_>,
     weights: PackedColumns<'_>,
     epilogue: TileEpilogue<'_>,
@@ -110,15 +131,23 @@ fn multiply_packed<S: Simd>(
 ) {
     let (k, n) = (weights.k(), weights.n());
     match weights.dtype() {
-        PanelDtype::F32 => multiply(simd, lhs, Panels::packed(weights.panels(), k, n), epilogue, dst),
+        PanelDtype::F32 => {
+            let next = if turn.last { None } else { Some(weights.upcoming()) };
+            let panels = Panels::packed(weights.panels(), k, n);
+            let panels = panels.from(Source::Far { first_is_near: !turn.first, next });
+            multiply(simd, lhs, panels, epilogue, dst);
+        }
         // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
         PanelDtype::Bf16 => {
             for first in (0..n).step_by(MAX_TILE.1) {
                 let columns = first..n.min(first + MAX_TILE.1);
-                let weights = weights.columns(columns.clone());
+                let here = weights.columns(columns.clone());
                 let widened = scratch.panels.at_least(MAX_TILE.1 * k);
-                widen_bf16_panels(simd, weights.panels(), k, widened);
+                widen_bf16_panels(simd, here.panels(), k, widened);
+                let rest = weights.columns(columns.end..n);
+                let next = if rest.n() > 0 { rest.upcoming() } else { weights.upcoming() };
                 let panels = Panels::packed(widened, k, columns.len());
+                let panels = panels.from(Source::Far { first_is_near: true, next: Some(next) });
                 multiply(simd, lhs, panels, epilogue.columns(columns.clone()), dst.column_range(columns));
             }
         }

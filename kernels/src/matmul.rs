@@ -11,9 +11,12 @@ use crate::activation::Activation;
 use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
 
-/// Elements of a panel between what a tile reads and what it asks the cache for: far enough for L3 to answer in time.
-/// The hardware's own prefetching ends with each page of 4 KiB.
-const PREFETCH: usize = 96 * PANEL;
+/// Bytes of a panel between what a tile reads and what it asks the cache for where nothing asked before: far enough for
+/// L3 to answer in time. The hardware's own prefetching ends with each page of 4 KiB.
+const PREFETCH: usize = 96 * LINE;
+
+/// Bytes of a step along k in a panel of f32.
+const LINE: usize = PANEL * size_of::<f32>();
 
 /// The most rows and columns of a tile on any instruction set.
 pub(crate) const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
@@ -26,7 +29,29 @@ pub(crate) struct Panels<'a> {
     n: usize,
     k_stride: usize,
     panel_stride: usize,
+    source: Source,
     borrow: PhantomData<&'a [f32]>,
+}
+
+/// Where panels come from, which decides what tiles ask the cache for.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// They are near: there is nothing to ask for.
+    Near,
+    /// From far away. While the tiles of one group of panels run, all together ask for the next group, so that the
+    /// first of them does not wait for memory while the others do without.
+    Far {
+        /// Whether the first group has been asked for.
+        first_is_near: bool,
+        next: Option<Upcoming>,
+    },
+}
+
+/// What will be read after some panels.
+#[derive(Clone, Copy)]
+pub(crate) struct Upcoming {
+    pub(crate) data: *const f32,
+    pub(crate) panel_bytes: usize,
 }
 
 impl<'a> Panels<'a> {
@@ -34,7 +59,15 @@ impl<'a> Panels<'a> {
     pub(crate) fn packed(data: &'a [f32], k: usize, n: usize) -> Self {
         assert!(data.len() >= n.div_ceil(PANEL) * k * PANEL, "packed panels of {n} columns and depth {k}");
         let panel_stride = k * PANEL;
-        Self { data: data.as_ptr(), k, n, k_stride: PANEL, panel_stride, borrow: PhantomData }
+        Self {
+            data: data.as_ptr(),
+            k,
+            n,
+            k_stride: PANEL,
+            panel_stride,
+            source: Source::Near,
+            borrow: PhantomData,
+        }
     }
 
     /// The rows of a matrix, whose columns must be whole panels.
@@ -46,8 +79,35 @@ impl<'a> Panels<'a> {
             n: rows.cols(),
             k_stride: rows.row_stride(),
             panel_stride: PANEL,
+            source: Source::Near,
             borrow: PhantomData,
         }
+    }
+
+    pub(crate) fn from(self, source: Source) -> Self {
+        Self { source, ..self }
+    }
+
+    /// What tile `i` of `tiles` asks for while it multiplies by the panels from `panel` on.
+    #[inline(always)]
+    fn ahead(&self, panel: usize, tile_panels: usize, i: usize, tiles: usize) -> Ahead {
+        let here = self.data.wrapping_add(panel * self.panel_stride);
+        let Source::Far { first_is_near, next } = self.source else {
+            return Ahead { data: here, step: 0, apart: 0 };
+        };
+        let panel_bytes = self.k * LINE;
+        let cold = usize::from(panel == 0 && !first_is_near);
+        if i < cold || tiles == 1 && !first_is_near {
+            return Ahead { data: here.wrapping_byte_add(PREFETCH), step: LINE, apart: panel_bytes };
+        }
+        let last = panel + tile_panels >= self.n.div_ceil(PANEL);
+        let following = Upcoming { data: here.wrapping_add(tile_panels * self.panel_stride), panel_bytes };
+        let Some(next) = (if last { next } else { Some(following) }) else {
+            return Ahead { data: here, step: 0, apart: 0 };
+        };
+        let step = next.panel_bytes.div_ceil((tiles - cold) * self.k.max(1));
+        let data = next.data.wrapping_byte_add((i - cold) * self.k * step);
+        Ahead { data, step, apart: next.panel_bytes }
     }
 }
 
@@ -93,6 +153,7 @@ pub(crate) fn multiply<S: Simd>(
     // Only whole panels can be stored where they belong.
     let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];
     let panels = rhs.n.div_ceil(PANEL);
+    let tiles = lhs.rows().div_ceil(S::MR);
     for panel in (0..panels).step_by(S::TILE_PANELS) {
         let tile_panels = S::TILE_PANELS.min(panels - panel);
         let first = panel * PANEL;
@@ -119,6 +180,7 @@ pub(crate) fn multiply<S: Simd>(
                     rhs_k_stride: rhs.k_stride,
                     rhs_panel_stride: rhs.panel_stride,
                     k: rhs.k,
+                    ahead: rhs.ahead(panel, tile_panels, row / S::MR, tiles),
                     bias: bias.map(|bias| bias.as_ptr().add(first)),
                     residual: residual.filter(|_| whole).map(|residual| {
                         (residual.as_ptr().add(row * residual.row_stride() + first), residual.row_stride())
@@ -146,6 +208,14 @@ pub(crate) fn multiply<S: Simd>(
     }
 }
 
+/// What a tile asks the cache for: bytes from step to step along k, and from panel to panel.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    data: *const f32,
+    step: usize,
+    apart: usize,
+}
+
 /// Where a tile finds its operands. Strides are in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
@@ -155,11 +225,26 @@ pub(crate) struct Tile {
     rhs_k_stride: usize,
     rhs_panel_stride: usize,
     k: usize,
+    ahead: Ahead,
     bias: Option<*const f32>,
     /// And its stride.
     residual: Option<(*const f32, usize)>,
     dst: *mut f32,
     dst_stride: usize,
+}
+
+/// Runs a block for each row of a tile of `R` rows, with its number as a constant. A loop over an array of sums is
+/// unrolled too late for LLVM to keep them all in registers.
+macro_rules! for_each_row {
+    ($row:ident < $R:ident $block:block) => {
+        for_each_row!($row < $R $block: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    };
+    ($row:ident < $R:ident $block:block: $($i:literal)*) => {
+        $(if $i < $R {
+            const $row: usize = $i;
+            $block
+        })*
+    };
 }
 
 /// dst = lhs * rhs + bias for `R` rows and `C` vectors of columns, all held in registers.
@@ -170,36 +255,41 @@ pub(crate) struct Tile {
 /// C vectors of each of the R rows of `dst`, which overlaps none of them.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: Tile) {
-    // SAFETY: every access below is within what the contract names: r < R, c < C, k < t.k.
+    const { assert!(R <= MAX_TILE.0) };
+    // SAFETY: every access below is within what the contract names: ROW < R, c < C, i < t.k.
     unsafe {
         let mut sums = [[simd.splat(0.0); C]; R];
+        let mut ahead = t.ahead.data;
         for i in 0..t.k {
             let mut rhs = [simd.splat(0.0); C];
             for (c, rhs) in rhs.iter_mut().enumerate() {
                 let column = c * S::LANES;
                 let at = i * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
                 *rhs = simd.load_raw(t.rhs.add(at));
-                simd.prefetch(t.rhs.wrapping_add(at + PREFETCH));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let lhs = simd.splat(*t.lhs.add(r * t.lhs_stride + i));
-                for (sum, &rhs) in sums.iter_mut().zip(&rhs) {
-                    *sum = simd.mul_add(lhs, rhs, *sum);
+                if column % PANEL == 0 {
+                    simd.prefetch(ahead.wrapping_byte_add(column / PANEL * t.ahead.apart));
                 }
             }
+            ahead = ahead.wrapping_byte_add(t.ahead.step);
+            for_each_row!(ROW < R {
+                let lhs = simd.splat(*t.lhs.add(ROW * t.lhs_stride + i));
+                for c in 0..C {
+                    sums[ROW][c] = simd.mul_add(lhs, rhs[c], sums[ROW][c]);
+                }
+            });
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (c, &sum) in sums.iter().enumerate() {
+        for_each_row!(ROW < R {
+            for (c, &sum) in sums[ROW].iter().enumerate() {
                 let column = c * S::LANES;
                 let mut sum = sum;
                 if let Some(bias) = t.bias {
                     sum = simd.add(sum, simd.load_raw(bias.add(column)));
                 }
                 if let Some((residual, stride)) = t.residual {
-                    sum = simd.add(sum, simd.load_raw(residual.add(r * stride + column)));
+                    sum = simd.add(sum, simd.load_raw(residual.add(ROW * stride + column)));
                 }
-                simd.store_raw(sum, t.dst.add(r * t.dst_stride + column));
+                simd.store_raw(sum, t.dst.add(ROW * t.dst_stride + column));
             }
-        }
+        });
     }
 }

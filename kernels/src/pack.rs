@@ -6,6 +6,7 @@ use half::bf16;
 
 use crate::PANEL;
 use crate::isa::Isa;
+use crate::matmul::Upcoming;
 use crate::matrix::Buffer;
 use crate::simd::Simd;
 use crate::stored::StoredMatrix;
@@ -182,6 +183,12 @@ impl<'a> PackedColumns<'a> {
 
     pub(crate) fn bias(&self) -> &'a [f32] {
         self.bias
+    }
+
+    /// Where they lie, for a product that asks for them beforehand.
+    pub(crate) fn upcoming(&self) -> Upcoming {
+        let panel_bytes = self.dtype.panel_len(self.k) * size_of::<f32>();
+        Upcoming { data: self.panels.as_ptr(), panel_bytes }
     }
 }
 

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use crossrank_kernels::{
     Activation, AttentionScratch, Epilogue, Isa, LayerNorm, LinearScratch, Matrix, PANEL, PackedWeights,
-    Rows, RowsMut, attention, cls_attention, linear,
+    Rows, RowsMut, attention, cls_attention, linear, row_blocks,
 };
 
 use super::linear::{LinearTensors, Packing, linear_by_columns};
 use super::names::Names;
-use super::workspace::{SHARED_ROWS, Scratch, Workspace, inner_rows};
+use super::workspace::{Scratch, Workspace};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fork::{fork_columns, fork_rows};
@@ -322,9 +322,7 @@ impl Tail {
     /// dst = norm(down(act(up(x))) + x)
     fn feed_forward(&self, isa: Isa, x: Rows<'_>, scratch: &mut Scratch, mut dst: RowsMut<'_>) {
         let Scratch { inner, linear: scratch, .. } = scratch;
-        let block = inner_rows(self.up.n());
-        for start in (0..x.rows()).step_by(block) {
-            let rows = start..x.rows().min(start + block);
+        for rows in row_blocks(x.rows()) {
             let x = x.row_range(rows.clone());
             inner.set_rows(x.rows());
             linear(isa, x, &self.up, Epilogue::Activation(self.hidden_act), scratch, inner.view_mut());
@@ -344,8 +342,7 @@ impl Tail {
     ) {
         let epilogue = Epilogue::ResidualNorm { residual: hidden.view(), norm: &self.output_norm };
         linear_by_columns(isa, context, &self.output, epilogue, scratches, attended.view_mut());
-        for start in (0..context.rows()).step_by(SHARED_ROWS) {
-            let rows = start..context.rows().min(start + SHARED_ROWS);
+        for rows in row_blocks(context.rows()) {
             let x = attended.view().row_range(rows.clone());
             inner.set_rows(x.rows());
             let epilogue = Epilogue::Activation(self.hidden_act);

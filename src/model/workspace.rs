@@ -1,6 +1,6 @@
 //! The memory of a forward pass: grows to the largest chunk and stays.
 
-use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, PanelDtype};
+use crossrank_kernels::{AttentionScratch, LinearScratch, MAX_BLOCK_ROWS, Matrix, PanelDtype};
 
 use crate::config::Config;
 
@@ -80,7 +80,7 @@ impl Scratch {
 
     pub(super) fn reserve(&mut self, size: ChunkSize, widths: Widths) {
         let Widths { heads, head_dim, intermediate, dtype } = widths;
-        self.inner.set_rows(inner_rows(intermediate).min(size.tokens));
+        self.inner.set_rows(size.tokens.min(MAX_BLOCK_ROWS));
         self.attention.reserve(size.longest, heads, head_dim);
         self.linear.reserve(dtype, intermediate.max(heads * head_dim));
     }
@@ -126,18 +126,6 @@ impl ClsWorkspace {
     }
 }
 
-/// The feed-forward network goes by blocks of this many bytes of its inner activations, so that what the first
-/// product writes is still near when the second reads it.
-const INNER_BYTES: usize = 256 * 1024;
-
-/// Rows of a block where workers share it: each has a part of its columns.
-pub(super) const SHARED_ROWS: usize = 128;
-
-/// Rows of such a block of one worker.
-pub(super) fn inner_rows(intermediate: usize) -> usize {
-    (INNER_BYTES / size_of::<f32>() / intermediate).max(1)
-}
-
 impl Workspace {
     pub(super) fn new(config: &Config, widths: Widths, labels: usize) -> Self {
         let empty = |cols| Matrix::with_capacity(0, cols);
@@ -169,7 +157,7 @@ impl Workspace {
         let missing = (size.sequences + 1).saturating_sub(self.cu_seqlens.len());
         self.cu_seqlens.reserve(missing);
         self.set_tokens(size.tokens);
-        self.inner.set_rows(size.tokens.min(SHARED_ROWS));
+        self.inner.set_rows(size.tokens.min(MAX_BLOCK_ROWS));
         for matrix in self.cls.matrices() {
             matrix.set_rows(size.sequences);
         }
