@@ -66,6 +66,21 @@ fn packing_refuses_what_does_not_stack() {
 }
 
 #[test]
+fn columns_begin_and_end_with_panels() {
+    for_each_isa(|isa| {
+        let weights = pack(isa, &[0.5; 40 * 2], &[0.5; 40], 2);
+        for columns in [0..40, 16..32, 32..40, 40..40, 16..16] {
+            weights.columns(columns);
+        }
+        for columns in [0..8, 8..16, 33..40] {
+            let what = format!("{columns:?}");
+            assert_panics(&what, "are no whole panels", || weights.columns(columns));
+        }
+        assert_panics("beyond", "columns 32..48 of 40", || weights.columns(32..48));
+    });
+}
+
+#[test]
 fn layer_norm_refuses_what_does_not_fit() {
     assert_panics("weights", "LayerNorm weight and bias", || {
         LayerNorm::new(vec![1.0; 3], vec![0.0; 2], 1e-5)

@@ -6,8 +6,8 @@ use common::{
     Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack, to_bytes, wide,
 };
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Stored, StoredMatrix,
-    linear, reference,
+    Activation, Epilogue, Isa, LayerNorm, LinearScratch, MAX_BLOCK_ROWS, PackedWeights, PanelDtype, Stored,
+    StoredMatrix, linear, reference, row_blocks,
 };
 use proptest::prelude::*;
 
@@ -130,6 +130,9 @@ proptest! {
                 let what = format!("{}: {activation:?}", isa.name());
                 assert_same_bits(&what, &with(Epilogue::Activation(activation)), &expected);
             }
+            let sums = product.iter().zip(residual.values()).map(|(x, residual)| x + residual);
+            let found = with(Epilogue::Residual(residual.view()));
+            assert_same_bits(&format!("{}: Residual", isa.name()), &found, &sums.collect::<Vec<_>>());
             let mut expected = Grid::of(&product, m, n, gaps[1]);
             norm.apply(isa, Some(residual.view()), expected.view_mut());
             let found = with(Epilogue::ResidualNorm { residual: residual.view(), norm: &norm });
@@ -255,6 +258,49 @@ fn stacked_parts_are_their_products_side_by_side() {
                 first += part.n;
             }
         });
+    }
+}
+
+#[test]
+fn some_columns_of_the_weights_give_those_of_the_product() {
+    let m = 20;
+    for (n, k) in [(16, 3), (37, 384), (100, 21)] {
+        let case = Case::random(m, n, k, n as u64);
+        let bytes = to_bytes(&case.weights);
+        let matrix = StoredMatrix::new(Stored::F32, &bytes, &[], n, k);
+        let lhs = Grid::of(&case.lhs, m, k, 0);
+        for_each_isa(|isa| {
+            for dtype in [PanelDtype::F32, PanelDtype::Bf16] {
+                let packed = PackedWeights::pack(isa, dtype, &[(matrix, &case.bias)]);
+                let mut all = Grid::poisoned(m, n, 0);
+                let mut scratch = LinearScratch::default();
+                linear(isa, lhs.view(), &packed, Epilogue::Bias, &mut scratch, all.view_mut());
+                let bounds = (0..n).step_by(16).chain([n]).collect::<Vec<_>>();
+                for (i, &start) in bounds.iter().enumerate() {
+                    for &end in &bounds[i..] {
+                        let mut dst = Grid::poisoned(m, end - start, 3);
+                        let columns = packed.columns(start..end);
+                        linear(isa, lhs.view(), columns, Epilogue::Bias, &mut scratch, dst.view_mut());
+                        let expected = all.view().column_range(start..end);
+                        let expected: Vec<f32> = (0..m).flat_map(|i| expected.row(i).to_vec()).collect();
+                        let what = format!("{}: {dtype:?}, {start}..{end} of {n}", isa.name());
+                        assert_same_bits(&what, &dst.values(), &expected);
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn blocks_of_rows_are_even_and_cover_all() {
+    for rows in 0..2000 {
+        let blocks: Vec<_> = row_blocks(rows).collect();
+        assert!(blocks.iter().flat_map(Clone::clone).eq(0..rows), "{rows}: {blocks:?}");
+        assert!(blocks.iter().all(|block| block.len() <= MAX_BLOCK_ROWS), "{rows}: {blocks:?}");
+        let [most, least] = [blocks.iter().max_by_key(|b| b.len()), blocks.iter().min_by_key(|b| b.len())]
+            .map(|block| block.map_or(0, ExactSizeIterator::len));
+        assert!(most - least < 14 * blocks.len().max(1), "{rows}: {blocks:?}");
     }
 }
 
