@@ -8,8 +8,11 @@ use std::ops::Range;
 
 use crate::tokenized::Tokenized;
 
-/// Tokens below which a worker's share is not worth the fork: about a tile of rows.
-const MIN_SHARE: usize = 16;
+/// Tokens below which a leaf of its own is not worth a worker: about a tile of rows.
+const MIN_LEAF: usize = 16;
+
+/// Tokens below which a worker's share of a layer is not worth the forks: some tens of microseconds a layer.
+const MIN_SHARE: usize = 4;
 
 /// Tokens below which a part costs more than its tokens, as all weights are streamed through the core for it.
 const MIN_PART: usize = 64;
@@ -26,7 +29,7 @@ pub(super) fn leaves(cost: usize, documents: usize, chunk_tokens: usize, workers
     let wave = |tokens: usize| tokens.saturating_mul(workers);
     let nearest = cost.saturating_add(wave(chunk_tokens) / 2) / wave(chunk_tokens);
     let waves = nearest.max(cost.div_ceil(wave(most_tokens(chunk_tokens)))).max(1);
-    let leaves = if waves == 1 { workers.min(cost / MIN_SHARE) } else { waves.saturating_mul(workers) };
+    let leaves = if waves == 1 { workers.min(cost / MIN_LEAF) } else { waves.saturating_mul(workers) };
     leaves.clamp(1, documents.max(1))
 }
 
@@ -104,8 +107,8 @@ mod tests {
             for cost in 1..20_000 {
                 let leaves = leaves(cost, workers);
                 assert!(cost.div_ceil(leaves) <= 320, "{cost} on {workers}: {leaves}");
-                assert!(cost / leaves >= MIN_SHARE.min(cost), "{cost} on {workers}: {leaves}");
-                assert!(leaves % workers == 0 || cost < MIN_SHARE * workers, "{cost} on {workers}: {leaves}");
+                assert!(cost / leaves >= MIN_LEAF.min(cost), "{cost} on {workers}: {leaves}");
+                assert!(leaves % workers == 0 || cost < MIN_LEAF * workers, "{cost} on {workers}: {leaves}");
             }
         }
     }
@@ -146,7 +149,7 @@ mod tests {
         assert_eq!(parts(256, 1, 1), 1, "one thread");
         assert_eq!(parts(100, 2, 2), 1, "too few rows to be in two parts without need");
         assert_eq!(parts(68, 2, 1), 2);
-        assert_eq!(parts(68, 64, 1), 4, "no more than there are shares worth a fork");
+        assert_eq!(parts(68, 64, 1), 17, "no more than there are shares worth a fork");
         assert_eq!(parts(3, 2, 1), 1);
         assert_eq!(parts(512, 64, 3), 21);
         for workers in 1..70 {
