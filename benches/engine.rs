@@ -1,4 +1,4 @@
-//! Whole requests, from text to ranking and from ids to logits, by number of threads.
+//! Whole requests, from text to ranking and from ids to logits, by dtype and number of threads.
 //!
 //!     cargo bench --bench engine
 //!
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use common::{best_time, measuring, model, operations, peak, workloads};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use crossrank::Reranker;
+use crossrank::{Dtype, Reranker};
 
 fn engine(c: &mut Criterion) {
     let measuring = measuring();
     let workloads = workloads();
-    for threads in [1, 2] {
-        let reranker = Reranker::builder().threads(threads).load(model()).unwrap();
+    for (dtype, threads) in [(Dtype::F32, 1), (Dtype::F32, 2), (Dtype::Bf16, 1), (Dtype::Bf16, 2)] {
+        let reranker = Reranker::builder().dtype(dtype).threads(threads).load(model()).unwrap();
         let info = reranker.info();
         let mut group = c.benchmark_group(format!("{} {} {threads} threads", info.dtype, info.isa));
         group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
@@ -37,8 +37,9 @@ fn engine(c: &mut Criterion) {
                 let rate = operations(&info, &pairs) as f64 / best_time(5, &mut score);
                 let peak = peak(info.isa, threads);
                 println!(
-                    "{} on {threads} threads: {:.1} GFLOP/s, {:.0} % of the peak of {:.1}",
+                    "{} in {} on {threads} threads: {:.1} GFLOP/s, {:.0} % of the peak of {:.1}",
                     workload.name,
+                    info.dtype,
                     rate / 1e9,
                     100.0 * rate / peak,
                     peak / 1e9

@@ -5,13 +5,16 @@
 //! Criterion's "elements" are f32 operations (a multiply-add counts two). The share of the peak is taken against
 //! register-only multiply-adds measured in the same run.
 
+mod common;
+
 use std::hint::black_box;
 use std::time::Instant;
 
+use common::measuring;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossrank_kernels::{
     Activation, AttentionScratch, Epilogue, Isa, LayerNorm, LinearScratch, Matrix, PackedWeights, PanelDtype,
-    Stored, StoredMatrix, attention, linear, peak,
+    Stored, StoredMatrix, attention, linear, peak, softmax,
 };
 
 /// Signed numbers that do not cancel to nothing and never grow: a fixed sequence.
@@ -29,111 +32,110 @@ fn matrix(rows: usize, cols: usize) -> Matrix {
     matrix
 }
 
-fn weights(isa: Isa, n: usize, k: usize) -> PackedWeights {
+fn weights(isa: Isa, dtype: PanelDtype, n: usize, k: usize) -> PackedWeights {
     let bytes: Vec<u8> = values(n * k).iter().flat_map(|value| (value * 0.05).to_le_bytes()).collect();
-    PackedWeights::pack(
-        isa,
-        PanelDtype::F32,
-        &[(StoredMatrix::new(Stored::F32, &bytes, &[], n, k), &values(n))],
-    )
+    PackedWeights::pack(isa, dtype, &[(StoredMatrix::new(Stored::F32, &bytes, &[], n, k), &values(n))])
 }
 
-/// f32 operations a second, best of several runs: what the machine can, not what it did on average.
-fn rate(operations: u64, mut run: impl FnMut()) -> f64 {
-    run();
-    let times = (0..15).map(|_| {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_secs_f64()
-    });
-    operations as f64 / times.fold(f64::INFINITY, f64::min)
+/// Seconds of the best of several runs of each, by turns: what the machine can, not what it did on average, and both in
+/// the same minute.
+fn best_times(mut a: impl FnMut(), mut b: impl FnMut()) -> [f64; 2] {
+    let mut best = [f64::INFINITY; 2];
+    for round in 0..16 {
+        for (run, best) in [&mut a as &mut dyn FnMut(), &mut b].into_iter().zip(&mut best) {
+            let start = Instant::now();
+            run();
+            // The first round warms up.
+            if round > 0 {
+                *best = best.min(start.elapsed().as_secs_f64());
+            }
+        }
+    }
+    best
 }
 
-/// Measures one kernel, and prints its share of the peak unless criterion only tests.
-fn bench(c: &mut Criterion, isa: Isa, peak: Option<f64>, name: &str, operations: u64, mut run: impl FnMut()) {
+/// Measures one kernel, and its share of the peak unless criterion only tests.
+fn bench(c: &mut Criterion, isa: Isa, name: &str, operations: u64, mut run: impl FnMut()) {
     let mut group = c.benchmark_group(isa.name());
     group.throughput(Throughput::Elements(operations));
-    group.bench_function(BenchmarkId::from_parameter(name), |b| b.iter(&mut run));
+    let mut ran = false;
+    group.bench_function(BenchmarkId::from_parameter(name), |b| {
+        b.iter(&mut run);
+        ran = true;
+    });
     group.finish();
-    if let Some(peak) = peak {
-        let rate = rate(operations, run);
-        println!(
-            "{} {name}: {:.1} GFLOP/s, {:.0} % of the peak",
-            isa.name(),
-            rate / 1e9,
-            100.0 * rate / peak
-        );
+    // A kernel that the command line left out is not measured here either.
+    if ran && measuring() {
+        let (peak_operations, _) = peak::multiply_adds(isa, 200_000);
+        let peak = || _ = black_box(peak::multiply_adds(isa, 200_000));
+        let [peak, time] = best_times(peak, run);
+        let [peak, rate] = [peak_operations as f64 / peak, operations as f64 / time].map(|rate| rate / 1e9);
+        let share = 100.0 * rate / peak;
+        println!("{} {name}: {rate:.1} GFLOP/s, {share:.0} % of the peak of {peak:.1}", isa.name());
     }
 }
 
 fn kernels(c: &mut Criterion) {
-    // As criterion tells it: `cargo test` runs everything once, unmeasured.
-    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
-    let measuring = has("--bench") && !has("--test");
     for isa in Isa::available() {
-        let peak = measuring.then(|| {
-            let (operations, _) = peak::multiply_adds(isa, 1_000_000);
-            let peak = rate(operations, || {
-                black_box(peak::multiply_adds(isa, 1_000_000));
-            });
-            println!("\n{} peak, registers only, one thread: {:.1} GFLOP/s", isa.name(), peak / 1e9);
-            peak
-        });
-        for (n, k) in
-            [(384, 384), (1152, 384), (1536, 384), (384, 1536), (768, 768), (3072, 768), (768, 3072)]
-        {
-            let weights = weights(isa, n, k);
-            for m in [64, 256] {
-                let (lhs, mut dst) = (matrix(m, k), matrix(m, n));
-                bench(c, isa, peak, &format!("matmul m={m} n={n} k={k}"), (2 * m * n * k) as u64, || {
-                    linear(
-                        isa,
-                        lhs.view(),
-                        &weights,
-                        Epilogue::Bias,
-                        &mut LinearScratch::default(),
-                        dst.view_mut(),
-                    );
-                });
+        let mut scratch = LinearScratch::default();
+        for (dtype, name) in [(PanelDtype::F32, "f32"), (PanelDtype::Bf16, "bf16")] {
+            for (n, k) in
+                [(384, 384), (1152, 384), (1536, 384), (384, 1536), (768, 768), (3072, 768), (768, 3072)]
+            {
+                let weights = weights(isa, dtype, n, k);
+                for m in [64, 256] {
+                    let (lhs, mut dst) = (matrix(m, k), matrix(m, n));
+                    let (name, operations) =
+                        (format!("matmul {name} m={m} n={n} k={k}"), (2 * m * n * k) as u64);
+                    bench(c, isa, &name, operations, || {
+                        linear(isa, lhs.view(), &weights, Epilogue::Bias, &mut scratch, dst.view_mut());
+                    });
+                }
             }
         }
         let (m, hidden, inner) = (64, 384, 1536);
+        let weights = |n, k| weights(isa, PanelDtype::F32, n, k);
         let operations = (2 * m * hidden * inner) as u64;
-        let (up, x, mut y) = (weights(isa, inner, hidden), matrix(m, hidden), matrix(m, inner));
-        bench(c, isa, peak, "matmul + gelu m=64 n=1536 k=384", operations, || {
-            linear(
-                isa,
-                x.view(),
-                &up,
-                Epilogue::Activation(Activation::Gelu),
-                &mut LinearScratch::default(),
-                y.view_mut(),
-            );
+        let (up, x, mut y) = (weights(inner, hidden), matrix(m, hidden), matrix(m, inner));
+        bench(c, isa, "matmul + gelu m=64 n=1536 k=384", operations, || {
+            let epilogue = Epilogue::Activation(Activation::Gelu);
+            linear(isa, x.view(), &up, epilogue, &mut scratch, y.view_mut());
         });
         let norm = LayerNorm::new(values(hidden), values(hidden), 1e-12);
-        let (down, mut z) = (weights(isa, hidden, inner), matrix(m, hidden));
-        bench(c, isa, peak, "matmul + residual + norm m=64 n=384 k=1536", operations, || {
+        let (down, mut z) = (weights(hidden, inner), matrix(m, hidden));
+        bench(c, isa, "matmul + residual + norm m=64 n=384 k=1536", operations, || {
             let epilogue = Epilogue::ResidualNorm { residual: x.view(), norm: &norm };
-            linear(isa, y.view(), &down, epilogue, &mut LinearScratch::default(), z.view_mut());
+            linear(isa, y.view(), &down, epilogue, &mut scratch, z.view_mut());
         });
         for seq_len in [68, 200, 512] {
             let [q, k, v] = [0, 1, 2].map(|_| matrix(seq_len, hidden));
             let (mut dst, mut scratch) = (matrix(seq_len, hidden), AttentionScratch::default());
             let operations = (4 * seq_len * seq_len * hidden) as u64;
-            bench(c, isa, peak, &format!("attention 12x32 seq_len={seq_len}"), operations, || {
+            bench(c, isa, &format!("attention 12x32 seq_len={seq_len}"), operations, || {
                 attention(isa, [q.view(), k.view(), v.view()], 32, 0.177, &mut scratch, dst.view_mut());
             });
         }
-        let mut row = values(1536);
-        let mut group = c.benchmark_group(isa.name());
-        group.throughput(Throughput::Elements(row.len() as u64));
-        for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
-            group.bench_function(format!("{activation:?} of 1536"), |b| {
-                b.iter(|| activation.apply(isa, &mut row))
-            });
-        }
-        group.finish();
+        elementwise(c, isa);
     }
+}
+
+/// Criterion's "elements" are values here.
+fn elementwise(c: &mut Criterion, isa: Isa) {
+    const HIDDEN: usize = 384;
+    let mut group = c.benchmark_group(isa.name());
+    let mut row = values(4 * HIDDEN);
+    group.throughput(Throughput::Elements(row.len() as u64));
+    for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+        group.bench_function(format!("{activation:?} of 1536"), |b| {
+            b.iter(|| activation.apply(isa, &mut row))
+        });
+    }
+    group.bench_function("softmax of 1536", |b| b.iter(|| softmax(isa, 0.1, &mut row)));
+    let norm = LayerNorm::new(values(HIDDEN), values(HIDDEN), 1e-12);
+    let mut rows = matrix(64, HIDDEN);
+    group.throughput(Throughput::Elements(64 * HIDDEN as u64));
+    group.bench_function("norm of 64 x 384", |b| b.iter(|| norm.apply(isa, None, rows.view_mut())));
+    group.finish();
 }
 
 criterion_group!(benches, kernels);
