@@ -1,7 +1,7 @@
 //! Views of row-major f32 matrices, which can be cut by rows and by columns.
 //!
 //! A view that may be written can be split both ways into parts that do not overlap, so that workers can share one
-//! step. A slice could only be split by rows.
+//! step. A slice could only be split by rows. All of it is inlined: a call out of a kernel would clear its vectors.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -33,6 +33,7 @@ unsafe impl Sync for Rows<'_> {}
 // SAFETY: a `RowsMut` gives exclusive access to its elements as `&mut [f32]` does, and that is `Send`.
 unsafe impl Send for RowsMut<'_> {}
 
+#[inline]
 fn check(len: usize, rows: usize, cols: usize, row_stride: usize) {
     assert!(cols <= row_stride, "{cols} columns do not fit a row stride of {row_stride}");
     let needed = if rows == 0 {
@@ -46,6 +47,7 @@ fn check(len: usize, rows: usize, cols: usize, row_stride: usize) {
     );
 }
 
+#[inline]
 fn check_range(range: &Range<usize>, len: usize) {
     assert!(range.start <= range.end && range.end <= len, "{range:?} is not within 0..{len}");
 }
@@ -55,31 +57,37 @@ impl<'a> Rows<'a> {
     ///
     /// # Panics
     /// When `cols` exceeds `row_stride`, or `data` is too short.
+    #[inline]
     pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         check(data.len(), rows, cols, row_stride);
         Self { data: data.as_ptr(), rows, cols, row_stride, borrow: PhantomData }
     }
 
     /// Number of rows.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Number of columns.
+    #[inline]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
     /// Elements from one row to the next.
+    #[inline]
     pub fn row_stride(&self) -> usize {
         self.row_stride
     }
 
+    #[inline]
     pub(crate) fn as_ptr(&self) -> *const f32 {
         self.data
     }
 
     /// Row `i`. Panics when there is none.
+    #[inline]
     pub fn row(&self, i: usize) -> &'a [f32] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         // SAFETY: `new` checked that every row lies within the borrowed slice, and `i` is one of them.
@@ -87,6 +95,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows in `range`. Panics when it is out of bounds.
+    #[inline]
     pub fn row_range(&self, range: Range<usize>) -> Rows<'a> {
         check_range(&range, self.rows);
         let offset = if range.is_empty() { 0 } else { range.start * self.row_stride };
@@ -95,6 +104,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The columns in `range`. Panics when it is out of bounds.
+    #[inline]
     pub fn column_range(&self, range: Range<usize>) -> Rows<'a> {
         check_range(&range, self.cols);
         let offset = if self.rows == 0 { 0 } else { range.start };
@@ -105,6 +115,7 @@ impl<'a> Rows<'a> {
 
 impl Default for RowsMut<'_> {
     /// A view of nothing.
+    #[inline]
     fn default() -> Self {
         Self::new(&mut [], 0, 0, 0)
     }
@@ -115,30 +126,36 @@ impl<'a> RowsMut<'a> {
     ///
     /// # Panics
     /// When `cols` exceeds `row_stride`, or `data` is too short.
+    #[inline]
     pub fn new(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         check(data.len(), rows, cols, row_stride);
         Self { data: data.as_mut_ptr(), rows, cols, row_stride, borrow: PhantomData }
     }
 
     /// Number of rows.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Number of columns.
+    #[inline]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
+    #[inline]
     pub(crate) fn row_stride(&self) -> usize {
         self.row_stride
     }
 
+    #[inline]
     pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
         self.data
     }
 
     /// Row `i`, to write. Panics when there is none.
+    #[inline]
     pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         // SAFETY: `new` checked that every row lies within the slice, which `self` borrows exclusively.
@@ -146,11 +163,13 @@ impl<'a> RowsMut<'a> {
     }
 
     /// The same view for a shorter time.
+    #[inline]
     pub fn reborrow(&mut self) -> RowsMut<'_> {
         RowsMut { borrow: PhantomData, ..*self }
     }
 
     /// The rows before `at`, and those from `at` on. Panics when `at` exceeds their number.
+    #[inline]
     pub fn split_rows(self, at: usize) -> (RowsMut<'a>, RowsMut<'a>) {
         assert!(at <= self.rows, "row {at} of {}", self.rows);
         let offset = if at == self.rows { 0 } else { at * self.row_stride };
@@ -160,6 +179,7 @@ impl<'a> RowsMut<'a> {
     }
 
     /// The columns before `at`, and those from `at` on. Panics when `at` exceeds their number.
+    #[inline]
     pub fn split_columns(self, at: usize) -> (RowsMut<'a>, RowsMut<'a>) {
         assert!(at <= self.cols, "column {at} of {}", self.cols);
         let offset = if self.rows == 0 { 0 } else { at };
@@ -169,18 +189,21 @@ impl<'a> RowsMut<'a> {
     }
 
     /// The rows in `range`, for a shorter time. Panics when it is out of bounds.
+    #[inline]
     pub fn row_range(&mut self, range: Range<usize>) -> RowsMut<'_> {
         check_range(&range, self.rows);
         self.reborrow().split_rows(range.end).0.split_rows(range.start).1
     }
 
     /// The columns in `range`, for a shorter time. Panics when it is out of bounds.
+    #[inline]
     pub fn column_range(&mut self, range: Range<usize>) -> RowsMut<'_> {
         check_range(&range, self.cols);
         self.reborrow().split_columns(range.end).0.split_columns(range.start).1
     }
 
     /// The same elements, to read.
+    #[inline]
     pub fn as_rows(&self) -> Rows<'_> {
         Rows {
             data: self.data,
