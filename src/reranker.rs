@@ -16,6 +16,7 @@ use crate::tokenized::Tokenized;
 #[cfg(feature = "tokenizers")]
 use crate::tokenizer::{Tokenizer, Truncation};
 use crate::weights::Weights;
+use crate::weights::packed::verify;
 
 /// Tokens of a chunk unless the caller chooses: enough rows that streaming all weights through a core costs little, and
 /// 2.4 MB of activations for a 384-wide model.
@@ -42,6 +43,30 @@ impl Dtype {
         }
     }
 
+    fn of_panels(dtype: PanelDtype) -> Self {
+        match dtype {
+            PanelDtype::F32 => Self::F32,
+            PanelDtype::Bf16 => Self::Bf16,
+        }
+    }
+
+    /// What weights are held in, given what they are packed in and what was asked for.
+    fn choose(packed: Option<PanelDtype>, wanted: Option<Self>) -> Result<Self> {
+        let Some(packed) = packed.map(Self::of_panels) else { return Ok(wanted.unwrap_or_default()) };
+        match wanted.filter(|&wanted| wanted != packed) {
+            None => Ok(packed),
+            Some(wanted) => Err(Error::option(
+                "dtype",
+                format!(
+                    "expected {packed}, in which the checkpoint is packed, found {wanted}; `crossrank pack MODEL_DIR \
+                     OUT_DIR --dtype {wanted}` makes one in {wanted}",
+                    packed = packed.name(),
+                    wanted = wanted.name()
+                ),
+            )),
+        }
+    }
+
     fn panels(self) -> PanelDtype {
         match self {
             Self::F32 => PanelDtype::F32,
@@ -54,7 +79,7 @@ impl Dtype {
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Builder {
-    dtype: Dtype,
+    dtype: Option<Dtype>,
     threads: Option<usize>,
     pool: Option<Arc<rayon::ThreadPool>>,
     #[cfg(feature = "tokenizers")]
@@ -67,9 +92,10 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How numbers are held and multiplied. Default: [`Dtype::F32`].
+    /// How numbers are held and multiplied. Default: that of a packed checkpoint, which has no other;
+    /// [`Dtype::F32`] for all else.
     pub fn dtype(mut self, dtype: Dtype) -> Self {
-        self.dtype = dtype;
+        self.dtype = Some(dtype);
         self
     }
 
@@ -167,14 +193,17 @@ impl Builder {
             Tokenizer::load(file, &config, self.max_length, self.truncation)?
         };
         let weights = Weights::parse(files.weights, files.shard_index)?;
-        let model = Model::load(config, weights, Packing { isa, dtype: self.dtype.panels() }, &threads)?;
+        let packed = weights.packed();
+        let dtype = Dtype::choose(packed, self.dtype)?;
+        let model = Model::load(config, weights, Packing { isa, dtype: dtype.panels() }, &threads);
+        let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
         Ok(Reranker {
             model,
             #[cfg(feature = "tokenizers")]
             tokenizer,
             threads,
             chunk_tokens,
-            dtype: self.dtype,
+            dtype,
             scheduler: Scheduler::default(),
         })
     }
@@ -384,6 +413,34 @@ impl Reranker {
             return error(format!("type id {id}, but the model has {} token types", config.token_types));
         }
         Ok(())
+    }
+
+    /// Writes the weights as this model holds them: the `model.safetensors` of a packed checkpoint, which loads without
+    /// packing anything. The other files of the folder are the same. Reads the source once
+    /// more.
+    ///
+    /// # Errors
+    /// When the checkpoint is packed already, or `out` fails.
+    pub fn write_packed(&self, mut out: impl std::io::Write) -> Result<()> {
+        let weights = self.model.weights();
+        if weights.packed().is_some() {
+            return Err(Error::Config {
+                file: weights.name().to_owned(),
+                field: "packing".into(),
+                expected: "a checkpoint that is not packed".into(),
+                found: "one that is packed already".into(),
+            });
+        }
+        self.model.write_packed(&mut out).map_err(|source| Error::Write { source })
+    }
+
+    /// Compares the data of a packed checkpoint with its checksum, which loading does not: it would read everything.
+    /// False when the checkpoint is not packed, and so carries none.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub fn verify(&self) -> Result<bool> {
+        verify(self.model.weights())
     }
 
     /// What was loaded, and how it runs.

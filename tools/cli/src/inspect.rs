@@ -10,9 +10,15 @@ use crate::output::{Output, megabytes};
 
 /// Runs the command.
 pub fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let info = model::load(&args.model, None)?.info();
+    let reranker = model::load(&args.model, None)?;
+    let info = reranker.info();
     let mut facts = vec![("model", model::name(&args.model))];
     facts.extend(describe(&info, args.model.model.is_none()));
+    if args.check {
+        let found =
+            if reranker.verify()? { "matches the data" } else { "none: the checkpoint is not packed" };
+        facts.push(("checksum", found.to_owned()));
+    }
     let mut output = Output::new();
     output.facts(&facts)?;
     output.flush()
@@ -47,13 +53,21 @@ fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
     let place = if in_binary { "in this program" } else { "mapped" };
     facts.extend([
         ("checkpoint", format!("{} {place}; embeddings are read where they lie", megabytes(stored))),
-        ("packed weights", format!("{} in memory", megabytes(info.packed_bytes))),
+        ("packed weights", packed(info)),
         ("dtype", info.dtype.to_owned()),
         ("instruction set", info.isa.to_owned()),
         ("threads", info.threads.to_string()),
         ("tokens per chunk", info.chunk_tokens.to_string()),
     ]);
     facts
+}
+
+fn packed(info: &ModelInfo) -> String {
+    let all = megabytes(info.packed_bytes);
+    match info.shared_bytes {
+        0 => format!("{all} in memory"),
+        shared => format!("{all}, {} of them where the checkpoint has them", megabytes(shared)),
+    }
 }
 
 /// What elements of a dtype take; the engine names dtypes as safetensors files do.
