@@ -39,6 +39,7 @@ mod reranker;
 mod schedule;
 mod score;
 mod threads;
+mod timings;
 mod tokenized;
 #[cfg(feature = "tokenizers")]
 mod tokenizer;
@@ -51,6 +52,7 @@ pub use info::ModelInfo;
 pub use rerank::{Ranked, RerankOptions};
 pub use reranker::{Builder, Dtype, PairScore, Reranker};
 pub use score::ScoreMode;
+pub use timings::LoadTimings;
 pub use tokenized::Tokenized;
 #[cfg(feature = "tokenizers")]
 pub use tokenizer::Truncation;

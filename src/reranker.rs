@@ -12,6 +12,7 @@ use crate::model::{Model, Packing};
 use crate::schedule::{Control, Extent, Results, Scheduler, Source};
 use crate::score::ScoreMode;
 use crate::threads::Threads;
+use crate::timings::{Laps, LoadTimings};
 use crate::tokenized::Tokenized;
 #[cfg(feature = "tokenizers")]
 use crate::tokenizer::{Tokenizer, Truncation};
@@ -156,8 +157,10 @@ impl Builder {
     /// When a file is missing or broken, a setting is not supported, a tensor does not fit the config, or an option
     /// does not fit the model or the machine.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Reranker> {
+        let mut laps = Laps::start();
         let files = Files::open(folder.as_ref(), self.weight_source)?;
-        self.build(files)
+        let timings = LoadTimings { files: laps.lap(), ..LoadTimings::default() };
+        self.build(files, timings)
     }
 
     /// Loads a model out of bytes.
@@ -165,10 +168,11 @@ impl Builder {
     /// # Errors
     /// As [`Builder::load`].
     pub fn from_bytes(self, bytes: ModelBytes) -> Result<Reranker> {
-        self.build(bytes.into_files())
+        self.build(bytes.into_files(), LoadTimings::default())
     }
 
-    fn build(self, files: Files) -> Result<Reranker> {
+    fn build(self, files: Files, mut timings: LoadTimings) -> Result<Reranker> {
+        let mut laps = Laps::start();
         let cap = std::env::var_os("CROSSRANK_ISA").map(|name| name.to_string_lossy().into_owned());
         let isa = match self.isa.or(cap) {
             Some(name) => Isa::by_name(&name)?,
@@ -183,7 +187,9 @@ impl Builder {
             Some(tokens) => tokens,
             None => CHUNK_TOKENS,
         };
+        timings.threads = laps.lap();
         let config = Config::parse(&files)?;
+        timings.config = laps.lap();
         #[cfg(feature = "tokenizers")]
         let tokenizer = {
             let file = files.tokenizer.as_ref().ok_or_else(|| Error::Tokenizer {
@@ -192,11 +198,14 @@ impl Builder {
             })?;
             Tokenizer::load(file, &config, self.max_length, self.truncation)?
         };
+        timings.tokenizer = laps.lap();
         let weights = Weights::parse(files.weights, files.shard_index)?;
+        timings.headers = laps.lap();
         let packed = weights.packed();
         let dtype = Dtype::choose(packed, self.dtype)?;
         let model = Model::load(config, weights, Packing { isa, dtype: dtype.panels() }, &threads);
         let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
+        timings.weights = laps.lap();
         Ok(Reranker {
             model,
             #[cfg(feature = "tokenizers")]
@@ -205,6 +214,7 @@ impl Builder {
             chunk_tokens,
             dtype,
             scheduler: Scheduler::default(),
+            timings,
         })
     }
 }
@@ -247,6 +257,7 @@ pub struct Reranker {
     chunk_tokens: usize,
     dtype: Dtype,
     scheduler: Scheduler,
+    timings: LoadTimings,
 }
 
 impl std::fmt::Debug for Reranker {
@@ -446,6 +457,11 @@ impl Reranker {
     /// What was loaded, and how it runs.
     pub fn info(&self) -> crate::info::ModelInfo {
         crate::info::ModelInfo::new(self)
+    }
+
+    /// How long each step of loading took.
+    pub fn load_timings(&self) -> LoadTimings {
+        self.timings
     }
 
     pub(crate) fn model(&self) -> &Model {

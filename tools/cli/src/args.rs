@@ -94,6 +94,9 @@ pub struct InspectArgs {
     /// Compare the data of a packed checkpoint with its checksum, too
     #[arg(long)]
     pub check: bool,
+    /// Say how long each step took, from the beginning of the program to a first score, in milliseconds
+    #[arg(long)]
+    pub timings: bool,
     #[command(flatten)]
     pub model: ModelArgs,
 }

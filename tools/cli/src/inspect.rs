@@ -1,6 +1,8 @@
 //! `crossrank inspect`: what a model is and how it would run.
 
-use crossrank::ModelInfo;
+use std::time::Instant;
+
+use crossrank::{LoadTimings, ModelInfo, RerankOptions, Reranker};
 use safetensors::Dtype;
 
 use crate::args::InspectArgs;
@@ -9,8 +11,11 @@ use crate::model;
 use crate::output::{Output, megabytes};
 
 /// Runs the command.
-pub fn run(args: &InspectArgs) -> Result<(), Failure> {
+///
+/// `start` is when the program began.
+pub fn run(args: &InspectArgs, start: Instant) -> Result<(), Failure> {
     let reranker = model::load(&args.model, None)?;
+    let timings = if args.timings { timings(&reranker, start)? } else { Vec::new() };
     let info = reranker.info();
     let mut facts = vec![("model", model::name(&args.model))];
     facts.extend(describe(&info, args.model.model.is_none()));
@@ -19,6 +24,7 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
             if reranker.verify()? { "matches the data" } else { "none: the checkpoint is not packed" };
         facts.push(("checksum", found.to_owned()));
     }
+    facts.extend(timings);
     let mut output = Output::new();
     output.facts(&facts)?;
     output.flush()
@@ -60,6 +66,27 @@ fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
         ("tokens per chunk", info.chunk_tokens.to_string()),
     ]);
     facts
+}
+
+/// Steps in their order; what is in none of them is in the total.
+fn timings(reranker: &Reranker, start: Instant) -> Result<Vec<(&'static str, String)>, Failure> {
+    let before = Instant::now();
+    // Which label ranks changes nothing, but models with several want one.
+    let options = RerankOptions::default().label(0);
+    reranker.rerank("where do rivers go?", &["A river runs to the sea."], &options)?;
+    let (score, total) = (before.elapsed(), start.elapsed());
+    let LoadTimings { files, threads, config, tokenizer, headers, weights, .. } = reranker.load_timings();
+    let steps = [
+        ("files", files),
+        ("thread pool", threads),
+        ("config", config),
+        ("tokenizer", tokenizer),
+        ("headers", headers),
+        ("weights", weights),
+        ("first score", score),
+        ("total", total),
+    ];
+    Ok(steps.map(|(step, time)| (step, format!("{:.2} ms", time.as_secs_f64() * 1e3))).into())
 }
 
 fn packed(info: &ModelInfo) -> String {

@@ -22,6 +22,7 @@ mod table;
 mod text;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -29,12 +30,13 @@ use args::{Cli, Command};
 use interrupt::Interrupt;
 
 fn main() -> ExitCode {
+    let start = Instant::now();
     let cli = Cli::parse();
     let interrupt = Interrupt::install();
     let result = match &cli.command {
         Command::Rerank(args) => rerank::run(args, &interrupt),
         Command::Score(args) => score::run(args, &interrupt),
-        Command::Inspect(args) => inspect::run(args),
+        Command::Inspect(args) => inspect::run(args, start),
         Command::Quantize(args) => quantize::run(args, &interrupt),
         Command::Pack(args) => pack::run(args, &interrupt),
         Command::Bench(args) => bench::run(args, &interrupt),
