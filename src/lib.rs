@@ -18,6 +18,7 @@
 //!
 //! - [`Reranker::rerank`] ranks documents; [`Reranker::score_pairs`] scores pairs in input order, with all logits.
 //! - [`Reranker::tokenize`] and [`Reranker::score_tokenized`] are the two halves, for callers who cache.
+//! - [`Reranker::write_packed`] writes a checkpoint that loads at once, out of a map.
 //! - [`Reranker::builder`] has the options of loading, [`RerankOptions`] those of a call.
 //!
 //! A `Reranker` is shared by reference between threads. A pair's logits have the same bits whatever else is in the

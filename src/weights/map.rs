@@ -47,3 +47,32 @@ impl AsRef<[u8]> for Map {
         &self.0
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::Map;
+
+    /// What is resident of the maps of a file, in KiB.
+    fn resident(name: &str) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let of_file = maps.lines().skip_while(|line| !line.contains(name));
+        let line = of_file.into_iter().find(|line| line.starts_with("Rss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_released_leaves_memory_and_can_be_read_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..4_000_000u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        let map = Map::open(file.path()).unwrap();
+        assert!(map.as_ref() == bytes);
+        let before = resident(name);
+        map.release(1_000_001..3_000_001);
+        let after = resident(name);
+        assert!(before >= 3900 && after <= before - 1900, "{before} KiB, then {after}");
+        assert!(map.as_ref() == bytes, "other bytes than before");
+        map.release(3_999_999..usize::MAX);
+    }
+}
