@@ -178,29 +178,30 @@ impl Builder {
             Some(name) => Isa::by_name(&name)?,
             None => Isa::best(),
         };
-        let threads = match self.pool {
-            Some(pool) => Threads::Pool(pool),
-            None => Threads::new(self.threads)?,
-        };
         let chunk_tokens = match self.chunk_tokens {
             Some(0) => return Err(Error::option("chunk_tokens", "expected at least 1, found 0")),
             Some(tokens) => tokens,
             None => CHUNK_TOKENS,
         };
-        timings.threads = laps.lap();
         let config = Config::parse(&files)?;
         timings.config = laps.lap();
         #[cfg(feature = "tokenizers")]
         let tokenizer = {
-            let file = files.tokenizer.as_ref().ok_or_else(|| Error::Tokenizer {
+            // Its bytes go before there are threads: what is unmapped then, all cores must be told of.
+            let file = files.tokenizer.ok_or_else(|| Error::Tokenizer {
                 file: files.config.name.clone(),
                 reason: "there is no tokenizer.json beside it".into(),
             })?;
-            Tokenizer::load(file, &config, self.max_length, self.truncation)?
+            Tokenizer::load(&file, &config, self.max_length, self.truncation)?
         };
         timings.tokenizer = laps.lap();
         let weights = Weights::parse(files.weights, files.shard_index)?;
         timings.headers = laps.lap();
+        let threads = match self.pool {
+            Some(pool) => Threads::Pool(pool),
+            None => Threads::new(self.threads)?,
+        };
+        timings.threads = laps.lap();
         let packed = weights.packed();
         let dtype = Dtype::choose(packed, self.dtype)?;
         let model = Model::load(config, weights, Packing { isa, dtype: dtype.panels() }, &threads);

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 pub struct LoadTimings {
     /// Files are mapped or read.
     pub files: Duration,
-    /// Worker threads are started, and the instruction set is chosen.
-    pub threads: Duration,
-    /// `config.json` is read.
+    /// `config.json` is read, and the instruction set is chosen.
     pub config: Duration,
     /// `tokenizer.json` is read.
     pub tokenizer: Duration,
     /// The headers of the weights are read and checked.
     pub headers: Duration,
+    /// Worker threads are started.
+    pub threads: Duration,
     /// Tensors are checked against the config, and packed unless they are.
     pub weights: Duration,
 }

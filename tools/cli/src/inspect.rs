@@ -78,10 +78,10 @@ fn timings(reranker: &Reranker, start: Instant) -> Result<Vec<(&'static str, Str
     let LoadTimings { files, threads, config, tokenizer, headers, weights, .. } = reranker.load_timings();
     let steps = [
         ("files", files),
-        ("thread pool", threads),
         ("config", config),
         ("tokenizer", tokenizer),
         ("headers", headers),
+        ("thread pool", threads),
         ("weights", weights),
         ("first score", score),
         ("total", total),
