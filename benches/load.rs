@@ -21,6 +21,18 @@ fn load(c: &mut Criterion) {
             Reranker::load(&model).unwrap().rerank("a question", &["an answer"], &Default::default()).unwrap()
         });
     });
+    let packed = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(model.join(name), packed.path().join(name)).unwrap();
+    }
+    let file = std::fs::File::create(packed.path().join("model.safetensors")).unwrap();
+    Reranker::load(&model).unwrap().write_packed(file).unwrap();
+    group.bench_function("packed, and one score", |b| {
+        b.iter(|| {
+            let reranker = Reranker::load(packed.path()).unwrap();
+            reranker.rerank("a question", &["an answer"], &Default::default()).unwrap()
+        });
+    });
     group.finish();
 }
 

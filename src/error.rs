@@ -81,6 +81,18 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// A packed checkpoint that cannot be used.
+    #[error("{source}; `crossrank pack MODEL_DIR OUT_DIR` makes it anew")]
+    Packed {
+        /// Why not.
+        source: Box<Error>,
+    },
+    /// What was to be written could not be.
+    #[error("cannot be written: {source}")]
+    Write {
+        /// The system's word.
+        source: std::io::Error,
+    },
     /// The tokenizer is missing, broken, or does not fit the model.
     #[error("{file}: {reason}")]
     Tokenizer {
@@ -149,6 +161,11 @@ impl Error {
             Self::Document { document, .. } | Self::NonFinite { document, .. } => Some(*document),
             _ => None,
         }
+    }
+
+    /// The error of a packed checkpoint.
+    pub(crate) fn of_packed(self) -> Self {
+        Self::Packed { source: Box::new(self) }
     }
 
     pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Self {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
+use crossrank_kernels::SharedBytes;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::weights::map;
+use crate::weights::map::Map;
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
@@ -14,9 +16,6 @@ pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(crate) const SENTENCE_TRANSFORMERS_CONFIG: &str = "config_sentence_transformers.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const SHARD_INDEX: &str = "model.safetensors.index.json";
-
-/// Bytes that live as long as the model: a map, a `Vec<u8>`, a `&'static [u8]`.
-pub(crate) type Bytes = Box<dyn AsRef<[u8]> + Send + Sync>;
 
 /// How weights get into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,7 +35,9 @@ pub enum WeightSource {
 /// A file that is there, under the name that errors give it.
 pub(crate) struct File {
     pub(crate) name: String,
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: SharedBytes,
+    /// The same bytes, if they are a file that is mapped.
+    pub(crate) map: Option<Arc<Map>>,
 }
 
 impl File {
@@ -111,7 +112,7 @@ impl ModelBytes {
 }
 
 fn embedded(name: &str, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> File {
-    File { name: name.to_owned(), bytes: Box::new(bytes) }
+    File { name: name.to_owned(), bytes: Arc::new(bytes), map: None }
 }
 
 /// Everything that is read of a model.
@@ -143,11 +144,11 @@ impl Files {
         };
         let weights = |name: &str| {
             let path = folder.join(name);
-            let bytes = match source {
-                WeightSource::Mmap => Box::new(map::map(&path)?) as Bytes,
+            let map = match source {
+                WeightSource::Mmap => Arc::new(Map::open(&path)?),
                 WeightSource::Read => return read(&path),
             };
-            Ok(File { name: path.display().to_string(), bytes })
+            Ok(File { name: path.display().to_string(), bytes: map.clone(), map: Some(map) })
         };
         let index = if folder.join(WEIGHTS).exists() { None } else { optional(SHARD_INDEX)? };
         let (weights, shard_index) = match index {
@@ -201,5 +202,5 @@ impl ShardIndex {
 
 fn read(path: &Path) -> Result<File> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    Ok(File { name: path.display().to_string(), bytes: Box::new(bytes) })
+    Ok(File { name: path.display().to_string(), bytes: Arc::new(bytes), map: None })
 }

@@ -50,6 +50,10 @@ pub struct ModelInfo {
     pub ignored: Vec<String>,
     /// Memory of the packed Linear weights, in bytes. Embeddings stay in the checkpoint.
     pub packed_bytes: usize,
+    /// How much of it is the memory of a packed checkpoint, used where it lies.
+    pub shared_bytes: usize,
+    /// Whether the checkpoint holds its weights packed.
+    pub packed_checkpoint: bool,
 }
 
 impl ModelInfo {
@@ -74,6 +78,7 @@ impl ModelInfo {
         let max_length = reranker.tokenizer().max_length();
         #[cfg(not(feature = "tokenizers"))]
         let max_length = config.window();
+        let (packed_bytes, shared_bytes) = model.packed_bytes();
         Self {
             family: "bert",
             layers: config.layers,
@@ -94,7 +99,9 @@ impl ModelInfo {
             chunk_tokens: reranker.chunk_tokens(),
             tensors,
             ignored: model.weights().unused(),
-            packed_bytes: model.packed_bytes(),
+            packed_bytes,
+            shared_bytes,
+            packed_checkpoint: model.weights().packed().is_some(),
         }
     }
     /// Operations that the network needs for a pair of so many tokens, a multiply-add counting two: all layers but the

@@ -18,6 +18,7 @@
 //!
 //! - [`Reranker::rerank`] ranks documents; [`Reranker::score_pairs`] scores pairs in input order, with all logits.
 //! - [`Reranker::tokenize`] and [`Reranker::score_tokenized`] are the two halves, for callers who cache.
+//! - [`Reranker::write_packed`] writes a checkpoint that loads at once, out of a map.
 //! - [`Reranker::builder`] has the options of loading, [`RerankOptions`] those of a call.
 //!
 //! A `Reranker` is shared by reference between threads. A pair's logits have the same bits whatever else is in the
@@ -39,6 +40,7 @@ mod reranker;
 mod schedule;
 mod score;
 mod threads;
+mod timings;
 mod tokenized;
 #[cfg(feature = "tokenizers")]
 mod tokenizer;
@@ -51,6 +53,7 @@ pub use info::ModelInfo;
 pub use rerank::{Ranked, RerankOptions};
 pub use reranker::{Builder, Dtype, PairScore, Reranker};
 pub use score::ScoreMode;
+pub use timings::LoadTimings;
 pub use tokenized::Tokenized;
 #[cfg(feature = "tokenizers")]
 pub use tokenizer::Truncation;

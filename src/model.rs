@@ -5,11 +5,14 @@ mod head;
 mod layer;
 mod linear;
 mod names;
+mod product;
 #[cfg(test)]
 mod tests;
 mod workspace;
 
-use crossrank_kernels::{Isa, PanelDtype};
+use std::io::Write;
+
+use crossrank_kernels::{Isa, PackedWeights, PanelDtype};
 
 pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
@@ -18,7 +21,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
-use crate::weights::Weights;
+use crate::weights::{Weights, packed};
 use embeddings::Embeddings;
 use head::Head;
 use layer::{HeadShape, LastLayer, Layer};
@@ -30,6 +33,7 @@ pub(crate) struct Model {
     isa: Isa,
     dtype: PanelDtype,
     config: Config,
+    names: Names,
     weights: Weights,
     embeddings: Embeddings,
     /// All but the last.
@@ -52,7 +56,11 @@ impl Model {
         let embeddings = Embeddings::find(&weights, &names, &config, isa)?;
         // The config's number of layers is only believed when the checkpoint has them.
         for i in 0..config.layers {
-            weights.rows_of(&names.layer(i, "output.dense.weight"), "")?;
+            let name = names.layer(i, "output.dense");
+            match weights.packed() {
+                Some(_) => weights.require(&packed::panels_name(&name))?,
+                None => weights.require(&format!("{name}.weight"))?,
+            }
         }
         enum Either {
             Layer(Layer),
@@ -73,7 +81,7 @@ impl Model {
             }
         }
         let last = last.expect("a config has at least one layer");
-        Ok(Self { isa, dtype: packing.dtype, config, weights, embeddings, layers, last, head })
+        Ok(Self { isa, dtype: packing.dtype, config, names, weights, embeddings, layers, last, head })
     }
 
     pub(crate) fn isa(&self) -> Isa {
@@ -96,9 +104,30 @@ impl Model {
         self.head.has_pooler()
     }
 
-    /// Memory of the packed weights.
-    pub(crate) fn packed_bytes(&self) -> usize {
-        self.layers.iter().map(Layer::bytes).sum::<usize>() + self.last.bytes() + self.head.bytes()
+    /// Memory of the packed weights, and how much of it is the checkpoint's own.
+    pub(crate) fn packed_bytes(&self) -> (usize, usize) {
+        let (mut all, mut shared) = (self.head.bytes(), 0);
+        for (_, products) in self.products() {
+            for product in products {
+                all += product.bytes();
+                shared += if product.is_shared() { product.bytes() } else { 0 };
+            }
+        }
+        (all, shared)
+    }
+
+    /// Writes a packed checkpoint.
+    pub(crate) fn write_packed(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        packed::write(&self.weights, self.dtype, &self.products(), out)
+    }
+
+    /// Packed weights of the encoder, by the name of the product.
+    fn products(&self) -> Vec<(String, &[PackedWeights])> {
+        let layers = self.layers.iter().map(Layer::products).chain([self.last.products()]);
+        let name = |(i, products): (usize, Vec<(_, _)>)| {
+            products.into_iter().map(move |(part, product)| (self.names.layer(i, part), product))
+        };
+        layers.enumerate().flat_map(name).collect()
     }
 
     pub(crate) fn workspace(&self) -> Workspace {

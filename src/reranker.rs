@@ -12,10 +12,12 @@ use crate::model::{Model, Packing};
 use crate::schedule::{Control, Extent, Results, Scheduler, Source};
 use crate::score::ScoreMode;
 use crate::threads::Threads;
+use crate::timings::{Laps, LoadTimings};
 use crate::tokenized::Tokenized;
 #[cfg(feature = "tokenizers")]
 use crate::tokenizer::{Tokenizer, Truncation};
 use crate::weights::Weights;
+use crate::weights::packed::verify;
 
 /// Tokens of a chunk unless the caller chooses: enough rows that streaming all weights through a core costs little, and
 /// 2.4 MB of activations for a 384-wide model.
@@ -42,6 +44,30 @@ impl Dtype {
         }
     }
 
+    fn of_panels(dtype: PanelDtype) -> Self {
+        match dtype {
+            PanelDtype::F32 => Self::F32,
+            PanelDtype::Bf16 => Self::Bf16,
+        }
+    }
+
+    /// What weights are held in, given what they are packed in and what was asked for.
+    fn choose(packed: Option<PanelDtype>, wanted: Option<Self>) -> Result<Self> {
+        let Some(packed) = packed.map(Self::of_panels) else { return Ok(wanted.unwrap_or_default()) };
+        match wanted.filter(|&wanted| wanted != packed) {
+            None => Ok(packed),
+            Some(wanted) => Err(Error::option(
+                "dtype",
+                format!(
+                    "expected {packed}, in which the checkpoint is packed, found {wanted}; `crossrank pack MODEL_DIR \
+                     OUT_DIR --dtype {wanted}` makes one in {wanted}",
+                    packed = packed.name(),
+                    wanted = wanted.name()
+                ),
+            )),
+        }
+    }
+
     fn panels(self) -> PanelDtype {
         match self {
             Self::F32 => PanelDtype::F32,
@@ -54,7 +80,7 @@ impl Dtype {
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Builder {
-    dtype: Dtype,
+    dtype: Option<Dtype>,
     threads: Option<usize>,
     pool: Option<Arc<rayon::ThreadPool>>,
     #[cfg(feature = "tokenizers")]
@@ -67,9 +93,10 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How numbers are held and multiplied. Default: [`Dtype::F32`].
+    /// How numbers are held and multiplied. Default: that of a packed checkpoint, which has no other;
+    /// [`Dtype::F32`] for all else.
     pub fn dtype(mut self, dtype: Dtype) -> Self {
-        self.dtype = dtype;
+        self.dtype = Some(dtype);
         self
     }
 
@@ -130,8 +157,10 @@ impl Builder {
     /// When a file is missing or broken, a setting is not supported, a tensor does not fit the config, or an option
     /// does not fit the model or the machine.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Reranker> {
+        let mut laps = Laps::start();
         let files = Files::open(folder.as_ref(), self.weight_source)?;
-        self.build(files)
+        let timings = LoadTimings { files: laps.lap(), ..LoadTimings::default() };
+        self.build(files, timings)
     }
 
     /// Loads a model out of bytes.
@@ -139,18 +168,15 @@ impl Builder {
     /// # Errors
     /// As [`Builder::load`].
     pub fn from_bytes(self, bytes: ModelBytes) -> Result<Reranker> {
-        self.build(bytes.into_files())
+        self.build(bytes.into_files(), LoadTimings::default())
     }
 
-    fn build(self, files: Files) -> Result<Reranker> {
+    fn build(self, files: Files, mut timings: LoadTimings) -> Result<Reranker> {
+        let mut laps = Laps::start();
         let cap = std::env::var_os("CROSSRANK_ISA").map(|name| name.to_string_lossy().into_owned());
         let isa = match self.isa.or(cap) {
             Some(name) => Isa::by_name(&name)?,
             None => Isa::best(),
-        };
-        let threads = match self.pool {
-            Some(pool) => Threads::Pool(pool),
-            None => Threads::new(self.threads)?,
         };
         let chunk_tokens = match self.chunk_tokens {
             Some(0) => return Err(Error::option("chunk_tokens", "expected at least 1, found 0")),
@@ -158,24 +184,38 @@ impl Builder {
             None => CHUNK_TOKENS,
         };
         let config = Config::parse(&files)?;
+        timings.config = laps.lap();
         #[cfg(feature = "tokenizers")]
         let tokenizer = {
-            let file = files.tokenizer.as_ref().ok_or_else(|| Error::Tokenizer {
+            // Its bytes go before there are threads: what is unmapped then, all cores must be told of.
+            let file = files.tokenizer.ok_or_else(|| Error::Tokenizer {
                 file: files.config.name.clone(),
                 reason: "there is no tokenizer.json beside it".into(),
             })?;
-            Tokenizer::load(file, &config, self.max_length, self.truncation)?
+            Tokenizer::load(&file, &config, self.max_length, self.truncation)?
         };
+        timings.tokenizer = laps.lap();
         let weights = Weights::parse(files.weights, files.shard_index)?;
-        let model = Model::load(config, weights, Packing { isa, dtype: self.dtype.panels() }, &threads)?;
+        timings.headers = laps.lap();
+        let threads = match self.pool {
+            Some(pool) => Threads::Pool(pool),
+            None => Threads::new(self.threads)?,
+        };
+        timings.threads = laps.lap();
+        let packed = weights.packed();
+        let dtype = Dtype::choose(packed, self.dtype)?;
+        let model = Model::load(config, weights, Packing { isa, dtype: dtype.panels() }, &threads);
+        let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
+        timings.weights = laps.lap();
         Ok(Reranker {
             model,
             #[cfg(feature = "tokenizers")]
             tokenizer,
             threads,
             chunk_tokens,
-            dtype: self.dtype,
+            dtype,
             scheduler: Scheduler::default(),
+            timings,
         })
     }
 }
@@ -218,6 +258,7 @@ pub struct Reranker {
     chunk_tokens: usize,
     dtype: Dtype,
     scheduler: Scheduler,
+    timings: LoadTimings,
 }
 
 impl std::fmt::Debug for Reranker {
@@ -386,9 +427,42 @@ impl Reranker {
         Ok(())
     }
 
+    /// Writes the weights as this model holds them: the `model.safetensors` of a packed checkpoint, which loads without
+    /// packing anything. The other files of the folder are the same. Reads the source once
+    /// more.
+    ///
+    /// # Errors
+    /// When the checkpoint is packed already, or `out` fails.
+    pub fn write_packed(&self, mut out: impl std::io::Write) -> Result<()> {
+        let weights = self.model.weights();
+        if weights.packed().is_some() {
+            return Err(Error::Config {
+                file: weights.name().to_owned(),
+                field: "packing".into(),
+                expected: "a checkpoint that is not packed".into(),
+                found: "one that is packed already".into(),
+            });
+        }
+        self.model.write_packed(&mut out).map_err(|source| Error::Write { source })
+    }
+
+    /// Compares the data of a packed checkpoint with its checksum, which loading does not: it would read everything.
+    /// False when the checkpoint is not packed, and so carries none.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub fn verify(&self) -> Result<bool> {
+        verify(self.model.weights())
+    }
+
     /// What was loaded, and how it runs.
     pub fn info(&self) -> crate::info::ModelInfo {
         crate::info::ModelInfo::new(self)
+    }
+
+    /// How long each step of loading took.
+    pub fn load_timings(&self) -> LoadTimings {
+        self.timings
     }
 
     pub(crate) fn model(&self) -> &Model {

@@ -1,12 +1,13 @@
 //! Tensors by name: where each lies, checked before any view of it is made.
 
 pub(crate) mod map;
+pub(crate) mod packed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Mutex;
 
-use crossrank_kernels::{Isa, LayerNorm, Stored, StoredMatrix};
+use crossrank_kernels::{Isa, LayerNorm, PanelDtype, SharedBytes, Stored, StoredMatrix};
 pub(crate) use safetensors::Dtype;
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
 
@@ -25,10 +26,16 @@ pub(crate) struct Weights {
     /// What errors call the whole: the file, or the index of the shards.
     name: String,
     used: Mutex<BTreeSet<String>>,
+    /// Those that have been packed, which nothing reads again.
+    packed_away: Mutex<BTreeSet<String>>,
+    /// How the panels hold their values, if the checkpoint has been packed.
+    packed: Option<PanelDtype>,
 }
 
 struct Shard {
     file: File,
+    /// Where the header ends.
+    data: usize,
     metadata: HashMap<String, String>,
 }
 
@@ -53,17 +60,24 @@ pub(crate) struct MatrixTensor {
 
 impl Weights {
     pub(crate) fn parse(files: Vec<File>, index: Option<ShardIndex>) -> Result<Self> {
+        let packed = files.iter().any(|file| packed::looks_packed((*file.bytes).as_ref()));
+        let parsed = Self::parse_files(files, index);
+        if packed { parsed.map_err(Error::of_packed) } else { parsed }
+    }
+
+    fn parse_files(files: Vec<File>, index: Option<ShardIndex>) -> Result<Self> {
         let mut shards = Vec::new();
+        let mut packed = None;
         let mut tensors: BTreeMap<String, Entry> = BTreeMap::new();
         for file in files {
             let bytes = (*file.bytes).as_ref();
             let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
                 Error::Safetensors { file: file.name.clone(), reason: describe(error, bytes) }
             })?;
+            // The parser has checked that the length of the header and all offsets stay within the bytes.
+            let data = 8 + header_len;
             for (name, info) in metadata.tensors() {
                 let (start, end) = info.data_offsets;
-                // The parser has checked that the length of the header and all offsets stay within the bytes.
-                let data = 8 + header_len;
                 let range = data + start..data + end;
                 let entry =
                     Entry { shard: shards.len(), dtype: info.dtype, shape: info.shape.clone(), range };
@@ -73,13 +87,21 @@ impl Weights {
                     return Err(Error::Safetensors { file: file.name.clone(), reason });
                 }
             }
-            shards.push(Shard { metadata: user_metadata(&metadata), file });
+            let metadata = user_metadata(&metadata);
+            let dtype = packed::recognise(&file.name, &metadata)?;
+            if !shards.is_empty() && dtype != packed {
+                let reason = "it is packed otherwise than the shards before it".to_owned();
+                return Err(Error::Safetensors { file: file.name.clone(), reason });
+            }
+            packed = dtype;
+            shards.push(Shard { metadata, data, file });
         }
         let name = match &index {
             Some(index) => index.name.clone(),
             None => shards.first().map(|shard| shard.file.name.clone()).unwrap_or_default(),
         };
-        let weights = Self { shards, tensors, name, used: Mutex::default() };
+        let used = Mutex::default();
+        let weights = Self { shards, tensors, name, used, packed_away: Mutex::default(), packed };
         if let Some(index) = index {
             weights.check_index(&index)?;
         }
@@ -100,6 +122,11 @@ impl Weights {
     /// What errors call the whole.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How the panels hold their values, if the checkpoint has been packed.
+    pub(crate) fn packed(&self) -> Option<PanelDtype> {
+        self.packed
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
@@ -140,6 +167,11 @@ impl Weights {
             expected: expected.into(),
             found: found.into(),
         }
+    }
+
+    /// Fails when there is no such tensor.
+    pub(crate) fn require(&self, name: &str) -> Result<()> {
+        self.find(name, "").map(drop)
     }
 
     /// How many rows a matrix has.
@@ -194,6 +226,35 @@ impl Weights {
             ));
         }
         Ok((scale.shard, scale.range.clone()))
+    }
+
+    /// Finds the panels of `count` products of n outputs and depth k.
+    pub(crate) fn find_panels(
+        &self,
+        name: &str,
+        dtype: PanelDtype,
+        count: usize,
+        shape: [usize; 2],
+    ) -> Result<(&SharedBytes, Range<usize>)> {
+        let entry = self.find(name, "")?;
+        let (dtype, shape) = packed::layout(dtype, count, shape);
+        if entry.dtype != dtype || entry.shape != shape {
+            let found = format!("{:?} of shape {:?}", entry.dtype, entry.shape);
+            return Err(self.error(name, entry, format!("{dtype:?} of shape {shape:?}"), found));
+        }
+        Ok((&self.shards[entry.shard].file.bytes, entry.range.clone()))
+    }
+
+    /// Gives back the memory of a matrix, and of its scales, that has been packed.
+    pub(crate) fn pack_away(&self, name: &str) {
+        let mut packed_away = self.packed_away.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for name in [name.to_owned(), format!("{name}_scale")] {
+            let Some(entry) = self.tensors.get(&name) else { continue };
+            if let Some(map) = &self.shards[entry.shard].file.map {
+                map.release(entry.range.clone());
+            }
+            packed_away.insert(name);
+        }
     }
 
     fn bytes(&self, shard: usize, range: &Range<usize>) -> &[u8] {

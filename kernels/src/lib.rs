@@ -20,8 +20,8 @@
 //! rows beside it. The same row gives the same bits in any company. NaN is never swallowed.
 //!
 //! # Unsafe code
-//! It is in `arch/` (intrinsics), `matmul.rs` (the tile), `view.rs` (views that split by columns) and `matrix.rs`
-//! (aligned memory). Shapes are checked with real asserts at the door of each kernel.
+//! It is in `arch/` (intrinsics), `matmul.rs` (the tile), `view.rs` (views that split by columns), `matrix.rs`
+//! (aligned memory) and `storage.rs` (panels that lie in a file). Shapes are checked with real asserts at the door of each kernel.
 
 mod activation;
 mod arch;
@@ -40,6 +40,7 @@ pub mod peak;
 pub mod reference;
 mod simd;
 mod softmax;
+mod storage;
 mod stored;
 mod view;
 
@@ -52,6 +53,7 @@ pub use linear::{Epilogue, LinearScratch, MAX_BLOCK_ROWS, linear, row_blocks};
 pub use matrix::Matrix;
 pub use pack::{PackedColumns, PackedWeights, PanelDtype};
 pub use softmax::softmax;
+pub use storage::SharedBytes;
 pub use stored::{Stored, StoredMatrix};
 pub use view::{Rows, RowsMut};
 

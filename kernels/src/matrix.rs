@@ -17,6 +17,20 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// Where it starts is a multiple of so many bytes.
+    pub(crate) const ALIGN: usize = align_of::<Line>();
+
+    /// An empty buffer with room for `len` values.
+    pub(crate) fn with_capacity(len: usize) -> Self {
+        Self { lines: Vec::with_capacity(len.div_ceil(PANEL)) }
+    }
+
+    /// Appends a line.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, line: [f32; PANEL]) {
+        self.lines.push(Line(line));
+    }
+
     /// A buffer of at least `len` zeros.
     pub(crate) fn zeros(len: usize) -> Self {
         Self { lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)] }

@@ -5,10 +5,11 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::PANEL;
-use crate::isa::Isa;
+use crate::isa::{Isa, Kernel};
 use crate::matmul::Upcoming;
 use crate::matrix::Buffer;
 use crate::simd::Simd;
+use crate::storage::{SharedBytes, Storage};
 use crate::stored::StoredMatrix;
 
 /// How packed weights hold their values.
@@ -27,7 +28,7 @@ pub enum PanelDtype {
 #[derive(Clone, Debug)]
 pub struct PackedWeights {
     dtype: PanelDtype,
-    panels: Buffer,
+    panels: Storage,
     bias: Buffer,
     n: usize,
     k: usize,
@@ -41,28 +42,13 @@ impl PackedWeights {
     pub fn pack(isa: Isa, dtype: PanelDtype, parts: &[(StoredMatrix<'_>, &[f32])]) -> Self {
         let k = parts[0].0.cols();
         let n = parts.iter().map(|(weight, _)| weight.rows()).sum();
-        let mut packed = Self::zeros(dtype, n, k);
-        let mut row = vec![0.0; k];
-        let mut column = 0;
-        for &(weight, bias) in parts {
+        for (weight, bias) in parts {
             assert_eq!(weight.cols(), k, "depth of stacked weights");
             assert_eq!(weight.rows(), bias.len(), "rows of a weight and its bias");
-            packed.bias.as_mut_slice()[column..column + bias.len()].copy_from_slice(bias);
-            for i in 0..weight.rows() {
-                weight.widen_row(isa, i, &mut row);
-                let panel_len = dtype.panel_len(k);
-                let panel = &mut packed.panels.as_mut_slice()[column / PANEL * panel_len..];
-                let slots = panel.iter_mut().skip(column % PANEL).step_by(PANEL);
-                match dtype {
-                    PanelDtype::F32 => slots.zip(&row).for_each(|(to, &from)| *to = from),
-                    PanelDtype::Bf16 => slots.zip(row.chunks(2)).for_each(|(to, pair)| {
-                        *to = bf16_pair(pair[0], pair.get(1).copied().unwrap_or(0.0));
-                    }),
-                }
-                column += 1;
-            }
         }
-        packed
+        let panels = Storage::Owned(isa.run(Pack { dtype, parts, n, k }));
+        let biases = parts.iter().flat_map(|(_, bias)| bias.iter().copied());
+        Self { dtype, panels, bias: padded(n, biases), n, k }
     }
 
     /// Rows `rows` of a matrix as the right-hand side itself: depth `rows.len()`, n = its columns, no bias.
@@ -77,34 +63,36 @@ impl PackedWeights {
     ) -> Self {
         assert!(rows.start <= rows.end && rows.end <= weight.rows(), "rows {rows:?} of {}", weight.rows());
         let (n, k) = (weight.cols(), rows.len());
-        let mut packed = Self::zeros(dtype, n, k);
-        let panel_len = dtype.panel_len(k);
-        let mut pair = [vec![0.0; n], vec![0.0; n]];
-        let depth = dtype.depth();
-        for (step, first) in rows.clone().step_by(depth).enumerate() {
-            for (d, values) in pair[..depth].iter_mut().enumerate() {
-                if first + d < rows.end {
-                    weight.widen_row(isa, first + d, values);
-                } else {
-                    values.fill(0.0);
-                }
-            }
-            for column in 0..n {
-                let [even, odd] = pair.each_ref().map(|values| values[column]);
-                let slot = column / PANEL * panel_len + step * PANEL + column % PANEL;
-                packed.panels.as_mut_slice()[slot] = match dtype {
-                    PanelDtype::F32 => even,
-                    PanelDtype::Bf16 => bf16_pair(even, odd),
-                };
-            }
-        }
-        packed
+        let panels = Storage::Owned(isa.run(PackTransposed { dtype, weight: weight.row_range(rows) }));
+        Self { dtype, panels, bias: padded(n, std::iter::empty()), n, k }
     }
 
-    fn zeros(dtype: PanelDtype, n: usize, k: usize) -> Self {
-        let padded = n.next_multiple_of(PANEL);
-        let panels = Buffer::zeros(padded / PANEL * dtype.panel_len(k));
-        Self { dtype, panels, bias: Buffer::zeros(padded), n, k }
+    /// Weights that have been packed before, in the bytes of [`PackedWeights::panel_bytes`]: read where they lie if
+    /// that is the start of a cache line, else copied. A bias that ends early is filled up with zeros.
+    ///
+    /// # Panics
+    /// When `range` is out of bounds or not as long as these panels are, or `bias` is longer than `n`.
+    pub fn from_panels(
+        dtype: PanelDtype,
+        [n, k]: [usize; 2],
+        bias: &[f32],
+        bytes: &SharedBytes,
+        range: Range<usize>,
+    ) -> Self {
+        assert_eq!(Some(range.len()), dtype.panels_len(n, k), "bytes of panels of n {n} and depth {k}");
+        assert!(bias.len() <= n, "{} biases of {n} outputs", bias.len());
+        let panels = Storage::new(bytes, range);
+        Self { dtype, panels, bias: padded(n, bias.iter().copied()), n, k }
+    }
+
+    /// The panels as bytes, little-endian: an f32 a slot, or two bfloat16.
+    pub fn panel_bytes(&self) -> Vec<u8> {
+        self.panels.as_slice().iter().flat_map(|slot| slot.to_bits().to_le_bytes()).collect()
+    }
+
+    /// Whether the panels lie in bytes that are shared, not in memory of their own.
+    pub fn is_shared(&self) -> bool {
+        !self.panels.is_owned()
     }
 
     /// Number of outputs.
@@ -119,7 +107,7 @@ impl PackedWeights {
 
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
-        self.panels.bytes() + self.bias.bytes()
+        size_of_val(self.panels.as_slice()) + self.bias.bytes()
     }
 
     /// Outputs `columns`, which begin with a panel, and end with one or with the last.
@@ -193,6 +181,12 @@ impl<'a> PackedColumns<'a> {
 }
 
 impl PanelDtype {
+    /// Bytes of the panels of n outputs and depth k, if they can be counted.
+    pub fn panels_len(self, n: usize, k: usize) -> Option<usize> {
+        let slots = n.div_ceil(PANEL).checked_mul(PANEL)?.checked_mul(k.div_ceil(self.depth()))?;
+        slots.checked_mul(size_of::<f32>())
+    }
+
     /// Slots of a panel.
     fn panel_len(self, k: usize) -> usize {
         k.div_ceil(self.depth()) * PANEL
@@ -207,10 +201,108 @@ impl PanelDtype {
     }
 }
 
-/// Two bfloat16 in the place of an f32, the first in the low bits.
-fn bf16_pair(first: f32, second: f32) -> f32 {
-    let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
-    f32::from_bits(bits(second) << 16 | bits(first))
+/// Values filled up with zeros to whole panels.
+fn padded(n: usize, values: impl Iterator<Item = f32>) -> Buffer {
+    let mut buffer = Buffer::zeros(n.next_multiple_of(PANEL));
+    buffer.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
+    buffer
+}
+
+/// Rows of matrices become columns of panels: square blocks are transposed.
+struct Pack<'a> {
+    dtype: PanelDtype,
+    parts: &'a [(StoredMatrix<'a>, &'a [f32])],
+    n: usize,
+    k: usize,
+}
+
+impl Kernel for Pack<'_> {
+    type Output = Buffer;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Buffer {
+        let Self { dtype, parts, n, k } = self;
+        let mut panels = Buffer::with_capacity(n.div_ceil(PANEL) * dtype.panel_len(k));
+        let mut rows = vec![0.0; PANEL * k];
+        let mut outputs = parts.iter().flat_map(|(weight, _)| (0..weight.rows()).map(move |i| (weight, i)));
+        for _ in 0..n.div_ceil(PANEL) {
+            for i in 0..PANEL {
+                let row = &mut rows[i * k..(i + 1) * k];
+                match outputs.next() {
+                    Some((weight, i)) => weight.read_row::<S, false>(simd, i, row),
+                    None => row.fill(0.0),
+                }
+            }
+            for start in (0..k).step_by(S::LANES) {
+                let width = S::LANES.min(k - start);
+                let mut lines = [[0.0; PANEL]; PANEL];
+                for first in (0..PANEL).step_by(S::LANES) {
+                    let mut block = [simd.splat(0.0); PANEL];
+                    for (i, values) in block[..S::LANES].iter_mut().enumerate() {
+                        let row = &rows[(first + i) * k + start..][..width];
+                        let whole = width == S::LANES;
+                        *values = if whole { simd.load(row) } else { simd.load_partial(row, 0.0) };
+                    }
+                    simd.transpose(&mut block);
+                    for (&values, line) in block[..S::LANES].iter().zip(&mut lines) {
+                        simd.store(values, &mut line[first..]);
+                    }
+                }
+                match dtype {
+                    PanelDtype::F32 => lines[..width].iter().for_each(|&line| panels.push(line)),
+                    // An odd depth ends with a line of zeros.
+                    PanelDtype::Bf16 => lines[..width.next_multiple_of(2)]
+                        .chunks_exact(2)
+                        .for_each(|pair| panels.push(bf16_pairs(&pair[0], &pair[1]))),
+                }
+            }
+        }
+        panels
+    }
+}
+
+/// Rows of a matrix are rows of panels already.
+struct PackTransposed<'a> {
+    dtype: PanelDtype,
+    weight: StoredMatrix<'a>,
+}
+
+impl Kernel for PackTransposed<'_> {
+    type Output = Buffer;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Buffer {
+        let Self { dtype, weight } = self;
+        let (n, k) = (weight.cols(), weight.rows());
+        let width = n.next_multiple_of(PANEL);
+        let mut panels = Buffer::with_capacity(width / PANEL * dtype.panel_len(k));
+        // One row of zeros more, for an odd depth.
+        let mut rows = vec![0.0; (k + 1) * width];
+        for i in 0..k {
+            weight.read_row::<S, false>(simd, i, &mut rows[i * width..][..n]);
+        }
+        for column in (0..width).step_by(PANEL) {
+            for step in (0..k).step_by(dtype.depth()) {
+                let mut pair = [[0.0; PANEL]; 2];
+                pair[0].copy_from_slice(&rows[step * width + column..][..PANEL]);
+                pair[1].copy_from_slice(&rows[(step + 1) * width + column..][..PANEL]);
+                panels.push(match dtype {
+                    PanelDtype::F32 => pair[0],
+                    PanelDtype::Bf16 => bf16_pairs(&pair[0], &pair[1]),
+                });
+            }
+        }
+        panels
+    }
+}
+
+/// Two bfloat16 in the place of each f32, the first in the low bits.
+#[inline(always)]
+fn bf16_pairs(first: &[f32; PANEL], second: &[f32; PANEL]) -> [f32; PANEL] {
+    let mut pairs = [0.0; PANEL];
+    for (pair, (&first, &second)) in pairs.iter_mut().zip(first.iter().zip(second)) {
+        let [first, second] = [first, second].map(|x| u32::from(bf16::from_f32(x).to_bits()));
+        *pair = f32::from_bits(second << 16 | first);
+    }
+    pairs
 }
 
 /// Panels of bfloat16 pairs as panels of f32 of depth `k`.

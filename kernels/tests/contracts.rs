@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Grid, assert_panics, for_each_isa, pack};
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Stored,
-    StoredMatrix, attention, cls_attention, linear,
+    Activation, AttentionScratch, Epilogue, LayerNorm, LinearScratch, PackedWeights, PanelDtype, SharedBytes,
+    Stored, StoredMatrix, attention, cls_attention, linear,
 };
 
 fn grid(rows: usize, cols: usize) -> Grid {
@@ -78,6 +80,21 @@ fn columns_begin_and_end_with_panels() {
         }
         assert_panics("beyond", "columns 32..48 of 40", || weights.columns(32..48));
     });
+}
+
+#[test]
+fn packed_panels_refuse_bytes_of_another_length() {
+    let bytes: SharedBytes = Arc::new(vec![0u8; 2 * 3 * 16 * 4]);
+    let from = |n, bias: &[f32], range| {
+        PackedWeights::from_panels(PanelDtype::F32, [n, 3], bias, &bytes, range);
+    };
+    from(20, &[1.0; 20], 0..384);
+    assert_panics("too few", "bytes of panels of n 20 and depth 3", || from(20, &[], 0..380));
+    assert_panics("too many", "bytes of panels of n 16 and depth 3", || from(16, &[], 0..384));
+    assert_panics("beyond the end", "out of range", || from(20, &[], 4..388));
+    assert_panics("bias", "21 biases of 20 outputs", || from(20, &[1.0; 21], 0..384));
+    assert_eq!(PanelDtype::F32.panels_len(usize::MAX / 2, 3), None);
+    assert_eq!(PanelDtype::Bf16.panels_len(17, 3), Some(2 * 2 * 16 * 4));
 }
 
 #[test]

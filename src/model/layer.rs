@@ -1,19 +1,30 @@
 //! The encoder layers: attention and feed-forward, each followed by its residual and norm.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use crossrank_kernels::{
     Activation, AttentionScratch, Epilogue, Isa, LayerNorm, LinearScratch, Matrix, PANEL, PackedWeights,
-    Rows, RowsMut, attention, cls_attention, linear, row_blocks,
+    Rows, RowsMut, StoredMatrix, attention, cls_attention, linear, row_blocks,
 };
 
-use super::linear::{LinearTensors, Packing, linear_by_columns};
+use super::linear::{Packing, linear_by_columns};
 use super::names::Names;
+use super::product::{EncoderLinear, Product, one};
 use super::workspace::{Scratch, Workspace};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fork::{fork_columns, fork_rows};
 use crate::weights::Weights;
+
+/// Products by the names that packed checkpoints give them, within a layer.
+const QKV: &str = "attention.self.qkv";
+const QUERY: &str = "attention.self.query";
+const FOLD: &str = "attention.self.key.fold";
+const VALUES: &str = "attention.self.value.heads";
+const OUTPUT: &str = "attention.output.dense";
+const UP: &str = "intermediate.dense";
+const DOWN: &str = "output.dense";
 
 /// Below so many rows for each worker a layer is shared by the columns of its weights.
 const ROWS_OF_A_WORKER: usize = 64;
@@ -105,10 +116,10 @@ fn find_qkv(
     config: &Config,
     isa: Isa,
     i: usize,
-) -> Result<[LinearTensors; 3]> {
+) -> Result<[EncoderLinear; 3]> {
     let find = |part| {
         let prefix = names.layer(i, &format!("attention.self.{part}"));
-        LinearTensors::find(weights, isa, &prefix, config.hidden, config.hidden)
+        EncoderLinear::find(weights, isa, prefix, config.hidden, config.hidden)
     };
     Ok([find("query")?, find("key")?, find("value")?])
 }
@@ -123,9 +134,21 @@ impl Layer {
     ) -> Result<Self> {
         let Packing { isa, dtype } = packing;
         let qkv = find_qkv(weights, names, config, isa, i)?;
-        let parts = qkv.each_ref().map(|part| (weights.matrix(&part.weight), &*part.bias));
+        let parts = qkv.each_ref();
+        let bias = parts.map(|part| &*part.bias).concat();
+        let product = Product {
+            name: &names.layer(i, QKV),
+            shape: [bias.len(), config.hidden],
+            parts: &parts,
+            biases: &[&bias],
+        };
+        let pack = |matrices: &[StoredMatrix<'_>]| {
+            let parts: Vec<_> =
+                matrices.iter().zip(parts).map(|(&matrix, part)| (matrix, &*part.bias)).collect();
+            vec![PackedWeights::pack(isa, dtype, &parts)]
+        };
         Ok(Self {
-            qkv: PackedWeights::pack(isa, dtype, &parts),
+            qkv: one(product.load(weights, packing, pack)?),
             tail: Tail::load(weights, names, config, packing, i)?,
         })
     }
@@ -195,8 +218,9 @@ impl Layer {
         self.tail.forward_by_columns(isa, context.view(), inner, [attended, hidden], scratches);
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.qkv.bytes() + self.tail.bytes()
+    /// All products, by name.
+    pub(crate) fn products(&self) -> Vec<(&'static str, &[PackedWeights])> {
+        [vec![(QKV, from_ref(&self.qkv))], self.tail.products()].concat()
     }
 }
 
@@ -220,16 +244,31 @@ impl LastLayer {
                 found: value.to_string(),
             });
         }
-        let key = weights.matrix(&key.weight);
-        let fold = (0..config.heads).map(|h| PackedWeights::pack_transposed(isa, dtype, key, rows(h)));
-        let value_weight = weights.matrix(&value.weight);
-        let values = (0..config.heads).map(|h| {
-            PackedWeights::pack(isa, dtype, &[(value_weight.row_range(rows(h)), &value.bias[rows(h)])])
-        });
+        let (hidden, head_dim, heads) = (config.hidden, config.head_dim(), config.heads);
+        let fold = Product {
+            name: &names.layer(i, FOLD),
+            shape: [hidden, head_dim],
+            parts: &[&key],
+            biases: &vec![&[][..]; heads],
+        };
+        let pack_fold = |matrices: &[StoredMatrix<'_>]| {
+            (0..heads).map(|h| PackedWeights::pack_transposed(isa, dtype, matrices[0], rows(h))).collect()
+        };
+        let biases: Vec<&[f32]> = (0..heads).map(|h| &value.bias[rows(h)]).collect();
+        let values = Product {
+            name: &names.layer(i, VALUES),
+            shape: [head_dim, hidden],
+            parts: &[&value],
+            biases: &biases,
+        };
+        let pack_values = |matrices: &[StoredMatrix<'_>]| {
+            let head = |h| (matrices[0].row_range(rows(h)), biases[h]);
+            (0..heads).map(|h| PackedWeights::pack(isa, dtype, &[head(h)])).collect()
+        };
         Ok(Self {
-            query: query.pack(packing, weights),
-            fold: fold.collect(),
-            values: values.collect(),
+            query: query.load(weights, packing, hidden)?,
+            fold: fold.load(weights, packing, pack_fold)?,
+            values: values.load(weights, packing, pack_values)?,
             tail: Tail::load(weights, names, config, packing, i)?,
         })
     }
@@ -284,9 +323,10 @@ impl LastLayer {
         self.tail.forward_by_columns(isa, cls.context.view(), &mut ws.inner, residual, scratches);
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        let heads = self.fold.iter().chain(&self.values).map(PackedWeights::bytes).sum::<usize>();
-        self.query.bytes() + heads + self.tail.bytes()
+    /// All products, by name; those of the heads are one by one.
+    pub(crate) fn products(&self) -> Vec<(&'static str, &[PackedWeights])> {
+        let own = vec![(QUERY, from_ref(&self.query)), (FOLD, &self.fold[..]), (VALUES, &self.values[..])];
+        [own, self.tail.products()].concat()
     }
 }
 
@@ -294,14 +334,16 @@ impl Tail {
     fn load(weights: &Weights, names: &Names, config: &Config, packing: Packing, i: usize) -> Result<Self> {
         let isa = packing.isa;
         let &Config { hidden, intermediate, layer_norm_eps: eps, .. } = config;
-        let find = |part, n, k| LinearTensors::find(weights, isa, &names.layer(i, part), n, k);
+        let load = |part, n, k| {
+            EncoderLinear::find(weights, isa, names.layer(i, part), n, k)?.load(weights, packing, k)
+        };
         let norm = |part| weights.layer_norm(isa, &names.layer(i, part), hidden, eps);
         Ok(Self {
-            output: find("attention.output.dense", hidden, hidden)?.pack(packing, weights),
+            output: load(OUTPUT, hidden, hidden)?,
             output_norm: norm("attention.output.LayerNorm")?,
-            up: find("intermediate.dense", intermediate, hidden)?.pack(packing, weights),
+            up: load(UP, intermediate, hidden)?,
             hidden_act: config.hidden_act,
-            down: find("output.dense", hidden, intermediate)?.pack(packing, weights),
+            down: load(DOWN, hidden, intermediate)?,
             down_norm: norm("output.LayerNorm")?,
         })
     }
@@ -353,7 +395,9 @@ impl Tail {
         }
     }
 
-    fn bytes(&self) -> usize {
-        self.output.bytes() + self.up.bytes() + self.down.bytes()
+    fn products(&self) -> Vec<(&'static str, &[PackedWeights])> {
+        [(OUTPUT, &self.output), (UP, &self.up), (DOWN, &self.down)]
+            .map(|(name, one)| (name, from_ref(one)))
+            .into()
     }
 }

@@ -2,19 +2,77 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
-/// Maps a whole file to read. [`WeightSource::Mmap`](crate::WeightSource::Mmap) says what the caller vouches for.
-pub(crate) fn map(path: &Path) -> Result<Mmap> {
-    let open = || {
-        let file = File::open(path)?;
-        // SAFETY: the map is only read, as bytes, for which every value is valid; that the file neither shrinks nor
-        // changes is what `WeightSource::Mmap` asks of the caller, who can choose `WeightSource::Read` instead.
-        unsafe { Mmap::map(&file) }
-    };
-    open().map_err(|source| Error::Io { path: path.into(), source })
+/// A file in memory, to be read.
+pub(crate) struct Map(Mmap);
+
+impl Map {
+    /// Maps a whole file. [`WeightSource::Mmap`](crate::WeightSource::Mmap) says what the caller vouches for.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let open = || {
+            let file = File::open(path)?;
+            // SAFETY: the map is only read, as bytes, for which every value is valid; that the file neither shrinks nor
+            // changes is what `WeightSource::Mmap` asks of the caller, who can choose `WeightSource::Read` instead.
+            unsafe { Mmap::map(&file) }
+        };
+        open().map(Self).map_err(|source| Error::Io { path: path.into(), source })
+    }
+
+    /// Gives back the memory of bytes that are not needed for now. They can still be read: they then come from the
+    /// file again.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            let range = range.start.min(self.0.len())..range.end.min(self.0.len());
+            // It is advice: where it fails nothing is lost but memory.
+            // SAFETY: the map is of a file and was never written, so the pages that this drops, and those that are read
+            // in their place, hold the file's bytes.
+            let _ = unsafe {
+                self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+}
+
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::Map;
+
+    /// What is resident of the maps of a file, in KiB.
+    fn resident(name: &str) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let of_file = maps.lines().skip_while(|line| !line.contains(name));
+        let line = of_file.into_iter().find(|line| line.starts_with("Rss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_released_leaves_memory_and_can_be_read_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..4_000_000u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        let map = Map::open(file.path()).unwrap();
+        assert!(map.as_ref() == bytes);
+        let before = resident(name);
+        map.release(1_000_001..3_000_001);
+        let after = resident(name);
+        assert!(before >= 3900 && after <= before - 1900, "{before} KiB, then {after}");
+        assert!(map.as_ref() == bytes, "other bytes than before");
+        map.release(3_999_999..usize::MAX);
+    }
 }

@@ -24,6 +24,7 @@ pub enum Command {
     Score(ScoreArgs),
     Inspect(InspectArgs),
     Quantize(QuantizeArgs),
+    Pack(PackArgs),
     Bench(BenchArgs),
     #[command(hide = true)]
     BenchOne(BenchOneArgs),
@@ -90,6 +91,12 @@ pub struct ScoreArgs {
 /// Say what a model is and how it would run
 #[derive(Args)]
 pub struct InspectArgs {
+    /// Compare the data of a packed checkpoint with its checksum, too
+    #[arg(long)]
+    pub check: bool,
+    /// Say how long each step took, from the beginning of the program to a first score, in milliseconds
+    #[arg(long)]
+    pub timings: bool,
     #[command(flatten)]
     pub model: ModelArgs,
 }
@@ -104,6 +111,22 @@ pub struct QuantizeArgs {
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
+}
+
+/// Write a model with its weights packed, as the engine reads them: it loads at once, from a map.
+///
+/// The Linear weights of the encoder become panels, in f32 or bf16; everything else stays as it is stored. Scores have
+/// the same bits as those of the source in the same dtype. `crossrank inspect --check` compares the data with the
+/// checksum that the result carries. A later version of this program may ask for it to be packed anew.
+#[derive(Args)]
+pub struct PackArgs {
+    /// A model folder that is not packed
+    pub model_dir: PathBuf,
+    /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
+    pub out_dir: PathBuf,
+    /// How weights are packed [default: f32]
+    #[arg(long, value_enum)]
+    pub dtype: Option<Dtype>,
 }
 
 /// Measure a model on this machine: time from text to ranking, throughput, memory.
@@ -126,8 +149,8 @@ pub struct BenchArgs {
     /// snippets50, passages100, long16 of about 68, 3,400, 19,750 and 8,192 tokens]
     #[arg(long, value_name = "FILE")]
     pub workload: Option<PathBuf>,
-    /// How numbers are held and multiplied, one or several
-    #[arg(long, value_name = "D,...", value_enum, value_delimiter = ',', default_values_t = [Dtype::default()])]
+    /// How numbers are held and multiplied, one or several [default: f32; that of a packed model]
+    #[arg(long, value_name = "D,...", value_enum, value_delimiter = ',')]
     pub dtype: Vec<Dtype>,
     /// Worker threads, one number or several [default: as many as the process may use]
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = from_1(MAX_THREADS))]
@@ -156,9 +179,9 @@ pub struct ModelArgs {
     /// inside this program]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// How numbers are held and multiplied
-    #[arg(long, value_enum, default_value_t)]
-    pub dtype: Dtype,
+    /// How numbers are held and multiplied [default: f32; that of a packed model, which has no other]
+    #[arg(long, value_enum)]
+    pub dtype: Option<Dtype>,
     /// Worker threads [default: as many as the process may use]
     #[arg(long, value_name = "N", value_parser = from_1(MAX_THREADS))]
     pub threads: Option<usize>,
@@ -174,7 +197,7 @@ impl ModelArgs {
             arg.push(model);
             args.push(arg);
         }
-        if let Some(dtype) = self.dtype.to_possible_value() {
+        if let Some(dtype) = self.dtype.and_then(|dtype| dtype.to_possible_value()) {
             args.extend(["--dtype".into(), dtype.get_name().into()]);
         }
         if let Some(threads) = self.threads {
@@ -232,10 +255,9 @@ pub enum BenchFormat {
     Json,
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 pub enum Dtype {
     /// Agrees with PyTorch's f32
-    #[default]
     F32,
     /// Weights in bfloat16: half the memory of F32, scores a little off, slower
     Bf16,

@@ -1,6 +1,8 @@
 //! `crossrank inspect`: what a model is and how it would run.
 
-use crossrank::ModelInfo;
+use std::time::Instant;
+
+use crossrank::{LoadTimings, ModelInfo, RerankOptions, Reranker};
 use safetensors::Dtype;
 
 use crate::args::InspectArgs;
@@ -9,10 +11,20 @@ use crate::model;
 use crate::output::{Output, megabytes};
 
 /// Runs the command.
-pub fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let info = model::load(&args.model, None)?.info();
+///
+/// `start` is when the program began.
+pub fn run(args: &InspectArgs, start: Instant) -> Result<(), Failure> {
+    let reranker = model::load(&args.model, None)?;
+    let timings = if args.timings { timings(&reranker, start)? } else { Vec::new() };
+    let info = reranker.info();
     let mut facts = vec![("model", model::name(&args.model))];
     facts.extend(describe(&info, args.model.model.is_none()));
+    if args.check {
+        let found =
+            if reranker.verify()? { "matches the data" } else { "none: the checkpoint is not packed" };
+        facts.push(("checksum", found.to_owned()));
+    }
+    facts.extend(timings);
     let mut output = Output::new();
     output.facts(&facts)?;
     output.flush()
@@ -47,13 +59,42 @@ fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
     let place = if in_binary { "in this program" } else { "mapped" };
     facts.extend([
         ("checkpoint", format!("{} {place}; embeddings are read where they lie", megabytes(stored))),
-        ("packed weights", format!("{} in memory", megabytes(info.packed_bytes))),
+        ("packed weights", packed(info)),
         ("dtype", info.dtype.to_owned()),
         ("instruction set", info.isa.to_owned()),
         ("threads", info.threads.to_string()),
         ("tokens per chunk", info.chunk_tokens.to_string()),
     ]);
     facts
+}
+
+/// Steps in their order; what is in none of them is in the total.
+fn timings(reranker: &Reranker, start: Instant) -> Result<Vec<(&'static str, String)>, Failure> {
+    let before = Instant::now();
+    // Which label ranks changes nothing, but models with several want one.
+    let options = RerankOptions::default().label(0);
+    reranker.rerank("where do rivers go?", &["A river runs to the sea."], &options)?;
+    let (score, total) = (before.elapsed(), start.elapsed());
+    let LoadTimings { files, threads, config, tokenizer, headers, weights, .. } = reranker.load_timings();
+    let steps = [
+        ("files", files),
+        ("config", config),
+        ("tokenizer", tokenizer),
+        ("headers", headers),
+        ("thread pool", threads),
+        ("weights", weights),
+        ("first score", score),
+        ("total", total),
+    ];
+    Ok(steps.map(|(step, time)| (step, format!("{:.2} ms", time.as_secs_f64() * 1e3))).into())
+}
+
+fn packed(info: &ModelInfo) -> String {
+    let all = megabytes(info.packed_bytes);
+    match info.shared_bytes {
+        0 => format!("{all} in memory"),
+        shared => format!("{all}, {} of them where the checkpoint has them", megabytes(shared)),
+    }
 }
 
 /// What elements of a dtype take; the engine names dtypes as safetensors files do.

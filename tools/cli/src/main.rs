@@ -1,4 +1,4 @@
-//! `crossrank`: reranks text, scores pairs, inspects and quantizes models, measures them.
+//! `crossrank`: reranks text, scores pairs, inspects, quantizes and packs models, measures them.
 //!
 //! Data goes to stdout, everything else to stderr. Exit codes are in [`failure`].
 
@@ -11,7 +11,9 @@ mod inspect;
 mod interrupt;
 mod model;
 mod object;
+mod out_folder;
 mod output;
+mod pack;
 mod progress;
 mod quantize;
 mod rerank;
@@ -20,6 +22,7 @@ mod table;
 mod text;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -27,13 +30,15 @@ use args::{Cli, Command};
 use interrupt::Interrupt;
 
 fn main() -> ExitCode {
+    let start = Instant::now();
     let cli = Cli::parse();
     let interrupt = Interrupt::install();
     let result = match &cli.command {
         Command::Rerank(args) => rerank::run(args, &interrupt),
         Command::Score(args) => score::run(args, &interrupt),
-        Command::Inspect(args) => inspect::run(args),
+        Command::Inspect(args) => inspect::run(args, start),
         Command::Quantize(args) => quantize::run(args, &interrupt),
+        Command::Pack(args) => pack::run(args, &interrupt),
         Command::Bench(args) => bench::run(args, &interrupt),
         Command::BenchOne(args) => bench::run_one(args),
     };

@@ -4,24 +4,19 @@ mod checkpoint;
 mod rows;
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::Reranker;
 use safetensors::{Dtype, SafeTensors};
-use tempfile::TempDir;
 
 use crate::args::QuantizeArgs;
-use crate::failure::{Failure, describe, say};
+use crate::failure::{Failure, say};
 use crate::interrupt::Interrupt;
+use crate::out_folder::{OutFolder, copy_neighbours, load_result};
 use crate::output::{Output, megabytes};
 use crate::progress;
 use checkpoint::{Tensor, Weights};
-
-/// What a model folder holds beside its weights. Only the first two must be there, which loading has shown.
-const COPIED: [&str; 4] =
-    ["config.json", "tokenizer.json", "tokenizer_config.json", "config_sentence_transformers.json"];
 
 /// Runs the command.
 pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
@@ -31,7 +26,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
 
     // From here on Ctrl-C is looked for where it is safe, so that the temporary folder is removed.
     let _held = interrupt.hold();
-    let folder = out.temporary()?;
+    let folder = out.temporary("quantize")?;
     let weights = Weights::find(&args.model_dir)?;
     let before = weights.bytes()?;
     let done = AtomicUsize::new(0);
@@ -43,13 +38,8 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         checkpoint::write(&folder.path().join(checkpoint::WEIGHTS), &result.tensors)?;
         Ok::<_, Failure>(result.summary)
     })?;
-    for name in COPIED {
-        copy(&args.model_dir.join(name), &folder.path().join(name))?;
-        interrupt.check()?;
-    }
-    if let Err(error) = Reranker::load(folder.path()) {
-        return Err(Failure::about("the result cannot be loaded", describe(&error)));
-    }
+    copy_neighbours(&args.model_dir, folder.path(), interrupt)?;
+    load_result(folder.path())?;
     let after = Weights::find(folder.path())?.bytes()?;
     interrupt.check()?;
     out.put(folder)?;
@@ -148,66 +138,4 @@ impl Quantization<'_> {
 /// Embeddings and the Linear weights of encoder and pooler. The classifier is small, and every score goes through it.
 fn is_quantized(name: &str, shape: &[usize]) -> bool {
     shape.len() == 2 && name.ends_with(".weight") && !name.split('.').any(|part| part == "classifier")
-}
-
-/// Copies what a file holds, not its permissions or links: hub folders are links into a read-only cache.
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    let bytes = match fs::read(from) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Failure::about(from.display(), error)),
-    };
-    fs::write(to, bytes).map_err(|error| Failure::about(to.display(), error))
-}
-
-/// Where the result goes, all at once.
-struct OutFolder {
-    path: PathBuf,
-    parent: PathBuf,
-}
-
-impl OutFolder {
-    /// A folder that does not exist, or an empty one.
-    fn check(path: &Path) -> Result<Self, Failure> {
-        let failed = |reason: &dyn std::fmt::Display| Failure::about(path.display(), reason);
-        let path = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-            Err(error) => return Err(failed(&error)),
-            Ok(_) => {
-                let mut entries = fs::read_dir(path).map_err(|error| failed(&error))?;
-                if entries.next().is_some() {
-                    return Err(failed(
-                        &"expected a folder that does not exist or is empty, found one with files",
-                    ));
-                }
-                path.canonicalize().map_err(|error| failed(&error))?
-            }
-        };
-        let parent = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-            Some(parent) => parent.to_owned(),
-            None => return Err(failed(&"expected the name of a folder")),
-        };
-        if !parent.is_dir() {
-            return Err(failed(&"expected a name within a folder that exists, found one that does not"));
-        }
-        Ok(Self { path, parent })
-    }
-
-    /// A folder beside it, so that it can be renamed; removed again unless `put`.
-    fn temporary(&self) -> Result<TempDir, Failure> {
-        let folder = tempfile::Builder::new().prefix(".crossrank-quantize-").tempdir_in(&self.parent);
-        folder.map_err(|error| Failure::about(self.parent.display(), error))
-    }
-
-    fn put(self, folder: TempDir) -> Result<(), Failure> {
-        let failed = |error| Failure::about(self.path.display(), error);
-        // Windows renames over no folder, not even an empty one.
-        if cfg!(windows) && self.path.is_dir() {
-            fs::remove_dir(&self.path).map_err(failed)?;
-        }
-        fs::rename(folder.path(), &self.path).map_err(failed)?;
-        let _ = folder.keep();
-        Ok(())
-    }
 }

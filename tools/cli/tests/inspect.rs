@@ -76,7 +76,8 @@ fn help_says_what_users_must_know() {
         ("rerank", &[".jsonl or .ndjson", "`text`", "--label", "a blank line is a document"][..]),
         ("score", &["Blank lines are skipped", "`query`", "--truncation"]),
         ("quantize", &["F32 scale for each row", "<OUT_DIR>"]),
-        ("inspect", &["--model"]),
+        ("inspect", &["--model", "--check", "--timings"]),
+        ("pack", &["the same bits", "--dtype", "<OUT_DIR>"]),
         ("bench", &["by nearest rank", "peak_rss_mb", "at least 3 runs", "default: 3"]),
     ] {
         let help = help(command).split_whitespace().collect::<Vec<_>>().join(" ");

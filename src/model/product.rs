@@ -1,0 +1,80 @@
+//! Packed weights of the encoder's products: where a packed checkpoint holds them, else packed out of its tensors.
+
+use crossrank_kernels::{Isa, PackedWeights, StoredMatrix};
+
+use super::linear::Packing;
+use crate::error::Result;
+use crate::weights::packed::panels_name;
+use crate::weights::{MatrixTensor, Weights};
+
+/// A Linear layer of the encoder. In a packed checkpoint its weights are part of a product, and only the bias is there.
+pub(crate) struct EncoderLinear {
+    prefix: String,
+    weight: Option<MatrixTensor>,
+    pub(crate) bias: Vec<f32>,
+}
+
+impl EncoderLinear {
+    /// Finds `prefix.weight` of shape [n, k], unless it is packed, and `prefix.bias` of shape [n].
+    pub(crate) fn find(weights: &Weights, isa: Isa, prefix: String, n: usize, k: usize) -> Result<Self> {
+        let weight = match weights.packed() {
+            Some(_) => None,
+            None => Some(weights.find_matrix(&format!("{prefix}.weight"), n, k)?),
+        };
+        let bias = weights.vector(isa, &format!("{prefix}.bias"), n)?;
+        Ok(Self { prefix, weight, bias })
+    }
+
+    /// A product of this layer alone, which goes by the layer's name.
+    pub(crate) fn load(&self, weights: &Weights, packing: Packing, k: usize) -> Result<PackedWeights> {
+        let shape = [self.bias.len(), k];
+        let product = Product { name: &self.prefix, shape, parts: &[self], biases: &[&self.bias] };
+        let pack = |matrices: &[StoredMatrix<'_>]| {
+            vec![PackedWeights::pack(packing.isa, packing.dtype, &[(matrices[0], &self.bias)])]
+        };
+        product.load(weights, packing, pack).map(one)
+    }
+}
+
+/// Products of one shape, which lie side by side in one tensor of a packed checkpoint.
+pub(crate) struct Product<'a> {
+    pub(crate) name: &'a str,
+    /// Outputs and depth of each.
+    pub(crate) shape: [usize; 2],
+    /// What they are made of.
+    pub(crate) parts: &'a [&'a EncoderLinear],
+    /// One for each product; empty for none.
+    pub(crate) biases: &'a [&'a [f32]],
+}
+
+impl Product<'_> {
+    /// The packed weights, which `pack` makes of the matrices of the parts. Their memory in the checkpoint is then
+    /// given back.
+    pub(crate) fn load(
+        &self,
+        weights: &Weights,
+        packing: Packing,
+        pack: impl FnOnce(&[StoredMatrix<'_>]) -> Vec<PackedWeights>,
+    ) -> Result<Vec<PackedWeights>> {
+        let matrices: Option<Vec<_>> =
+            self.parts.iter().map(|part| part.weight.as_ref().map(|weight| weights.matrix(weight))).collect();
+        if let Some(matrices) = matrices {
+            let packed = pack(&matrices);
+            self.parts.iter().for_each(|part| weights.pack_away(&format!("{}.weight", part.prefix)));
+            return Ok(packed);
+        }
+        let name = panels_name(self.name);
+        let (bytes, range) = weights.find_panels(&name, packing.dtype, self.biases.len(), self.shape)?;
+        let len = range.len() / self.biases.len();
+        let packed = self.biases.iter().enumerate().map(|(i, bias)| {
+            let start = range.start + i * len;
+            PackedWeights::from_panels(packing.dtype, self.shape, bias, bytes, start..start + len)
+        });
+        Ok(packed.collect())
+    }
+}
+
+/// Of products that are one.
+pub(crate) fn one(mut products: Vec<PackedWeights>) -> PackedWeights {
+    products.pop().expect("a product was loaded for its one bias")
+}

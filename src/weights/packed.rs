@@ -1,0 +1,175 @@
+//! Packed checkpoints: safetensors files whose encoder weights are panels, as they lie in memory.
+//!
+//! Panels come first, each a multiple of 64 bytes, behind a header that is filled up to one. So a map of the file, which
+//! begins on a page, has them where the kernels want them. All other tensors are those of the source, as they were.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use crossrank_kernels::{PANEL, PackedWeights, PanelDtype};
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Entry, Shard, Weights};
+use crate::error::{Error, Result};
+
+const FORMAT: (&str, &str) = ("packing", "crossrank-panels");
+/// Rises with the layout of panels, and with what the engine stacks in them.
+const VERSION: (&str, &str) = ("packing_version", "1");
+const DTYPE: &str = "packing_dtype";
+const SOURCE: &str = "source_sha256";
+const DATA: &str = "data_sha256";
+
+/// Data begins at a multiple of so many bytes.
+const ALIGN: usize = 64;
+/// Metadata comes first in what is written here; it fits in so many bytes.
+const METADATA: usize = 1024;
+
+/// The name of a product's panels.
+pub(crate) fn panels_name(product: &str) -> String {
+    format!("{product}.panels")
+}
+
+/// dtype and shape of `count` products of n outputs and depth k.
+pub(super) fn layout(dtype: PanelDtype, count: usize, [n, k]: [usize; 2]) -> (Dtype, Vec<usize>) {
+    let panels = n.div_ceil(PANEL);
+    match dtype {
+        PanelDtype::F32 => (Dtype::F32, vec![count, panels, k, PANEL]),
+        PanelDtype::Bf16 => (Dtype::BF16, vec![count, panels, k.div_ceil(2), PANEL, 2]),
+    }
+}
+
+/// How a file's panels hold their values; none where it has no panels.
+pub(super) fn recognise(file: &str, metadata: &HashMap<String, String>) -> Result<Option<PanelDtype>> {
+    let Some(format) = metadata.get(FORMAT.0) else { return Ok(None) };
+    let error = |field: &str, expected: &str| Error::Config {
+        file: file.to_owned(),
+        field: field.to_owned(),
+        expected: expected.to_owned(),
+        found: metadata.get(field).map_or("none".to_owned(), |found| format!("`{found}`")),
+    };
+    if format != FORMAT.1 {
+        return Err(error(FORMAT.0, FORMAT.1));
+    }
+    if metadata.get(VERSION.0).map(String::as_str) != Some(VERSION.1) {
+        return Err(error(VERSION.0, VERSION.1));
+    }
+    match metadata.get(DTYPE).map(String::as_str) {
+        Some("f32") => Ok(Some(PanelDtype::F32)),
+        Some("bf16") => Ok(Some(PanelDtype::Bf16)),
+        _ => Err(error(DTYPE, "f32 or bf16")),
+    }
+}
+
+/// Whether a file that does not parse was a packed one.
+pub(super) fn looks_packed(bytes: &[u8]) -> bool {
+    let mark = FORMAT.1.as_bytes();
+    bytes[..bytes.len().min(METADATA)].windows(mark.len()).any(|window| window == mark)
+}
+
+/// Compares the checksum of the data with the one that the file carries. False when it is not packed and has none.
+pub(crate) fn verify(weights: &Weights) -> Result<bool> {
+    if weights.packed.is_none() {
+        return Ok(false);
+    }
+    for shard in &weights.shards {
+        let found = hex(&Sha256::digest(&shard.bytes()[shard.data..]));
+        if shard.metadata.get(DATA) != Some(&found) {
+            let expected = shard.metadata.get(DATA).map_or("none", String::as_str);
+            let reason = format!("`{DATA}` is {expected}, but that of the data is {found}");
+            return Err(Error::Safetensors { file: shard.file.name.clone(), reason }.of_packed());
+        }
+    }
+    Ok(true)
+}
+
+/// Writes a packed checkpoint of `weights`, of which `products` have been made.
+pub(crate) fn write(
+    weights: &Weights,
+    dtype: PanelDtype,
+    products: &[(String, &[PackedWeights])],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let kept = kept(weights);
+    let mut tensors = Map::new();
+    let (mut digest, mut start) = (Sha256::new(), 0);
+    let mut add = |name: &str, (dtype, shape): (Dtype, Vec<usize>), end: usize| {
+        let info = TensorInfo { dtype, shape, data_offsets: (start, end) };
+        start = end;
+        serde_json::to_value(info).map(|info| tensors.insert(name.to_owned(), info))
+    };
+    let mut end = 0;
+    for (name, packed) in products {
+        for weights in *packed {
+            let bytes = weights.panel_bytes();
+            digest.update(&bytes);
+            end += bytes.len();
+        }
+        let shape = packed.first().map_or([0, 0], |packed| [packed.n(), packed.k()]);
+        add(&panels_name(name), layout(dtype, packed.len(), shape), end)?;
+    }
+    for (name, entry) in &kept {
+        let bytes = weights.bytes(entry.shard, &entry.range);
+        digest.update(bytes);
+        end += bytes.len();
+        add(name, (entry.dtype, entry.shape.clone()), end)?;
+    }
+
+    let mut metadata = weights.shards.iter().flat_map(|shard| &shard.metadata).collect::<HashMap<_, _>>();
+    let dtype = match dtype {
+        PanelDtype::F32 => "f32",
+        PanelDtype::Bf16 => "bf16",
+    };
+    let own = [(FORMAT.0, FORMAT.1), VERSION, (DTYPE, dtype)];
+    let sums = [(SOURCE, source_checksum(weights)), (DATA, hex(&digest.finalize()))];
+    let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let sums = sums.map(|(key, value)| (key.to_owned(), value));
+    // Of the source's metadata only what says how the tensors are read that are still there.
+    metadata.retain(|key, _| [super::QUANTIZATION.0, super::QUANTIZATION_VERSION.0].contains(&key.as_str()));
+    let mut all: Map<String, Value> = own.into_iter().chain(sums).map(|(k, v)| (k, json!(v))).collect();
+    all.extend(metadata.into_iter().map(|(key, value)| (key.clone(), json!(value))));
+
+    // In front, whatever the tensors are called.
+    let mut header = format!("{{\"__metadata__\":{},", Value::Object(all)).into_bytes();
+    header.extend_from_slice(&Value::Object(tensors).to_string().as_bytes()[1..]);
+    header.resize((8 + header.len()).next_multiple_of(ALIGN) - 8, b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    for packed in products.iter().flat_map(|(_, packed)| *packed) {
+        out.write_all(&packed.panel_bytes())?;
+    }
+    for (_, entry) in &kept {
+        out.write_all(weights.bytes(entry.shard, &entry.range))?;
+    }
+    Ok(())
+}
+
+/// Tensors that the model reads from the checkpoint itself, widest first, which aligns each to its elements.
+fn kept(weights: &Weights) -> Vec<(&String, &Entry)> {
+    let used = weights.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let packed = weights.packed_away.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let is_kept = |name: &String| used.contains(name) && !packed.contains(name);
+    let mut kept: Vec<_> = weights.tensors.iter().filter(|(name, _)| is_kept(name)).collect();
+    kept.sort_by_key(|&(name, entry)| (Reverse(entry.dtype.bitsize()), name));
+    kept
+}
+
+/// Of the files' bytes, one after the other.
+fn source_checksum(weights: &Weights) -> String {
+    let mut digest = Sha256::new();
+    weights.shards.iter().for_each(|shard| digest.update(shard.bytes()));
+    hex(&digest.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Shard {
+    fn bytes(&self) -> &[u8] {
+        (*self.file.bytes).as_ref()
+    }
+}

@@ -1,0 +1,227 @@
+//! Packed checkpoints: the same bits as their source, and what is wrong with one is said.
+#![cfg(feature = "tokenizers")]
+
+mod common;
+
+use std::path::Path;
+
+use common::copy::{ModelCopy, Tensors};
+use common::{fixture, fixtures, read_pairs};
+use crossrank::{Dtype, ModelBytes, Reranker, WeightSource};
+use safetensors::{Dtype as Stored, SafeTensors};
+
+const FILE: &str = "model.safetensors";
+const REMAKE: &str = "crossrank pack MODEL_DIR OUT_DIR";
+const QKV: &str = "bert.encoder.layer.0.attention.self.qkv.panels";
+
+fn load(folder: &Path, dtype: Option<Dtype>) -> Reranker {
+    let mut builder = Reranker::builder();
+    if let Some(dtype) = dtype {
+        builder = builder.dtype(dtype);
+    }
+    builder.load(folder).unwrap()
+}
+
+/// A copy of a fixture, packed.
+fn packed(name: &str, dtype: Dtype) -> ModelCopy {
+    let copy = ModelCopy::of(name);
+    let mut bytes = Vec::new();
+    load(&fixture(name), Some(dtype)).write_packed(&mut bytes).unwrap();
+    if copy.file("model.safetensors.index.json").exists() {
+        copy.remove("model.safetensors.index.json");
+    }
+    copy.write(FILE, bytes);
+    copy
+}
+
+fn bits(reranker: &Reranker, name: &str) -> Vec<Vec<u32>> {
+    let pairs = read_pairs(&fixture(name).join("reference.jsonl"));
+    let texts: Vec<(&str, &str)> = pairs.iter().map(|pair| (&*pair.query, &*pair.document)).collect();
+    let scores = reranker.score_pairs(&texts).unwrap();
+    scores.iter().map(|score| score.logits.iter().map(|logit| logit.to_bits()).collect()).collect()
+}
+
+#[test]
+fn every_fixture_keeps_its_bits_however_the_file_is_read() {
+    for name in fixtures() {
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let expected = bits(&load(&fixture(&name), Some(dtype)), &name);
+            let copy = packed(&name, dtype);
+            for wanted in [None, Some(dtype)] {
+                let mapped = load(copy.path(), wanted);
+                let info = mapped.info();
+                assert_eq!(info.dtype, dtype.name());
+                assert!(info.packed_checkpoint && info.shared_bytes > 0, "{name}: nothing is used in place");
+                assert_eq!(info.ignored, [""; 0], "{name}");
+                assert!(mapped.verify().unwrap());
+                assert_eq!(bits(&mapped, &name), expected, "{name} in {dtype:?}");
+            }
+            let read = Reranker::builder().weight_source(WeightSource::Read).load(copy.path()).unwrap();
+            assert_eq!(bits(&read, &name), expected, "{name} in {dtype:?}, read");
+            for skew in [0, 1, 4, 32] {
+                let reranker = Reranker::from_bytes(skewed(&copy, skew)).unwrap();
+                let shared = reranker.info().shared_bytes > 0;
+                assert_eq!(shared, skew == 0, "{name}: used in place at an alignment of {skew}");
+                assert_eq!(
+                    bits(&reranker, &name),
+                    expected,
+                    "{name} in {dtype:?}, {skew} bytes off a cache line"
+                );
+            }
+        }
+    }
+}
+
+/// The files with the weights so many bytes behind a cache line.
+fn skewed(copy: &ModelCopy, skew: usize) -> ModelBytes {
+    struct Skewed(Vec<u8>, usize);
+    impl AsRef<[u8]> for Skewed {
+        fn as_ref(&self) -> &[u8] {
+            &self.0[self.1..]
+        }
+    }
+    let read = |name: &str| std::fs::read(copy.file(name)).unwrap();
+    let file = read(FILE);
+    let mut bytes = vec![0; file.len() + 128];
+    let start = bytes.as_ptr().align_offset(64) + skew;
+    bytes[start..start + file.len()].copy_from_slice(&file);
+    bytes.truncate(start + file.len());
+    let model = ModelBytes::new(read("config.json"), Skewed(bytes, start)).tokenizer(read("tokenizer.json"));
+    match std::fs::read(copy.file("tokenizer_config.json")) {
+        Ok(config) => model.tokenizer_config(config),
+        Err(_) => model,
+    }
+}
+
+#[test]
+fn panels_begin_at_multiples_of_64_and_nothing_that_was_packed_is_left() {
+    let copy = packed("gelu-60", Dtype::Bf16);
+    let bytes = std::fs::read(copy.file(FILE)).unwrap();
+    let (header, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!((8 + header) % 64, 0);
+    let mut panels = 0;
+    for (name, info) in metadata.tensors() {
+        if name.ends_with(".panels") {
+            panels += 1;
+            assert_eq!(info.data_offsets.0 % 64, 0, "{name}");
+            assert_eq!(info.dtype, Stored::BF16, "{name}");
+        }
+    }
+    // Four products in each of two layers, and six in the last.
+    assert_eq!(panels, 2 * 4 + 6);
+    assert!(metadata.info("bert.encoder.layer.1.output.dense.weight").is_none());
+    let user = metadata.metadata().clone().unwrap();
+    assert_eq!(user["packing"], "crossrank-panels");
+    assert_eq!(user["source_sha256"].len(), 64);
+    let mut again = Vec::new();
+    load(&fixture("gelu-60"), Some(Dtype::Bf16)).write_packed(&mut again).unwrap();
+    assert!(again == bytes, "another run, other bytes");
+}
+
+#[test]
+fn a_packed_checkpoint_has_one_dtype_and_is_not_packed_again() {
+    let copy = packed("gelu-60", Dtype::Bf16);
+    let error = Reranker::builder().dtype(Dtype::F32).load(copy.path()).unwrap_err().to_string();
+    for part in ["dtype", "expected bf16", "found f32", REMAKE, "--dtype f32"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = load(copy.path(), None).write_packed(Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("packed already"), "{error}");
+    assert!(!load(&fixture("gelu-60"), None).verify().unwrap(), "an unpacked checkpoint has no checksum");
+}
+
+#[test]
+fn a_packed_file_that_is_cut_off() {
+    let copy = packed("gelu-60", Dtype::F32);
+    let whole = std::fs::read(copy.file(FILE)).unwrap();
+    for len in [200, 2000, whole.len() / 2, whole.len() - 1] {
+        copy.write(FILE, &whole[..len]).fails_with(&[FILE, "broken safetensors file", REMAKE]);
+    }
+}
+
+#[test]
+fn metadata_of_another_version_or_kind() {
+    let copy = packed("gelu-60", Dtype::F32);
+    let whole = std::fs::read(copy.file(FILE)).unwrap();
+    let replaced = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let mut bytes = whole.clone();
+        let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
+        copy.write(FILE, bytes)
+    };
+    let version = replaced(r#""packing_version":"1""#, r#""packing_version":"2""#);
+    version.fails_with(&[FILE, "`packing_version`: expected 1, found `2`", REMAKE]);
+    let none = replaced(r#""packing_version":"#, r#""packing_versiom":"#);
+    none.fails_with(&[FILE, "`packing_version`: expected 1, found none", REMAKE]);
+    let dtype = replaced(r#""packing_dtype":"f32""#, r#""packing_dtype":"f64""#);
+    dtype.fails_with(&[FILE, "`packing_dtype`", "`f64`", REMAKE]);
+}
+
+/// A copy whose tensors were changed and that kept its metadata.
+fn edited(edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
+    edited_as("f32", edit)
+}
+
+/// One that says that its panels, which are f32, are of another dtype.
+fn edited_as(dtype: &str, edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
+    let copy = packed("gelu-60", Dtype::F32);
+    let own = [("packing", "crossrank-panels"), ("packing_version", "1"), ("packing_dtype", dtype)];
+    copy.edit_tensors_with(Some(&own), edit);
+    copy
+}
+
+#[test]
+fn tensors_that_are_missing_or_of_another_size() {
+    edited_as("bf16", |_| {}).fails_with(&[FILE, ".panels", "BF16", "F32 of shape", REMAKE]);
+    edited(|tensors| drop(tensors.remove(QKV))).fails_with(&[FILE, QKV, "missing", REMAKE]);
+    let last = "bert.encoder.layer.2.attention.self.key.fold.panels";
+    edited(|tensors| drop(tensors.remove(last))).fails_with(&[FILE, last, "missing", REMAKE]);
+    let bias = "bert.encoder.layer.0.attention.self.key.bias";
+    edited(|tensors| drop(tensors.remove(bias))).fails_with(&[FILE, bias, "missing", REMAKE]);
+    let down = "bert.encoder.layer.1.output.dense.panels";
+    edited(|tensors| drop(tensors.remove(down))).fails_with(&[FILE, down, "missing", REMAKE]);
+    edited(|tensors| tensors.get_mut(QKV).unwrap().1 = vec![1, 60, 12, 16]).fails_with(&[
+        FILE,
+        QKV,
+        "[1, 12, 60, 16]",
+        "[1, 60, 12, 16]",
+        REMAKE,
+    ]);
+    edited(|tensors| tensors.get_mut(QKV).unwrap().0 = Stored::U32).fails_with(&[QKV, "F32", "U32", REMAKE]);
+    edited(|tensors| {
+        let tensor = tensors.get_mut(QKV).unwrap();
+        (tensor.1, tensor.2) = (vec![1, 12, 59, 16], vec![0; 12 * 59 * 16 * 4]);
+    })
+    .fails_with(&[QKV, "[1, 12, 60, 16]", "[1, 12, 59, 16]", REMAKE]);
+}
+
+/// The order of the `safetensors` crate, with a header that it fills up to 8 bytes.
+#[test]
+fn panels_at_other_offsets_are_copied() {
+    let expected = bits(&load(&fixture("gelu-60"), None), "gelu-60");
+    let copy = edited(|tensors| {
+        // First of all names, and four bytes long.
+        tensors.insert("a".into(), (Stored::F32, vec![1], vec![0; 4]));
+    });
+    let reranker = load(copy.path(), None);
+    assert_eq!(reranker.info().shared_bytes, 0);
+    assert_eq!(bits(&reranker, "gelu-60"), expected);
+}
+
+#[test]
+fn a_byte_that_was_flipped_is_found_by_the_checksum() {
+    let copy = packed("gelu-60", Dtype::F32);
+    let whole = std::fs::read(copy.file(FILE)).unwrap();
+    let (header, metadata) = SafeTensors::read_metadata(&whole).unwrap();
+    for name in [QKV, "bert.embeddings.word_embeddings.weight"] {
+        let at = 8 + header + metadata.info(name).unwrap().data_offsets.0;
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        copy.write(FILE, bytes);
+        let error = load(copy.path(), None).verify().unwrap_err().to_string();
+        for part in [FILE, "data_sha256", REMAKE] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

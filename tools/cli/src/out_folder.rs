@@ -1,0 +1,92 @@
+//! A new model folder, which is there as a whole or not at all.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crossrank::Reranker;
+use tempfile::TempDir;
+
+use crate::failure::{Failure, describe};
+use crate::interrupt::Interrupt;
+
+/// What a model folder holds beside its weights. Only the first two must be there, which loading has shown.
+const COPIED: [&str; 4] =
+    ["config.json", "tokenizer.json", "tokenizer_config.json", "config_sentence_transformers.json"];
+
+/// Copies all of a model but its weights.
+pub fn copy_neighbours(from: &Path, to: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
+    for name in COPIED {
+        copy(&from.join(name), &to.join(name))?;
+        interrupt.check()?;
+    }
+    Ok(())
+}
+
+/// Loads what has been written, before anyone else does.
+pub fn load_result(folder: &Path) -> Result<Reranker, Failure> {
+    Reranker::load(folder).map_err(|error| Failure::about("the result cannot be loaded", describe(&error)))
+}
+
+/// Copies what a file holds, not its permissions or links: hub folders are links into a read-only cache.
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    let bytes = match fs::read(from) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Failure::about(from.display(), error)),
+    };
+    fs::write(to, bytes).map_err(|error| Failure::about(to.display(), error))
+}
+
+/// Where the result goes, all at once.
+pub struct OutFolder {
+    path: PathBuf,
+    parent: PathBuf,
+}
+
+impl OutFolder {
+    /// A folder that does not exist, or an empty one.
+    pub fn check(path: &Path) -> Result<Self, Failure> {
+        let failed = |reason: &dyn std::fmt::Display| Failure::about(path.display(), reason);
+        let path = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            Err(error) => return Err(failed(&error)),
+            Ok(_) => {
+                let mut entries = fs::read_dir(path).map_err(|error| failed(&error))?;
+                if entries.next().is_some() {
+                    return Err(failed(
+                        &"expected a folder that does not exist or is empty, found one with files",
+                    ));
+                }
+                path.canonicalize().map_err(|error| failed(&error))?
+            }
+        };
+        let parent = match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+            Some(parent) => parent.to_owned(),
+            None => return Err(failed(&"expected the name of a folder")),
+        };
+        if !parent.is_dir() {
+            return Err(failed(&"expected a name within a folder that exists, found one that does not"));
+        }
+        Ok(Self { path, parent })
+    }
+
+    /// A folder beside it, so that it can be renamed; removed again unless `put`.
+    pub fn temporary(&self, command: &str) -> Result<TempDir, Failure> {
+        let folder =
+            tempfile::Builder::new().prefix(&format!(".crossrank-{command}-")).tempdir_in(&self.parent);
+        folder.map_err(|error| Failure::about(self.parent.display(), error))
+    }
+
+    pub fn put(self, folder: TempDir) -> Result<(), Failure> {
+        let failed = |error| Failure::about(self.path.display(), error);
+        // Windows renames over no folder, not even an empty one.
+        if cfg!(windows) && self.path.is_dir() {
+            fs::remove_dir(&self.path).map_err(failed)?;
+        }
+        fs::rename(folder.path(), &self.path).map_err(failed)?;
+        let _ = folder.keep();
+        Ok(())
+    }
+}
