@@ -104,9 +104,7 @@ fn one_head<S: Simd>(
             scratch.sums.resize(rows.len(), 0.0);
         }
         let sums = &mut scratch.sums[..rows.len()];
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = exponentials(simd, scale, scores.row_mut(i));
-        }
+        exponentials(simd, scale, scores.reborrow(), sums);
         let panels = Panels::packed(values, seq_len, head_dim);
         multiply(simd, scores.as_rows(), panels, TileEpilogue::default(), dst.reborrow());
         for (i, sum) in sums.iter().enumerate() {
@@ -163,9 +161,9 @@ pub fn cls_attention(
                 }
             }
             scratch.sums.clear();
-            for h in 0..heads {
-                scratch.sums.push(exponentials(simd, scale, &mut scores[h * seq_len..][..seq_len]));
-            }
+            scratch.sums.resize(heads, 0.0);
+            let rows = RowsMut::new(scores, heads, seq_len, seq_len);
+            exponentials(simd, scale, rows, &mut scratch.sums);
 
             let weights = Rows::new(scores, heads, seq_len, seq_len);
             let whole = hidden - hidden % PANEL;

@@ -4,6 +4,9 @@ use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
 
+/// Rows that are worked on together, because the sum of a row is waited for before anything else.
+const GROUP: usize = 4;
+
 /// Weights of a layer normalisation over the last dimension.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
@@ -47,33 +50,54 @@ impl LayerNorm {
                 add(simd, residual.row(i), dst.row_mut(i));
             }
         }
-        for i in 0..dst.rows() {
-            self.row(simd, dst.row_mut(i));
+        let row_stride = dst.row_stride();
+        let grouped = dst.rows() - dst.rows() % GROUP;
+        for i in (0..grouped).step_by(GROUP) {
+            self.group::<S, GROUP>(simd, dst.group_mut(i), row_stride);
+        }
+        for i in grouped..dst.rows() {
+            self.group::<S, 1>(simd, dst.group_mut(i), row_stride);
         }
     }
 
     #[inline(always)]
-    fn row<S: Simd>(&self, simd: S, row: &mut [f32]) {
-        let n = row.len() as f32;
-        let mean = sum::<S, false>(simd, row, 0.0) / n;
-        let variance = sum::<S, true>(simd, row, mean) / n;
-        let mean = simd.splat(mean);
-        let factor = simd.splat(1.0 / (variance + self.eps).sqrt());
-        let mut chunks = row.chunks_exact_mut(S::LANES);
-        let (mut weights, mut biases) =
-            (self.weight.chunks_exact(S::LANES), self.bias.chunks_exact(S::LANES));
-        for ((x, weight), bias) in (&mut chunks).zip(&mut weights).zip(&mut biases) {
-            let scaled = simd.mul(simd.sub(simd.load(x), mean), factor);
-            simd.store(simd.mul_add(scaled, simd.load(weight), simd.load(bias)), x);
+    fn group<S: Simd, const N: usize>(&self, simd: S, mut rows: [&mut [f32]; N], row_stride: usize) {
+        let n = self.weight.len() as f32;
+        let mut means = sums::<S, N, false>(simd, &rows, [0.0; N]);
+        means.iter_mut().for_each(|sum| *sum /= n);
+        let mut factors = sums::<S, N, true>(simd, &rows, means);
+        factors.iter_mut().for_each(|sum| *sum = 1.0 / (*sum / n + self.eps).sqrt());
+        let (means, factors) = (splat_each(simd, means), splat_each(simd, factors));
+        let cols = self.weight.len();
+        let whole = cols - cols % S::LANES;
+        for at in (0..whole).step_by(S::LANES) {
+            let (weight, bias) = (simd.load(&self.weight[at..]), simd.load(&self.bias[at..]));
+            for ((row, &mean), &factor) in rows.iter_mut().zip(&means).zip(&factors) {
+                let x = &mut row[at..at + S::LANES];
+                let scaled = simd.mul(simd.sub(simd.load(x), mean), factor);
+                simd.store(simd.mul_add(scaled, weight, bias), x);
+                simd.prefetch(x.as_ptr().wrapping_add(N * row_stride));
+            }
         }
-        let tail = chunks.into_remainder();
-        if !tail.is_empty() {
-            let scaled = simd.mul(simd.sub(simd.load_partial(tail, 0.0), mean), factor);
-            let weight = simd.load_partial(weights.remainder(), 0.0);
-            let bias = simd.load_partial(biases.remainder(), 0.0);
-            simd.store_partial(simd.mul_add(scaled, weight, bias), tail);
+        if whole < cols {
+            let weight = simd.load_partial(&self.weight[whole..], 0.0);
+            let bias = simd.load_partial(&self.bias[whole..], 0.0);
+            for ((row, &mean), &factor) in rows.iter_mut().zip(&means).zip(&factors) {
+                let x = &mut row[whole..];
+                let scaled = simd.mul(simd.sub(simd.load_partial(x, 0.0), mean), factor);
+                simd.store_partial(simd.mul_add(scaled, weight, bias), x);
+            }
         }
     }
+}
+
+#[inline(always)]
+fn splat_each<S: Simd, const N: usize>(simd: S, values: [f32; N]) -> [S::V; N] {
+    let mut vectors = [simd.splat(0.0); N];
+    for (vector, value) in vectors.iter_mut().zip(values) {
+        *vector = simd.splat(value);
+    }
+    vectors
 }
 
 /// dst += x
@@ -88,28 +112,43 @@ fn add<S: Simd>(simd: S, x: &[f32], dst: &mut [f32]) {
     }
 }
 
-/// The sum of a row or, with `SQUARES`, of the squares of its distances from `mean`.
+/// The sum of each row or, with `SQUARES`, of the squares of its distances from its mean.
 #[inline(always)]
-fn sum<S: Simd, const SQUARES: bool>(simd: S, row: &[f32], mean: f32) -> f32 {
-    let centre = simd.splat(mean);
-    // Four running sums, because one would wait for the latency of each addition.
-    let mut sums = [simd.splat(0.0); 4];
-    let mut fours = row.chunks_exact(4 * S::LANES);
-    for four in &mut fours {
-        for (sum, x) in sums.iter_mut().zip(four.chunks_exact(S::LANES)) {
-            *sum = add_term::<S, SQUARES>(simd, *sum, simd.load(x), centre);
+fn sums<S: Simd, const N: usize, const SQUARES: bool>(
+    simd: S,
+    rows: &[&mut [f32]; N],
+    means: [f32; N],
+) -> [f32; N] {
+    let cols = rows[0].len();
+    let whole = cols - cols % S::LANES;
+    let pairs = whole - whole % (2 * S::LANES);
+    let centres = splat_each(simd, means);
+    // Two running sums a row, because one would wait for the latency of each addition.
+    let mut sums = [[simd.splat(0.0); 2]; N];
+    for at in (0..pairs).step_by(2 * S::LANES) {
+        for ((sums, row), &centre) in sums.iter_mut().zip(rows).zip(&centres) {
+            let pair = &row[at..at + 2 * S::LANES];
+            let (first, second) = pair.split_at(S::LANES);
+            sums[0] = add_term::<S, SQUARES>(simd, sums[0], simd.load(first), centre);
+            sums[1] = add_term::<S, SQUARES>(simd, sums[1], simd.load(second), centre);
         }
     }
-    let mut sums_left = sums.iter_mut();
-    let mut chunks = fours.remainder().chunks_exact(S::LANES);
-    for (x, sum) in (&mut chunks).zip(&mut sums_left) {
-        *sum = add_term::<S, SQUARES>(simd, *sum, simd.load(x), centre);
+    let mut totals = [0.0; N];
+    for ((((total, sums), row), &centre), mean) in
+        totals.iter_mut().zip(sums).zip(rows).zip(&centres).zip(means)
+    {
+        let [mut first, mut second] = sums;
+        if pairs < whole {
+            first = add_term::<S, SQUARES>(simd, first, simd.load(&row[pairs..]), centre);
+        }
+        if whole < cols {
+            // Filled with the mean, the missing lanes add nothing.
+            let tail = simd.load_partial(&row[whole..], mean);
+            second = add_term::<S, SQUARES>(simd, second, tail, centre);
+        }
+        *total = simd.sum(simd.add(first, second));
     }
-    if let (false, Some(sum)) = (chunks.remainder().is_empty(), sums_left.next()) {
-        // Filled with the mean, the missing lanes add nothing.
-        *sum = add_term::<S, SQUARES>(simd, *sum, simd.load_partial(chunks.remainder(), mean), centre);
-    }
-    simd.sum(simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3])))
+    totals
 }
 
 /// sum + x, or sum + (x - centre)^2.

@@ -22,17 +22,17 @@ fn polynomial<S: Simd, const N: usize>(simd: S, x: S::V, coefficients: [f32; N])
 /// (3.1e-9 before rounding) by iteratively reweighted least squares.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::V) -> S::V {
-    let bounded = simd.at_least(x, simd.splat(EXP_MIN));
     // 1.5 * 2^23 leaves no room for a fraction: adding it rounds to the nearest integer n, and leaves n + 127, the
     // exponent of 2^n, in the low bits.
     let magic = simd.splat(12_582_912.0 + 127.0);
-    let biased = simd.mul_add(bounded, simd.splat(std::f32::consts::LOG2_E), magic);
+    let biased = simd.mul_add(x, simd.splat(std::f32::consts::LOG2_E), magic);
     let n = simd.sub(biased, magic);
     // ln 2 in two parts, the first with few enough bits that n times it is exact.
-    let r = simd.mul_add(n, simd.splat(-0.693_359_4), bounded);
+    let r = simd.mul_add(n, simd.splat(-0.693_359_4), x);
     let r = simd.mul_add(n, simd.splat(2.121_944_4e-4), r);
     const C: [f32; 7] = [1.0, 1.0, 0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_745, 0.001_381_454];
-    // A NaN is in the polynomial, whatever becomes of the bits beside it.
+    // A NaN is in the polynomial, whatever becomes of the bits beside it. What an argument far below leaves in either
+    // is not chosen.
     let y = simd.mul(polynomial(simd, r, C), simd.low_bits_as_exponent(biased));
     simd.select_lt(x, simd.splat(EXP_MIN), simd.splat(0.0), y)
 }

@@ -3,6 +3,7 @@
 use crate::isa::{Isa, Kernel};
 use crate::math::exp;
 use crate::simd::Simd;
+use crate::view::RowsMut;
 
 /// row = e^(scale (row - max)) / sum, over the whole row, for `scale` > 0; empty rows stay empty. A NaN anywhere, or
 /// an infinite maximum, makes the whole row NaN.
@@ -12,50 +13,78 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            let factor = 1.0 / exponentials(simd, self.0, self.1);
-            multiply(simd, factor, self.1);
+            let [sum] = group(simd, self.0, [&mut *self.1]);
+            multiply(simd, 1.0 / sum, self.1);
         }
     }
     isa.run(Softmax(scale, row));
 }
 
-/// row = e^(scale (row - max)); returns the sum, by which the caller divides where it costs least. `scale` > 0.
+/// Rows of scores that are worked on together, because the largest of a row is waited for before anything else.
+const GROUP: usize = 4;
+
+/// Each row = e^(scale (row - max)); writes the sums, by which the caller divides where it costs least. `scale` > 0.
 #[inline(always)]
-pub(crate) fn exponentials<S: Simd>(simd: S, scale: f32, row: &mut [f32]) -> f32 {
+pub(crate) fn exponentials<S: Simd>(simd: S, scale: f32, mut rows: RowsMut<'_>, sums: &mut [f32]) {
+    assert_eq!(sums.len(), rows.rows(), "sums and rows");
+    let mut groups = sums.chunks_exact_mut(GROUP);
+    let mut first = 0;
+    for sums in &mut groups {
+        sums.copy_from_slice(&group::<S, GROUP>(simd, scale, rows.group_mut(first)));
+        first += GROUP;
+    }
+    // Tiles of an even number of rows often leave two.
+    let mut pairs = groups.into_remainder().chunks_exact_mut(2);
+    for sums in &mut pairs {
+        sums.copy_from_slice(&group::<S, 2>(simd, scale, rows.group_mut(first)));
+        first += 2;
+    }
+    for sum in pairs.into_remainder() {
+        [*sum] = group::<S, 1>(simd, scale, rows.group_mut(first));
+    }
+}
+
+/// The same of `N` rows of one length; returns the sums.
+#[inline(always)]
+fn group<S: Simd, const N: usize>(simd: S, scale: f32, rows: [&mut [f32]; N]) -> [f32; N] {
+    let cols = rows[0].len();
+    let whole = cols - cols % S::LANES;
     let lowest = f32::NEG_INFINITY;
-    // Four running maxima, because one would wait for the latency of each comparison.
-    let mut maxima = [simd.splat(lowest); 4];
-    let mut fours = row.chunks_exact(4 * S::LANES);
-    for four in &mut fours {
-        for (max, chunk) in maxima.iter_mut().zip(four.chunks_exact(S::LANES)) {
-            *max = simd.at_least(simd.load(chunk), *max);
+    let mut maxima = [simd.splat(lowest); N];
+    for at in (0..whole).step_by(S::LANES) {
+        for (max, row) in maxima.iter_mut().zip(&rows) {
+            *max = simd.at_least(simd.load(&row[at..]), *max);
         }
     }
-    let mut chunks = fours.remainder().chunks_exact(S::LANES);
-    for (max, chunk) in maxima.iter_mut().zip(&mut chunks) {
-        *max = simd.at_least(simd.load(chunk), *max);
+    if whole < cols {
+        for (max, row) in maxima.iter_mut().zip(&rows) {
+            *max = simd.at_least(simd.load_partial(&row[whole..], lowest), *max);
+        }
     }
-    maxima[3] = simd.at_least(simd.load_partial(chunks.remainder(), lowest), maxima[3]);
-    let [a, b, c, d] = maxima;
     // A NaN may be lost here, not below: its exponential is NaN, and with it the sum.
-    let max = simd.at_least(simd.at_least(a, b), simd.at_least(c, d));
-    let max = simd.splat(simd.max(max));
+    for max in &mut maxima {
+        *max = simd.splat(simd.max(*max));
+    }
     let scale = simd.splat(scale);
 
-    let mut sum = simd.splat(0.0);
-    let mut chunks = row.chunks_exact_mut(S::LANES);
-    for chunk in &mut chunks {
-        let e = exp(simd, simd.mul(simd.sub(simd.load(chunk), max), scale));
-        sum = simd.add(sum, e);
-        simd.store(e, chunk);
+    let mut totals = [0.0; N];
+    for ((total, row), max) in totals.iter_mut().zip(rows).zip(maxima) {
+        let mut sum = simd.splat(0.0);
+        let mut chunks = row.chunks_exact_mut(S::LANES);
+        for chunk in &mut chunks {
+            let e = exp(simd, simd.mul(simd.sub(simd.load(chunk), max), scale));
+            sum = simd.add(sum, e);
+            simd.store(e, chunk);
+        }
+        let tail = chunks.into_remainder();
+        if !tail.is_empty() {
+            let e = exp(simd, simd.mul(simd.sub(simd.load_partial(tail, lowest), max), scale));
+            sum = simd.add(sum, e);
+            simd.store_partial(e, tail);
+        }
+        *total = simd.sum(sum);
     }
-    let tail = chunks.into_remainder();
-    if !tail.is_empty() {
-        let e = exp(simd, simd.mul(simd.sub(simd.load_partial(tail, lowest), max), scale));
-        sum = simd.add(sum, e);
-        simd.store_partial(e, tail);
-    }
-    simd.sum(sum)
+    totals
 }
 
 /// row *= factor

@@ -126,3 +126,30 @@ fn nan_makes_its_row_nan_and_no_other() {
         });
     }
 }
+
+/// Rows are worked on in groups; a NaN is in the third of seven.
+#[test]
+fn a_row_has_the_bits_that_it_has_alone() {
+    for width in WIDTHS {
+        let mut random = Random(width as u64);
+        let mut x = random.vec(7 * width);
+        x[2 * width] = f32::NAN;
+        let norm = LayerNorm::new(random.vec(width), random.vec(width), 1e-5);
+        for_each_isa(|isa| {
+            let apply = |x: &[f32], rows: usize| {
+                let mut dst = Grid::of(x, rows, width, 1);
+                norm.apply(isa, None, dst.view_mut());
+                dst.values()
+            };
+            let together = apply(&x, 7);
+            for (i, row) in x.chunks(width).enumerate() {
+                let found = &together[i * width..][..width];
+                if i == 2 {
+                    assert!(found.iter().all(|x| x.is_nan()), "{}: {width}", isa.name());
+                } else {
+                    assert_same_bits(&format!("{}: row {i} of {width}", isa.name()), found, &apply(row, 1));
+                }
+            }
+        });
+    }
+}
