@@ -197,7 +197,7 @@ impl Layer {
         ws: &mut Workspace,
         workers: usize,
     ) {
-        let Workspace { cu_seqlens, hidden, qkv, context, attended, inner, scratches, .. } = ws;
+        let Workspace { cu_seqlens, hidden, qkv, context, attended, scratches, .. } = ws;
         let scratches = &mut scratches[..workers];
         let x = hidden.view();
         let width = panel_heads * shape.head_dim;
@@ -215,7 +215,7 @@ impl Layer {
             let qkv = [q.as_rows(), k.as_rows(), v.as_rows()];
             shape.attend(isa, qkv, cu_seqlens, 0..x.rows(), &mut scratch.attention, context);
         });
-        self.tail.forward_by_columns(isa, context.view(), inner, [attended, hidden], scratches);
+        self.tail.forward_by_columns(isa, context.view(), [attended, hidden], scratches);
     }
 
     /// All products, by name.
@@ -320,7 +320,7 @@ impl LastLayer {
             },
         );
         let residual = [&mut cls.attended, &mut cls.hidden];
-        self.tail.forward_by_columns(isa, cls.context.view(), &mut ws.inner, residual, scratches);
+        self.tail.forward_by_columns(isa, cls.context.view(), residual, scratches);
     }
 
     /// All products, by name; those of the heads are one by one.
@@ -378,12 +378,13 @@ impl Tail {
         &self,
         isa: Isa,
         context: Rows<'_>,
-        inner: &mut Matrix,
         [attended, hidden]: [&mut Matrix; 2],
         scratches: &mut [Scratch],
     ) {
         let epilogue = Epilogue::ResidualNorm { residual: hidden.view(), norm: &self.output_norm };
         linear_by_columns(isa, context, &self.output, epilogue, scratches, attended.view_mut());
+        // All write it, so it is taken out of the scratches that are shared out among them.
+        let mut inner = std::mem::take(&mut scratches[0].inner);
         for rows in row_blocks(context.rows()) {
             let x = attended.view().row_range(rows.clone());
             inner.set_rows(x.rows());
@@ -393,6 +394,7 @@ impl Tail {
             let mut hidden = hidden.view_mut();
             linear_by_columns(isa, inner.view(), &self.down, epilogue, scratches, hidden.row_range(rows));
         }
+        scratches[0].inner = inner;
     }
 
     fn products(&self) -> Vec<(&'static str, &[PackedWeights])> {

@@ -38,8 +38,6 @@ pub(crate) struct Workspace {
     pub(super) context: Matrix,
     /// T x H: after attention's residual and norm.
     pub(super) attended: Matrix,
-    /// A block of rows x I: inside the feed-forward network when workers share it by columns.
-    pub(super) inner: Matrix,
     pub(super) cls: ClsWorkspace,
     /// One for each worker that shares the chunk.
     pub(super) scratches: Vec<Scratch>,
@@ -137,7 +135,6 @@ impl Workspace {
             qkv: empty(3 * config.hidden),
             context: hidden(),
             attended: hidden(),
-            inner: empty(config.intermediate),
             cls: ClsWorkspace {
                 hidden: hidden(),
                 query: hidden(),
@@ -157,7 +154,6 @@ impl Workspace {
         let missing = (size.sequences + 1).saturating_sub(self.cu_seqlens.len());
         self.cu_seqlens.reserve(missing);
         self.set_tokens(size.tokens);
-        self.inner.set_rows(size.tokens.min(MAX_BLOCK_ROWS));
         for matrix in self.cls.matrices() {
             matrix.set_rows(size.sequences);
         }
