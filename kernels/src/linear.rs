@@ -11,17 +11,14 @@ use crate::pack::{PackedColumns, PanelDtype, widen_bf16_panels};
 use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
 
-/// About how many rows go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel
-/// which comes from L3 is used often.
-const MC: usize = 84;
-
-/// The most rows of a block of [`row_blocks`].
-pub const MAX_BLOCK_ROWS: usize = MC / 2 * 3;
+/// The most rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel
+/// which comes from L3 is used often. Whole tiles on AVX2 and AVX-512.
+pub const MAX_BLOCK_ROWS: usize = 84;
 
 /// Cuts rows into even blocks, each of which goes through all panels of weights together. What happens to few columns
 /// of a block at a time, and to the next step of it, finds the block in L2.
 pub fn row_blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let blocks = ((rows + MC / 2) / MC).max(1);
+    let blocks = rows.div_ceil(MAX_BLOCK_ROWS).max(1);
     let block = rows.div_ceil(blocks).next_multiple_of(MAX_TILE.0).max(1);
     (0..rows).step_by(block).map(move |start| start..rows.min(start + block))
 }
