@@ -82,7 +82,7 @@ pub enum Error {
         found: String,
     },
     /// A packed checkpoint that cannot be used.
-    #[error("{source}; `crossrank pack MODEL_DIR OUT_DIR` makes it anew")]
+    #[error("{source}; `crossrank pack MODEL_DIR OUT_DIR` makes it anew (`--dtype bf16` in bf16)")]
     Packed {
         /// Why not.
         source: Box<Error>,

@@ -21,7 +21,8 @@ pub(crate) const SHARD_INDEX: &str = "model.safetensors.index.json";
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum WeightSource {
-    /// Map the file: embeddings are read in place and only the rows of words that occur are ever touched.
+    /// Map the file: embeddings are read in place, so that only the rows of words that occur are ever touched, and so are
+    /// the weights of a packed checkpoint.
     ///
     /// The file must not change while the model lives. If another process overwrites it, scores may change; if it
     /// shrinks, reading beyond its new end kills the process with SIGBUS on Unix. Replacing a file by renaming a new
@@ -50,7 +51,8 @@ impl File {
 /// A model as bytes that the caller holds, for models embedded in a binary or fetched by other means.
 ///
 /// Bytes are anything that gives a slice and lives long enough, at any alignment: `&'static [u8]` from
-/// `include_bytes!`, a `Vec<u8>`, a map of the caller's own. Nothing is copied but what is packed.
+/// `include_bytes!`, a `Vec<u8>`, a map of the caller's own. Nothing is copied but what is packed, and the panels of a
+/// packed checkpoint that do not lie at multiples of 64 bytes.
 ///
 /// ```no_run
 /// # fn main() -> crossrank::Result<()> {
@@ -146,7 +148,10 @@ impl Files {
             let path = folder.join(name);
             let map = match source {
                 WeightSource::Mmap => Arc::new(Map::open(&path)?),
-                WeightSource::Read => return read(&path),
+                WeightSource::Read => {
+                    let bytes = Arc::new(Map::read(&path)?);
+                    return Ok(File { name: path.display().to_string(), bytes, map: None });
+                }
             };
             Ok(File { name: path.display().to_string(), bytes: map.clone(), map: Some(map) })
         };

@@ -110,7 +110,7 @@ impl Model {
         for (_, products) in self.products() {
             for product in products {
                 all += product.bytes();
-                shared += if product.is_shared() { product.bytes() } else { 0 };
+                shared += product.shared_bytes();
             }
         }
         (all, shared)

@@ -31,7 +31,7 @@ pub enum Dtype {
     #[default]
     F32,
     /// The Linear weights of the encoder in bfloat16, half the memory of f32; everything else is f32, the other side
-    /// of their products included. It saves memory, not time: widening makes it slower than f32.
+    /// of their products included. It saves memory, not time: widening takes about a tenth longer than f32.
     Bf16,
 }
 
@@ -52,15 +52,15 @@ impl Dtype {
     }
 
     /// What weights are held in, given what they are packed in and what was asked for.
-    fn choose(packed: Option<PanelDtype>, wanted: Option<Self>) -> Result<Self> {
+    fn choose(file: &str, packed: Option<PanelDtype>, wanted: Option<Self>) -> Result<Self> {
         let Some(packed) = packed.map(Self::of_panels) else { return Ok(wanted.unwrap_or_default()) };
         match wanted.filter(|&wanted| wanted != packed) {
             None => Ok(packed),
             Some(wanted) => Err(Error::option(
                 "dtype",
                 format!(
-                    "expected {packed}, in which the checkpoint is packed, found {wanted}; `crossrank pack MODEL_DIR \
-                     OUT_DIR --dtype {wanted}` makes one in {wanted}",
+                    "expected {packed}, in which {file} is packed, found {wanted}; `crossrank pack MODEL_DIR OUT_DIR \
+                     --dtype {wanted}` makes one in {wanted}",
                     packed = packed.name(),
                     wanted = wanted.name()
                 ),
@@ -203,7 +203,7 @@ impl Builder {
         };
         timings.threads = laps.lap();
         let packed = weights.packed();
-        let dtype = Dtype::choose(packed, self.dtype)?;
+        let dtype = Dtype::choose(weights.name(), packed, self.dtype)?;
         let model = Model::load(config, weights, Packing { isa, dtype: dtype.panels() }, &threads);
         let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
         timings.weights = laps.lap();
@@ -438,7 +438,7 @@ impl Reranker {
         if weights.packed().is_some() {
             return Err(Error::Config {
                 file: weights.name().to_owned(),
-                field: "packing".into(),
+                field: "crossrank_packing".into(),
                 expected: "a checkpoint that is not packed".into(),
                 found: "one that is packed already".into(),
             });

@@ -11,7 +11,8 @@
 //! A worker without a leaf thus helps from the next part on, and all end together, whatever the leaves were expected to
 //! cost.
 //!
-//! What workers write in common: one counter that a leaf lowers when it is finished, and two that a chunk raises.
+//! What workers write in common: a counter that a leaf lowers when it is finished, two that a chunk raises, and the list
+//! of idle memory, locked when a leaf begins and ends and when its layers are first shared.
 
 mod plan;
 mod slots;
@@ -174,7 +175,7 @@ impl<S: Source + ?Sized> Request<'_, S> {
             Err(error) => self.failure.set(error.document().unwrap_or(documents.start), error),
         }
         slot.ids = ids;
-        self.slots.put(slot, self.workers);
+        self.slots.put(slot);
     }
 
     fn chunks(&self, mut sequences: &[Tokenized], slot: &mut Slot, mut results: Results<'_>) {
@@ -200,7 +201,7 @@ impl<S: Source + ?Sized> Request<'_, S> {
             parts
         };
         self.model.forward(sequences.iter(), &mut slot.workspace, parts, results.logits);
-        self.slots.unshare(&mut slot.workspace, plan::most_parts(self.workers));
+        self.slots.unshare(&mut slot.workspace);
         for (extent, sequence) in results.extents.into_iter().flatten().zip(sequences) {
             *extent = Extent { tokens: sequence.len(), truncated: sequence.truncated };
         }

@@ -6,8 +6,8 @@
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use common::{fixture, read_pairs};
 use crossrank::{Reranker, Tokenized};
@@ -70,6 +70,29 @@ fn steady_state_allocates_nothing() {
         }
     });
     assert_eq!(counted, 0, "on the caller's thread");
+
+    // Each of several callers keeps what it needs.
+    let counted = AtomicUsize::new(0);
+    let (begin, end) = (Barrier::new(2), Barrier::new(2));
+    std::thread::scope(|scope| {
+        for caller in 0..2 {
+            let mut logits = vec![0.0; pairs.len()];
+            let (one, pairs, counted, begin, end) = (&one, &pairs, &counted, &begin, &end);
+            scope.spawn(move || {
+                let mut calls = || {
+                    begin.wait();
+                    (0..CALLS).for_each(|_| one.score_tokenized_into(pairs, &mut logits).unwrap());
+                    end.wait();
+                };
+                calls();
+                let during = allocations(calls);
+                if caller == 0 {
+                    counted.store(during, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(counted.into_inner(), 0, "two callers at once");
 
     // Rayon's queues take a new block now and then. What they need for the same forks without work is allowed,
     // twice over because blocks are shared in another rhythm.

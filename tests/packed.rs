@@ -57,6 +57,7 @@ fn every_fixture_keeps_its_bits_however_the_file_is_read() {
                 assert_eq!(bits(&mapped, &name), expected, "{name} in {dtype:?}");
             }
             let read = Reranker::builder().weight_source(WeightSource::Read).load(copy.path()).unwrap();
+            assert!(read.info().shared_bytes > 0, "{name}: read, and then copied");
             assert_eq!(bits(&read, &name), expected, "{name} in {dtype:?}, read");
             for skew in [0, 1, 4, 32] {
                 let reranker = Reranker::from_bytes(skewed(&copy, skew)).unwrap();
@@ -111,7 +112,7 @@ fn panels_begin_at_multiples_of_64_and_nothing_that_was_packed_is_left() {
     assert_eq!(panels, 2 * 4 + 6);
     assert!(metadata.info("bert.encoder.layer.1.output.dense.weight").is_none());
     let user = metadata.metadata().clone().unwrap();
-    assert_eq!(user["packing"], "crossrank-panels");
+    assert_eq!(user["crossrank_packing"], "panels");
     assert_eq!(user["source_sha256"].len(), 64);
     let mut again = Vec::new();
     load(&fixture("gelu-60"), Some(Dtype::Bf16)).write_packed(&mut again).unwrap();
@@ -150,12 +151,12 @@ fn metadata_of_another_version_or_kind() {
         bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
         copy.write(FILE, bytes)
     };
-    let version = replaced(r#""packing_version":"1""#, r#""packing_version":"2""#);
-    version.fails_with(&[FILE, "`packing_version`: expected 1, found `2`", REMAKE]);
-    let none = replaced(r#""packing_version":"#, r#""packing_versiom":"#);
-    none.fails_with(&[FILE, "`packing_version`: expected 1, found none", REMAKE]);
-    let dtype = replaced(r#""packing_dtype":"f32""#, r#""packing_dtype":"f64""#);
-    dtype.fails_with(&[FILE, "`packing_dtype`", "`f64`", REMAKE]);
+    let version = replaced(r#""crossrank_packing_version":"1""#, r#""crossrank_packing_version":"2""#);
+    version.fails_with(&[FILE, "`crossrank_packing_version`: expected 1, found `2`", REMAKE]);
+    let none = replaced(r#""crossrank_packing_version":"#, r#""crossrank_packing_versiom":"#);
+    none.fails_with(&[FILE, "`crossrank_packing_version`: expected 1, found none", REMAKE]);
+    let dtype = replaced(r#""crossrank_packing_dtype":"f32""#, r#""crossrank_packing_dtype":"f64""#);
+    dtype.fails_with(&[FILE, "`crossrank_packing_dtype`", "`f64`", REMAKE]);
 }
 
 /// A copy whose tensors were changed and that kept its metadata.
@@ -166,7 +167,11 @@ fn edited(edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
 /// One that says that its panels, which are f32, are of another dtype.
 fn edited_as(dtype: &str, edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
     let copy = packed("gelu-60", Dtype::F32);
-    let own = [("packing", "crossrank-panels"), ("packing_version", "1"), ("packing_dtype", dtype)];
+    let own = [
+        ("crossrank_packing", "panels"),
+        ("crossrank_packing_version", "1"),
+        ("crossrank_packing_dtype", dtype),
+    ];
     copy.edit_tensors_with(Some(&own), edit);
     copy
 }

@@ -12,15 +12,16 @@ use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
 
 /// The most rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel
-/// which comes from L3 is used often. Whole tiles on AVX2 and AVX-512.
+/// which comes from L3 is used often.
 pub const MAX_BLOCK_ROWS: usize = 84;
 
-/// Cuts rows into even blocks, each of which goes through all panels of weights together. What happens to few columns
-/// of a block at a time, and to the next step of it, finds the block in L2.
+/// Cuts rows into blocks of whole tiles, as even as those allow, each of which goes through all panels of weights
+/// together. What happens to few columns of a block at a time, and to the next step of it, finds the block in L2.
 pub fn row_blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let blocks = rows.div_ceil(MAX_BLOCK_ROWS).max(1);
-    let block = rows.div_ceil(blocks).next_multiple_of(MAX_TILE.0).max(1);
-    (0..rows).step_by(block).map(move |start| start..rows.min(start + block))
+    const TILE: usize = MAX_TILE.0;
+    let tiles = rows.div_ceil(TILE);
+    let blocks = rows.div_ceil(MAX_BLOCK_ROWS);
+    (0..blocks).map(move |i| tiles * i / blocks * TILE..rows.min(tiles * (i + 1) / blocks * TILE))
 }
 
 /// What happens to a product before it leaves the cache.
@@ -131,7 +132,7 @@ fn multiply_packed<S: Simd>(
         PanelDtype::F32 => {
             let next = if turn.last { None } else { Some(weights.upcoming()) };
             let panels = Panels::packed(weights.panels(), k, n);
-            let panels = panels.from(Source::Far { first_is_near: !turn.first, next });
+            let panels = panels.with_source(Source::Far { first_is_near: !turn.first, next });
             multiply(simd, lhs, panels, epilogue, dst);
         }
         // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
@@ -142,9 +143,13 @@ fn multiply_packed<S: Simd>(
                 let widened = scratch.panels.at_least(MAX_TILE.1 * k);
                 widen_bf16_panels(simd, here.panels(), k, widened);
                 let rest = weights.columns(columns.end..n);
-                let next = if rest.n() > 0 { rest.upcoming() } else { weights.upcoming() };
+                let next = match (rest.n() > 0, turn.last) {
+                    (true, _) => Some(rest.upcoming()),
+                    (false, false) => Some(weights.upcoming()),
+                    (false, true) => None,
+                };
                 let panels = Panels::packed(widened, k, columns.len());
-                let panels = panels.from(Source::Far { first_is_near: true, next: Some(next) });
+                let panels = panels.with_source(Source::Far { first_is_near: true, next });
                 multiply(simd, lhs, panels, epilogue.columns(columns.clone()), dst.column_range(columns));
             }
         }

@@ -84,7 +84,7 @@ impl<'a> Panels<'a> {
         }
     }
 
-    pub(crate) fn from(self, source: Source) -> Self {
+    pub(crate) fn with_source(self, source: Source) -> Self {
         Self { source, ..self }
     }
 
@@ -169,9 +169,10 @@ pub(crate) fn multiply<S: Simd>(
             if whole {
                 out = out.split_columns(first).1.split_columns(cols).0;
             }
-            // SAFETY: the asserts above: `lhs` has `rows` rows of k elements from `row` on, `rhs` has `tile_panels`
-            // panels from `panel` on, `bias` as many columns, `out` is `rows` x whole panels, and so is what is left of
-            // `residual` from `row` and `first` on, where it is given.
+            // SAFETY: `rows` is 1 to MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts above
+            // `lhs` has `rows` rows of k elements from `row` on, `rhs` `tile_panels` panels from `panel` on, `bias` as many
+            // columns, and what is left of `residual` from `row` and `first` on is, like `out`, `rows` x whole panels.
+            // `out` is borrowed exclusively, so it overlaps none of them.
             unsafe {
                 let tile = Tile {
                     lhs: lhs.row_range(row..row + rows).as_ptr(),

@@ -90,9 +90,9 @@ impl PackedWeights {
         self.panels.as_slice().iter().flat_map(|slot| slot.to_bits().to_le_bytes()).collect()
     }
 
-    /// Whether the panels lie in bytes that are shared, not in memory of their own.
-    pub fn is_shared(&self) -> bool {
-        !self.panels.is_owned()
+    /// Bytes of the panels that are shared, not memory of their own.
+    pub fn shared_bytes(&self) -> usize {
+        if self.panels.is_owned() { 0 } else { size_of_val(self.panels.as_slice()) }
     }
 
     /// Number of outputs.

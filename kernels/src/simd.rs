@@ -77,9 +77,9 @@ pub(crate) trait Simd: Copy {
     /// The same for signed bytes (`LANES` bytes).
     fn widen_i8(self, from: &[u8]) -> Self::V;
 
-    /// `rows` rows of a tile of a product, `rows` from 1 to `MR`, `panels` from 1 to `TILE_PANELS`.
+    /// `rows` rows of a tile of a product.
     ///
     /// # Safety
-    /// As [`tile`](crate::matmul::tile).
+    /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; all else as [`tile`](crate::matmul::tile) says.
     unsafe fn matmul_tile(self, rows: usize, panels: usize, tile: crate::matmul::Tile);
 }

@@ -165,8 +165,8 @@ impl<'a> RowsMut<'a> {
     /// Rows `first` to `first + N`, to write. Panics when there are not so many.
     pub(crate) fn group_mut<const N: usize>(&mut self, first: usize) -> [&mut [f32]; N] {
         assert!(first <= self.rows && N <= self.rows - first, "rows {first} and {N} more of {}", self.rows);
-        // SAFETY: `new` checked that every row lies within the slice, which `self` borrows exclusively, and that no row
-        // reaches into the next.
+        // SAFETY: the line above checks that there are such rows; `new` checked that every row lies within the slice,
+        // which `self` borrows exclusively, and that no row reaches into the next.
         std::array::from_fn(|i| unsafe {
             std::slice::from_raw_parts_mut(self.data.add((first + i) * self.row_stride), self.cols)
         })

@@ -300,7 +300,7 @@ fn blocks_of_rows_are_even_and_cover_all() {
         assert!(blocks.iter().all(|block| block.len() <= MAX_BLOCK_ROWS), "{rows}: {blocks:?}");
         let [most, least] = [blocks.iter().max_by_key(|b| b.len()), blocks.iter().min_by_key(|b| b.len())]
             .map(|block| block.map_or(0, ExactSizeIterator::len));
-        assert!(most - least < 14 * blocks.len().max(1), "{rows}: {blocks:?}");
+        assert!(most - least < 28, "{rows}: {blocks:?}");
     }
 }
 

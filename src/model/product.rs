@@ -60,6 +60,7 @@ impl Product<'_> {
             self.parts.iter().map(|part| part.weight.as_ref().map(|weight| weights.matrix(weight))).collect();
         if let Some(matrices) = matrices {
             let packed = pack(&matrices);
+            drop(matrices);
             self.parts.iter().for_each(|part| weights.pack_away(&format!("{}.weight", part.prefix)));
             return Ok(packed);
         }

@@ -177,10 +177,9 @@ impl Workspace {
         self.scratches.extend(spare.drain(spare.len() - missing..));
     }
 
-    /// Leaves one worker's; `spare` takes the others until it holds `most`.
-    pub(crate) fn give_scratches(&mut self, spare: &mut Vec<Scratch>, most: usize) {
-        let room = most.saturating_sub(spare.len());
-        spare.extend(self.scratches.drain(1..).take(room));
+    /// Leaves one worker's and gives the others to `spare`.
+    pub(crate) fn give_scratches(&mut self, spare: &mut Vec<Scratch>) {
+        spare.extend(self.scratches.drain(1..));
     }
 
     /// A row a token in all matrices that have one.

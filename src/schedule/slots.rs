@@ -27,7 +27,7 @@ impl Slot {
     }
 }
 
-/// One slot a worker is kept; callers at once may need more for a while.
+/// Slots that nobody uses at the moment.
 #[derive(Default)]
 pub(super) struct Slots {
     idle: Mutex<Idle>,
@@ -69,19 +69,12 @@ impl Slots {
         slot.unwrap_or_else(|| Slot::new(model))
     }
 
-    /// Takes a slot back, to keep it if there are fewer than `keep`.
-    pub(super) fn put(&self, mut slot: Slot, keep: usize) {
+    /// Takes a slot back. So there are as many as were ever out at once.
+    pub(super) fn put(&self, mut slot: Slot) {
         slot.ids.clear();
         let mut idle = lock(&self.idle);
         idle.largest = idle.largest.max(slot.largest);
-        let dropped = if idle.slots.len() < keep {
-            idle.slots.push(slot);
-            None
-        } else {
-            Some(slot)
-        };
-        drop(idle);
-        drop(dropped);
+        idle.slots.push(slot);
     }
 
     /// Makes a slot ready for `workers` to share its chunk.
@@ -92,10 +85,10 @@ impl Slots {
         }
     }
 
-    /// Takes the scratches of helpers back, to keep no more than `keep`.
-    pub(super) fn unshare(&self, workspace: &mut Workspace, keep: usize) {
+    /// Takes the scratches of helpers back.
+    pub(super) fn unshare(&self, workspace: &mut Workspace) {
         if workspace.workers() > 1 {
-            workspace.give_scratches(&mut lock(&self.idle).scratches, keep);
+            workspace.give_scratches(&mut lock(&self.idle).scratches);
         }
     }
 }

@@ -2,10 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 use crate::error::{Error, Result};
 
@@ -17,22 +18,34 @@ impl Map {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let open = || {
             let file = File::open(path)?;
-            // SAFETY: the map is only read, as bytes, for which every value is valid; that the file neither shrinks nor
-            // changes is what `WeightSource::Mmap` asks of the caller, who can choose `WeightSource::Read` instead.
+            // SAFETY: the map is only read, as bytes and as f32, for which every value is valid; that the file neither
+            // shrinks nor changes is what `WeightSource::Mmap` asks of the caller, who can choose `WeightSource::Read`.
             unsafe { Mmap::map(&file) }
         };
         open().map(Self).map_err(|source| Error::Io { path: path.into(), source })
     }
 
-    /// Gives back the memory of bytes that are not needed for now. They can still be read: they then come from the
-    /// file again.
+    /// Reads a whole file into memory of its own, which begins on a page as a map does.
+    pub(crate) fn read(path: &Path) -> Result<Mmap> {
+        let read = || {
+            let mut file = File::open(path)?;
+            let len = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+            let mut memory = MmapMut::map_anon(len)?;
+            file.read_exact(&mut memory)?;
+            memory.make_read_only()
+        };
+        read().map_err(|source| Error::Io { path: path.into(), source })
+    }
+
+    /// Gives back the memory of bytes that are not needed for now, and of what shares a page with them. All can still be
+    /// read: it then comes from the file again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         {
             let range = range.start.min(self.0.len())..range.end.min(self.0.len());
             // It is advice: where it fails nothing is lost but memory.
-            // SAFETY: the map is of a file and was never written, so the pages that this drops, and those that are read
-            // in their place, hold the file's bytes.
+            // SAFETY: the line above keeps to the map. `Map` is made by `open` alone, so it is of a file and never
+            // written: whoever holds a view of pages that this drops reads the same bytes of the file in their place.
             let _ = unsafe {
                 self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
             };

@@ -16,10 +16,10 @@ use sha2::{Digest, Sha256};
 use super::{Entry, Shard, Weights};
 use crate::error::{Error, Result};
 
-const FORMAT: (&str, &str) = ("packing", "crossrank-panels");
+const FORMAT: (&str, &str) = ("crossrank_packing", "panels");
 /// Rises with the layout of panels, and with what the engine stacks in them.
-const VERSION: (&str, &str) = ("packing_version", "1");
-const DTYPE: &str = "packing_dtype";
+const VERSION: (&str, &str) = ("crossrank_packing_version", "1");
+const DTYPE: &str = "crossrank_packing_dtype";
 const SOURCE: &str = "source_sha256";
 const DATA: &str = "data_sha256";
 
@@ -66,7 +66,7 @@ pub(super) fn recognise(file: &str, metadata: &HashMap<String, String>) -> Resul
 
 /// Whether a file that does not parse was a packed one.
 pub(super) fn looks_packed(bytes: &[u8]) -> bool {
-    let mark = FORMAT.1.as_bytes();
+    let mark = FORMAT.0.as_bytes();
     bytes[..bytes.len().min(METADATA)].windows(mark.len()).any(|window| window == mark)
 }
 
