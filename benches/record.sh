@@ -1,31 +1,38 @@
 #!/usr/bin/env bash
-# Writes what the benches print of shares, latencies and costs to benches/records/, with machine, compiler and command.
-# Takes about ten minutes; nothing else should run.
+# Keeps what the benches print in benches/records/, with machine, compiler and command.
+#
+#     benches/record.sh [kernels] [engine] [latency] [scaling] [load]     (default: all, half an hour)
+#
+# Nothing else should run meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Criterion's own times are shortened: what is kept here is measured by the benches themselves.
-quick="--warm-up-time 0.1 --measurement-time 0.2 --sample-size 10"
+# Criterion's own times are kept short: the shares of the peak are measured by the benches themselves.
+quick=(-- --warm-up-time 0.1 --measurement-time 0.2 --sample-size 10)
 
 record() {
-    name=$1
-    command="cargo bench --bench $*"
+    local name=$1 keep=$2
+    shift 2
+    local command=(cargo bench --bench "$name" "$@")
+    mkdir -p benches/records
     {
-        echo "$command"
+        echo "${command[*]}"
         date -u +%Y-%m-%d
-        grep -m1 'model name' /proc/cpuinfo || uname -m
-        grep -m3 -E 'cpu family|model\s*:|stepping' /proc/cpuinfo | tr -s '\t ' ' ' | paste -sd, || true
+        grep -m4 -E '^(model name|cpu family|model|stepping)' /proc/cpuinfo | tr -s '\t ' ' ' || uname -m
         echo "$(nproc) cores, $(uname -sr)"
         rustc --version
         echo "commit $(git rev-parse --short HEAD)"
         echo
-        # shellcheck disable=SC2086
-        $command 2>/dev/null | grep -E "$keep"
+        "${command[@]}" | grep -E "$keep"
     } >"benches/records/$name.txt"
 }
 
-keep='of the peak' record kernels -- $quick
-keep='of the peak' record engine -- $quick
-keep='.' record latency
-keep='.' record scaling
-keep='time: ' record load
+[ $# -gt 0 ] || set -- kernels engine latency scaling load
+for name in "$@"; do
+    case $name in
+        kernels | engine) record "$name" 'of the peak' "${quick[@]}" ;;
+        latency | scaling) record "$name" '.' ;;
+        load) record "$name" 'time: ' ;;
+        *) echo "no bench is called $name" >&2 && exit 2 ;;
+    esac
+done
