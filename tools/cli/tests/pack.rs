@@ -61,7 +61,10 @@ fn the_checksum_is_compared_on_demand() {
     fs::write(&weights, bytes).unwrap();
     let error = inspect(out).error();
     assert!(error.starts_with(&format!("{}: ", weights.display())), "{error}");
-    assert!(error.ends_with("`crossrank pack MODEL_DIR OUT_DIR` makes it anew"), "{error}");
+    assert!(
+        error.ends_with("`crossrank pack MODEL_DIR OUT_DIR` makes it anew (`--dtype bf16` in bf16)"),
+        "{error}"
+    );
     run(["inspect", "--model", out], "").ok();
 }
 
