@@ -32,7 +32,7 @@ for name in "$@"; do
     case $name in
         kernels | engine) record "$name" 'of the peak' "${quick[@]}" ;;
         latency | scaling) record "$name" '.' ;;
-        load) record "$name" 'time: ' ;;
+        load) record "$name" 'time: |^load' ;;
         *) echo "no bench is called $name" >&2 && exit 2 ;;
     esac
 done
