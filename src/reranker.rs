@@ -38,10 +38,7 @@ pub enum Dtype {
 impl Dtype {
     /// The name, as users write it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
+        self.panels().name()
     }
 
     fn of_panels(dtype: PanelDtype) -> Self {
@@ -428,8 +425,7 @@ impl Reranker {
     }
 
     /// Writes the weights as this model holds them: the `model.safetensors` of a packed checkpoint, which loads without
-    /// packing anything. The other files of the folder are the same. Reads the source once
-    /// more.
+    /// packing anything. The other files of the folder are the same. Reads the source once more.
     ///
     /// # Errors
     /// When the checkpoint is packed already, or `out` fails.

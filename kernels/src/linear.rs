@@ -63,13 +63,13 @@ impl LinearScratch {
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn linear<'a>(
+pub fn linear<'w>(
     isa: Isa,
-    lhs: Rows<'a>,
-    weights: impl Into<PackedColumns<'a>>,
-    epilogue: Epilogue<'a>,
-    scratch: &'a mut LinearScratch,
-    dst: RowsMut<'a>,
+    lhs: Rows<'_>,
+    weights: impl Into<PackedColumns<'w>>,
+    epilogue: Epilogue<'_>,
+    scratch: &mut LinearScratch,
+    dst: RowsMut<'_>,
 ) {
     struct Linear<'a> {
         lhs: Rows<'a>,

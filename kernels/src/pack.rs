@@ -181,6 +181,14 @@ impl<'a> PackedColumns<'a> {
 }
 
 impl PanelDtype {
+    /// The name, as users write it and files hold it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// Bytes of the panels of n outputs and depth k, if they can be counted.
     pub fn panels_len(self, n: usize, k: usize) -> Option<usize> {
         let slots = n.div_ceil(PANEL).checked_mul(PANEL)?.checked_mul(k.div_ceil(self.depth()))?;

@@ -6,8 +6,8 @@ use common::{
     Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack, to_bytes, wide,
 };
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, LinearScratch, MAX_BLOCK_ROWS, PackedWeights, PanelDtype, Stored,
-    StoredMatrix, linear, reference, row_blocks,
+    Activation, Epilogue, Isa, LayerNorm, LinearScratch, MAX_BLOCK_ROWS, PackedColumns, PackedWeights,
+    PanelDtype, Stored, StoredMatrix, linear, reference, row_blocks,
 };
 use proptest::prelude::*;
 
@@ -20,6 +20,20 @@ fn bounds(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) -> Vec
     let terms = (k + 1) as f64;
     let magnitudes = reference::matmul(&abs(lhs), &abs(weights), &abs(bias), m, k);
     magnitudes.iter().map(|sum| terms * ((U + U * U) * sum + TINY)).collect()
+}
+
+/// A product of `n` columns, in memory that was poisoned.
+fn multiplied<'w>(
+    isa: Isa,
+    lhs: &Grid,
+    weights: impl Into<PackedColumns<'w>>,
+    epilogue: Epilogue<'_>,
+    n: usize,
+    dst_gap: usize,
+) -> Grid {
+    let mut dst = Grid::poisoned(lhs.view().rows(), n, dst_gap);
+    linear(isa, lhs.view(), weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
+    dst
 }
 
 struct Case {
@@ -59,16 +73,7 @@ impl Case {
 
     fn run_rows(&self, isa: Isa, start: usize, m: usize, [lhs_gap, dst_gap]: [usize; 2]) -> Vec<f32> {
         let lhs = Grid::of(&self.lhs[start * self.k..][..m * self.k], m, self.k, lhs_gap);
-        let mut dst = Grid::poisoned(m, self.n, dst_gap);
-        linear(
-            isa,
-            lhs.view(),
-            &self.pack(isa),
-            Epilogue::Bias,
-            &mut LinearScratch::default(),
-            dst.view_mut(),
-        );
-        dst.values()
+        multiplied(isa, &lhs, &self.pack(isa), Epilogue::Bias, self.n, dst_gap).values()
     }
 
     fn pack(&self, isa: Isa) -> PackedWeights {
@@ -119,9 +124,7 @@ proptest! {
             let product = case.run(isa, m, gaps);
             let lhs = Grid::of(&case.lhs, m, k, gaps[0]);
             let with = |epilogue| {
-                let mut dst = Grid::poisoned(m, n, gaps[1]);
-                linear(isa, lhs.view(), &case.pack(isa), epilogue, &mut LinearScratch::default(), dst.view_mut());
-                dst.values()
+                multiplied(isa, &lhs, &case.pack(isa), epilogue, n, gaps[1]).values()
             };
             use Activation::{Gelu, GeluTanh, Relu, Silu, Tanh};
             for activation in [Gelu, GeluTanh, Relu, Silu, Tanh] {
@@ -157,15 +160,7 @@ fn a_product_is_right_at_every_edge_of_tiles_and_panels() {
                 let packed = case.pack(isa);
                 for m in M {
                     let lhs = Grid::of(&case.lhs[..m * k], m, k, 3);
-                    let mut dst = Grid::poisoned(m, n, 7);
-                    linear(
-                        isa,
-                        lhs.view(),
-                        &packed,
-                        Epilogue::Bias,
-                        &mut LinearScratch::default(),
-                        dst.view_mut(),
-                    );
+                    let dst = multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 7);
                     let what = format!("{}: {m} x {n} x {k}", isa.name());
                     assert_close(&what, &dst.values(), &expected[..m * n], &bounds[..m * n]);
                 }
@@ -239,19 +234,10 @@ fn stacked_parts_are_their_products_side_by_side() {
             let packed = PackedWeights::pack(isa, PanelDtype::F32, &stored);
             let n = sizes.iter().sum();
             assert_eq!((packed.n(), packed.k()), (n, k));
-            let mut dst = Grid::poisoned(m, n, 0);
-            linear(isa, lhs.view(), &packed, Epilogue::Bias, &mut LinearScratch::default(), dst.view_mut());
+            let dst = multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 0);
             let mut first = 0;
             for part in &parts {
-                let mut expected = Grid::poisoned(m, part.n, 0);
-                linear(
-                    isa,
-                    lhs.view(),
-                    &part.pack(isa),
-                    Epilogue::Bias,
-                    &mut LinearScratch::default(),
-                    expected.view_mut(),
-                );
+                let expected = multiplied(isa, &lhs, &part.pack(isa), Epilogue::Bias, part.n, 0);
                 let columns = dst.view().column_range(first..first + part.n);
                 let found: Vec<f32> = (0..m).flat_map(|i| columns.row(i).to_vec()).collect();
                 assert_same_bits(isa.name(), &found, &expected.values());
@@ -272,15 +258,12 @@ fn some_columns_of_the_weights_give_those_of_the_product() {
         for_each_isa(|isa| {
             for dtype in [PanelDtype::F32, PanelDtype::Bf16] {
                 let packed = PackedWeights::pack(isa, dtype, &[(matrix, &case.bias)]);
-                let mut all = Grid::poisoned(m, n, 0);
-                let mut scratch = LinearScratch::default();
-                linear(isa, lhs.view(), &packed, Epilogue::Bias, &mut scratch, all.view_mut());
+                let all = multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 0);
                 let bounds = (0..n).step_by(16).chain([n]).collect::<Vec<_>>();
                 for (i, &start) in bounds.iter().enumerate() {
                     for &end in &bounds[i..] {
-                        let mut dst = Grid::poisoned(m, end - start, 3);
-                        let columns = packed.columns(start..end);
-                        linear(isa, lhs.view(), columns, Epilogue::Bias, &mut scratch, dst.view_mut());
+                        let dst =
+                            multiplied(isa, &lhs, packed.columns(start..end), Epilogue::Bias, end - start, 3);
                         let expected = all.view().column_range(start..end);
                         let expected: Vec<f32> = (0..m).flat_map(|i| expected.row(i).to_vec()).collect();
                         let what = format!("{}: {dtype:?}, {start}..{end} of {n}", isa.name());
@@ -321,8 +304,7 @@ fn rows_packed_transposed_are_the_right_hand_side_itself() {
             let packed = PackedWeights::pack_transposed(isa, PanelDtype::F32, stored, range.clone());
             assert_eq!((packed.n(), packed.k()), (n, k));
             let lhs = Grid::of(&case.lhs, m, k, 1);
-            let mut dst = Grid::poisoned(m, n, 1);
-            linear(isa, lhs.view(), &packed, Epilogue::Bias, &mut LinearScratch::default(), dst.view_mut());
+            let dst = multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 1);
             assert_same_bits(isa.name(), &dst.values(), &case.run(isa, m, [0, 0]));
         });
     }
@@ -379,15 +361,7 @@ fn bf16_panels_give_the_bits_of_their_rounded_weights() {
             let packed = PackedWeights::pack(isa, PanelDtype::Bf16, &[(matrix, &case.bias)]);
             for m in [0, 1, 5, 13, 14, 15, rows] {
                 let lhs = Grid::of(&case.lhs[..m * k], m, k, 3);
-                let mut dst = Grid::poisoned(m, n, 5);
-                linear(
-                    isa,
-                    lhs.view(),
-                    &packed,
-                    Epilogue::Bias,
-                    &mut LinearScratch::default(),
-                    dst.view_mut(),
-                );
+                let dst = multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 5);
                 let what = format!("{}: {m} x {n} x {k}", isa.name());
                 assert_same_bits(&what, &dst.values(), &rounded.run(isa, m, [3, 5]));
             }
@@ -403,15 +377,7 @@ fn bf16_panels_give_the_bits_of_their_rounded_weights() {
             let across = StoredMatrix::new(Stored::F32, &across, &[], k, n);
             let transposed = PackedWeights::pack_transposed(isa, PanelDtype::Bf16, across, 0..k);
             let lhs = Grid::of(&case.lhs, rows, k, 0);
-            let mut dst = Grid::poisoned(rows, n, 0);
-            linear(
-                isa,
-                lhs.view(),
-                &transposed,
-                Epilogue::Bias,
-                &mut LinearScratch::default(),
-                dst.view_mut(),
-            );
+            let dst = multiplied(isa, &lhs, &transposed, Epilogue::Bias, n, 0);
             let no_bias = Case {
                 bias: vec![0.0; n],
                 lhs: case.lhs.clone(),

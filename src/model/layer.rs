@@ -1,11 +1,11 @@
 //! The encoder layers: attention and feed-forward, each followed by its residual and norm.
 
 use std::ops::Range;
-use std::slice::from_ref;
+use std::slice::{from_mut, from_ref};
 
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, LinearScratch, Matrix, PANEL, PackedWeights,
-    Rows, RowsMut, StoredMatrix, attention, cls_attention, linear, row_blocks,
+    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, PANEL, PackedWeights, Rows, RowsMut,
+    StoredMatrix, attention, cls_attention, linear, row_blocks,
 };
 
 use super::linear::{Packing, linear_by_columns};
@@ -174,16 +174,9 @@ impl Layer {
 
         let qkv = shape.split(qkv.view());
         let dst = [context.view_mut(), attended.view_mut(), hidden.view_mut()];
-        fork_rows(tokens, dst, scratches, &|rows, [mut context, mut attended, hidden], scratch| {
+        fork_rows(tokens, dst, scratches, &|rows, [mut context, attended, hidden], scratch| {
             shape.attend(isa, qkv, cu_seqlens, rows, &mut scratch.attention, context.reborrow());
-            self.tail.attend(
-                isa,
-                context.as_rows(),
-                hidden.as_rows(),
-                &mut scratch.linear,
-                attended.reborrow(),
-            );
-            self.tail.feed_forward(isa, attended.as_rows(), scratch, hidden);
+            self.tail.forward(isa, context.as_rows(), [attended, hidden], from_mut(scratch));
         });
     }
 
@@ -215,7 +208,8 @@ impl Layer {
             let qkv = [q.as_rows(), k.as_rows(), v.as_rows()];
             shape.attend(isa, qkv, cu_seqlens, 0..x.rows(), &mut scratch.attention, context);
         });
-        self.tail.forward_by_columns(isa, context.view(), [attended, hidden], scratches);
+        let dst = [attended.view_mut(), hidden.view_mut()];
+        self.tail.forward(isa, context.view(), dst, scratches);
     }
 
     /// All products, by name.
@@ -319,8 +313,8 @@ impl LastLayer {
                 }
             },
         );
-        let residual = [&mut cls.attended, &mut cls.hidden];
-        self.tail.forward_by_columns(isa, cls.context.view(), residual, scratches);
+        let dst = [cls.attended.view_mut(), cls.hidden.view_mut()];
+        self.tail.forward(isa, cls.context.view(), dst, scratches);
     }
 
     /// All products, by name; those of the heads are one by one.
@@ -348,50 +342,25 @@ impl Tail {
         })
     }
 
-    /// attended = norm(output(context) + residual)
-    fn attend(
+    /// attended = norm(output(context) + hidden), then hidden = norm(down(act(up(attended))) + attended), block by block
+    /// of rows. Each of `scratches` is a worker with its own columns of the weights.
+    fn forward(
         &self,
         isa: Isa,
         context: Rows<'_>,
-        residual: Rows<'_>,
-        scratch: &mut LinearScratch,
-        attended: RowsMut<'_>,
-    ) {
-        let epilogue = Epilogue::ResidualNorm { residual, norm: &self.output_norm };
-        linear(isa, context, &self.output, epilogue, scratch, attended);
-    }
-
-    /// dst = norm(down(act(up(x))) + x)
-    fn feed_forward(&self, isa: Isa, x: Rows<'_>, scratch: &mut Scratch, mut dst: RowsMut<'_>) {
-        let Scratch { inner, linear: scratch, .. } = scratch;
-        for rows in row_blocks(x.rows()) {
-            let x = x.row_range(rows.clone());
-            inner.set_rows(x.rows());
-            linear(isa, x, &self.up, Epilogue::Activation(self.hidden_act), scratch, inner.view_mut());
-            let epilogue = Epilogue::ResidualNorm { residual: x, norm: &self.down_norm };
-            linear(isa, inner.view(), &self.down, epilogue, scratch, dst.row_range(rows));
-        }
-    }
-
-    /// Both, with the columns of the weights shared among workers: `hidden` is the residual, and holds the result.
-    fn forward_by_columns(
-        &self,
-        isa: Isa,
-        context: Rows<'_>,
-        [attended, hidden]: [&mut Matrix; 2],
+        [mut attended, mut hidden]: [RowsMut<'_>; 2],
         scratches: &mut [Scratch],
     ) {
-        let epilogue = Epilogue::ResidualNorm { residual: hidden.view(), norm: &self.output_norm };
-        linear_by_columns(isa, context, &self.output, epilogue, scratches, attended.view_mut());
+        let epilogue = Epilogue::ResidualNorm { residual: hidden.as_rows(), norm: &self.output_norm };
+        linear_by_columns(isa, context, &self.output, epilogue, scratches, attended.reborrow());
         // All write it, so it is taken out of the scratches that are shared out among them.
         let mut inner = std::mem::take(&mut scratches[0].inner);
         for rows in row_blocks(context.rows()) {
-            let x = attended.view().row_range(rows.clone());
+            let x = attended.as_rows().row_range(rows.clone());
             inner.set_rows(x.rows());
             let epilogue = Epilogue::Activation(self.hidden_act);
             linear_by_columns(isa, x, &self.up, epilogue, scratches, inner.view_mut());
             let epilogue = Epilogue::ResidualNorm { residual: x, norm: &self.down_norm };
-            let mut hidden = hidden.view_mut();
             linear_by_columns(isa, inner.view(), &self.down, epilogue, scratches, hidden.row_range(rows));
         }
         scratches[0].inner = inner;

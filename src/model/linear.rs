@@ -46,6 +46,9 @@ pub(crate) fn linear_by_columns(
     scratches: &mut [Scratch],
     mut dst: RowsMut<'_>,
 ) {
+    if let [scratch] = scratches {
+        return linear(isa, lhs, weights, epilogue, &mut scratch.linear, dst);
+    }
     let n = weights.n();
     fork_columns(n.div_ceil(UNIT), [UNIT], [dst.reborrow()], scratches, &|units, [dst], scratch| {
         let columns = units.start * UNIT..n.min(units.end * UNIT);

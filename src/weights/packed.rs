@@ -57,11 +57,9 @@ pub(super) fn recognise(file: &str, metadata: &HashMap<String, String>) -> Resul
     if metadata.get(VERSION.0).map(String::as_str) != Some(VERSION.1) {
         return Err(error(VERSION.0, VERSION.1));
     }
-    match metadata.get(DTYPE).map(String::as_str) {
-        Some("f32") => Ok(Some(PanelDtype::F32)),
-        Some("bf16") => Ok(Some(PanelDtype::Bf16)),
-        _ => Err(error(DTYPE, "f32 or bf16")),
-    }
+    let found = metadata.get(DTYPE).map(String::as_str);
+    let dtype = [PanelDtype::F32, PanelDtype::Bf16].into_iter().find(|dtype| found == Some(dtype.name()));
+    dtype.map(Some).ok_or_else(|| error(DTYPE, "f32 or bf16"))
 }
 
 /// Whether a file that does not parse was a packed one.
@@ -119,11 +117,7 @@ pub(crate) fn write(
     }
 
     let mut metadata = weights.shards.iter().flat_map(|shard| &shard.metadata).collect::<HashMap<_, _>>();
-    let dtype = match dtype {
-        PanelDtype::F32 => "f32",
-        PanelDtype::Bf16 => "bf16",
-    };
-    let own = [(FORMAT.0, FORMAT.1), VERSION, (DTYPE, dtype)];
+    let own = [FORMAT, VERSION, (DTYPE, dtype.name())];
     let sums = [(SOURCE, source_checksum(weights)), (DATA, hex(&digest.finalize()))];
     let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let sums = sums.map(|(key, value)| (key.to_owned(), value));
