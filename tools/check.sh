@@ -51,7 +51,7 @@ if [ -e build.rs ] || [ -e kernels/build.rs ]; then
 fi
 
 step cargo package -p crossrank-kernels -p crossrank --locked --allow-dirty
-for package in target/package/crossrank-*.crate; do
+for package in "${CARGO_TARGET_DIR:-target}"/package/crossrank-*.crate; do
     size=$(wc -c <"$package")
     echo "$package: $size bytes"
     [ "$size" -lt 2000000 ] || { echo "over 2 MB"; exit 1; }
