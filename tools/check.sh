@@ -50,6 +50,8 @@ if [ -e build.rs ] || [ -e kernels/build.rs ]; then
     exit 1
 fi
 
+# Cargo keeps what an earlier run unpacked of our packages, and would build against that: the version is the same.
+rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/crossrank-*
 step cargo package -p crossrank-kernels -p crossrank --locked --allow-dirty
 for package in "${CARGO_TARGET_DIR:-target}"/package/crossrank-*.crate; do
     size=$(wc -c <"$package")
