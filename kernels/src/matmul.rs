@@ -257,27 +257,38 @@ macro_rules! for_each_row {
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: Tile) {
     const { assert!(R <= MAX_TILE.0) };
-    // SAFETY: every access below is within what the contract names: ROW < R, c < C, i < t.k.
+    // SAFETY: every access below is within what the contract names: ROW < R, c < C, and as many steps as t.k.
     unsafe {
         let mut sums = [[simd.splat(0.0); C]; R];
         let mut ahead = t.ahead.data;
-        for i in 0..t.k {
+        let mut rhs_at = t.rhs;
+        let mut lhs_at = t.lhs;
+        // A row is an odd number of strides away, or that times a power of two, by which an address can scale. LLVM
+        // would keep a pointer for each row, of which some did not fit into registers.
+        let odd: [usize; MAX_TILE.0 / 2] = std::array::from_fn(|i| {
+            let offset = (2 * i + 1) * t.lhs_stride;
+            simd.opaque(std::ptr::without_provenance(offset)).addr()
+        });
+        for _ in 0..t.k {
             let mut rhs = [simd.splat(0.0); C];
             for (c, rhs) in rhs.iter_mut().enumerate() {
                 let column = c * S::LANES;
-                let at = i * t.rhs_k_stride + column / PANEL * t.rhs_panel_stride + column % PANEL;
-                *rhs = simd.load_raw(t.rhs.add(at));
+                *rhs = simd.load_raw(rhs_at.add(column / PANEL * t.rhs_panel_stride + column % PANEL));
                 if column % PANEL == 0 {
                     simd.prefetch(ahead.wrapping_byte_add(column / PANEL * t.ahead.apart));
                 }
             }
             ahead = ahead.wrapping_byte_add(t.ahead.step);
+            rhs_at = rhs_at.wrapping_add(t.rhs_k_stride);
             for_each_row!(ROW < R {
-                let lhs = simd.splat(*t.lhs.add(ROW * t.lhs_stride + i));
+                const SHIFT: u32 = if ROW == 0 { 0 } else { ROW.trailing_zeros() };
+                let offset = if ROW == 0 { 0 } else { odd[(ROW >> SHIFT) / 2] << SHIFT };
+                let lhs = simd.splat(*lhs_at.add(offset));
                 for c in 0..C {
                     sums[ROW][c] = simd.mul_add(lhs, rhs[c], sums[ROW][c]);
                 }
             });
+            lhs_at = simd.opaque(lhs_at.wrapping_add(1));
         }
         for_each_row!(ROW < R {
             for (c, &sum) in sums[ROW].iter().enumerate() {

@@ -37,6 +37,12 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn prefetch(self, _from: *const f32) {}
 
+    /// The same pointer, of which the compiler knows nothing, so that it takes no other way to it.
+    #[inline(always)]
+    fn opaque(self, pointer: *const f32) -> *const f32 {
+        pointer
+    }
+
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;

@@ -1,5 +1,6 @@
 //! AVX-512F: vectors of 16, tiles of 14 rows and two panels (28 of 32 registers accumulate).
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
@@ -92,6 +93,12 @@ impl Simd for Avx512 {
     fn prefetch(self, from: *const f32) {
         // SAFETY: a prefetch is a hint that never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
+    fn opaque(self, mut pointer: *const f32) -> *const f32 {
+        // SAFETY: it is a comment, which leaves the pointer as it is.
+        unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+        pointer
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
