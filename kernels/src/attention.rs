@@ -2,7 +2,7 @@
 
 use crate::PANEL;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{MAX_TILE, Panels, TileEpilogue, multiply};
+use crate::matmul::{MAX_TILE, MulAdd, Panels, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::simd::Simd;
 use crate::softmax::{self, exponentials};
@@ -97,7 +97,7 @@ fn one_head<S: Simd>(
         // Whole panels are stored faster than parts of one; what is beyond the sequence is not looked at.
         let mut scores = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, head_dim, score_stride);
-        multiply(simd, q.row_range(rows.clone()), panels, TileEpilogue::default(), scores.reborrow());
+        multiply(simd, MulAdd, q.row_range(rows.clone()), panels, TileEpilogue::default(), scores.reborrow());
         let mut scores = scores.column_range(0..seq_len);
         let mut dst = dst.row_range(rows.clone());
         if scratch.sums.len() < rows.len() {
@@ -106,7 +106,7 @@ fn one_head<S: Simd>(
         let sums = &mut scratch.sums[..rows.len()];
         exponentials(simd, scale, scores.reborrow(), sums);
         let panels = Panels::packed(values, seq_len, head_dim);
-        multiply(simd, scores.as_rows(), panels, TileEpilogue::default(), dst.reborrow());
+        multiply(simd, MulAdd, scores.as_rows(), panels, TileEpilogue::default(), dst.reborrow());
         for (i, sum) in sums.iter().enumerate() {
             softmax::multiply(simd, 1.0 / sum, dst.row_mut(i));
         }
@@ -148,6 +148,7 @@ pub fn cls_attention(
             let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
             multiply(
                 simd,
+                MulAdd,
                 x,
                 Panels::packed(packed, hidden, heads),
                 TileEpilogue::default(),
@@ -168,12 +169,19 @@ pub fn cls_attention(
             let weights = Rows::new(scores, heads, seq_len, seq_len);
             let whole = hidden - hidden % PANEL;
             let panels = Panels::in_place(x.column_range(0..whole));
-            multiply(simd, weights, panels, TileEpilogue::default(), dst.column_range(0..whole));
+            multiply(simd, MulAdd, weights, panels, TileEpilogue::default(), dst.column_range(0..whole));
             if whole < hidden {
                 let packed = scratch.values.at_least(seq_len * PANEL);
                 pack_columns(x.column_range(whole..hidden), packed);
                 let panels = Panels::packed(packed, seq_len, hidden - whole);
-                multiply(simd, weights, panels, TileEpilogue::default(), dst.column_range(whole..hidden));
+                multiply(
+                    simd,
+                    MulAdd,
+                    weights,
+                    panels,
+                    TileEpilogue::default(),
+                    dst.column_range(whole..hidden),
+                );
             }
             for (h, sum) in scratch.sums.iter().enumerate() {
                 softmax::multiply(simd, 1.0 / sum, dst.row_mut(h));
