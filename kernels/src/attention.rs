@@ -2,7 +2,7 @@
 
 use crate::PANEL;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{MAX_TILE, Panels, TileEpilogue, multiply};
+use crate::matmul::{MAX_TILE, MulAdd, Panels, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::simd::Simd;
 use crate::softmax::{self, exponentials};
@@ -96,7 +96,7 @@ fn one_head<S: Simd>(
         let mut scores = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, head_dim, score_stride);
         let mut q = q.row_range(rows.clone());
-        multiply(simd, q.as_rows(), panels, TileEpilogue::default(), scores.reborrow());
+        multiply(simd, MulAdd, q.as_rows(), panels, TileEpilogue::default(), scores.reborrow());
         let mut scores = scores.column_range(0..seq_len);
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
@@ -104,7 +104,7 @@ fn one_head<S: Simd>(
         let sums = &mut scratch.sums[..rows.len()];
         exponentials(simd, scale, scores.reborrow(), sums);
         let panels = Panels::packed(values, seq_len, head_dim);
-        multiply(simd, scores.as_rows(), panels, TileEpilogue::default(), q.reborrow());
+        multiply(simd, MulAdd, scores.as_rows(), panels, TileEpilogue::default(), q.reborrow());
         for (i, sum) in sums.iter().enumerate() {
             softmax::multiply(simd, 1.0 / sum, q.row_mut(i));
         }
@@ -146,6 +146,7 @@ pub fn cls_attention(
             let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
             multiply(
                 simd,
+                MulAdd,
                 x,
                 Panels::packed(packed, hidden, heads),
                 TileEpilogue::default(),
@@ -166,12 +167,19 @@ pub fn cls_attention(
             let weights = Rows::new(scores, heads, seq_len, seq_len);
             let whole = hidden - hidden % PANEL;
             let panels = Panels::in_place(x.column_range(0..whole));
-            multiply(simd, weights, panels, TileEpilogue::default(), dst.column_range(0..whole));
+            multiply(simd, MulAdd, weights, panels, TileEpilogue::default(), dst.column_range(0..whole));
             if whole < hidden {
                 let packed = scratch.values.at_least(seq_len * PANEL);
                 pack_columns(x.column_range(whole..hidden), packed);
                 let panels = Panels::packed(packed, seq_len, hidden - whole);
-                multiply(simd, weights, panels, TileEpilogue::default(), dst.column_range(whole..hidden));
+                multiply(
+                    simd,
+                    MulAdd,
+                    weights,
+                    panels,
+                    TileEpilogue::default(),
+                    dst.column_range(whole..hidden),
+                );
             }
             for (h, sum) in scratch.sums.iter().enumerate() {
                 softmax::multiply(simd, 1.0 / sum, dst.row_mut(h));

@@ -93,6 +93,20 @@ impl Isa {
         self.run(Name)
     }
 
+    /// The same set on a machine without instructions for products of bytes, so that tests run what such machines run.
+    /// None where the set has none to lose.
+    #[doc(hidden)]
+    pub fn without_dot_products(self) -> Option<Isa> {
+        let without = match self.0 {
+            Level::Portable(_) => self,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(token) => Isa(Level::Avx2(token.without_vnni())),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(token) => Isa(Level::Avx512(token.without_vnni())),
+        };
+        (without != self).then_some(without)
+    }
+
     fn detect(name: &str) -> Option<Isa> {
         match name {
             Portable::NAME => Some(Isa(Level::Portable(Portable))),

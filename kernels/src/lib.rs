@@ -68,6 +68,7 @@ mod matrix;
 mod pack;
 #[doc(hidden)]
 pub mod peak;
+mod quantize;
 #[doc(hidden)]
 pub mod reference;
 mod simd;

@@ -5,10 +5,11 @@ use std::ops::Range;
 use crate::activation::Activation;
 use crate::isa::{Isa, Kernel};
 use crate::layer_norm::LayerNorm;
-use crate::matmul::{MAX_TILE, Panels, Source, TileEpilogue, multiply};
+use crate::matmul::{Lhs, MAX_TILE, MulAdd, Panels, Product, Source, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::pack::{PackedColumns, PanelDtype, widen_bf16_panels};
-use crate::simd::Simd;
+use crate::quantize::QuantizedRows;
+use crate::simd::{DotKernel, Simd};
 use crate::view::{Rows, RowsMut};
 
 /// The most rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel
@@ -47,6 +48,8 @@ pub enum Epilogue<'a> {
 pub struct LinearScratch {
     /// Panels of one tile, widened.
     panels: Buffer,
+    /// Rows of one block, in bytes.
+    quantized: QuantizedRows,
 }
 
 impl LinearScratch {
@@ -55,6 +58,7 @@ impl LinearScratch {
         match dtype {
             PanelDtype::F32 => {}
             PanelDtype::Bf16 => _ = self.panels.at_least(MAX_TILE.1 * k),
+            PanelDtype::Int8 => self.quantized.reserve(MAX_BLOCK_ROWS, k),
         }
     }
 }
@@ -128,12 +132,18 @@ fn multiply_packed<S: Simd>(
     mut dst: RowsMut<'_>,
 ) {
     let (k, n) = (weights.k(), weights.n());
+    let next = if turn.last { None } else { Some(weights.upcoming()) };
+    let source = Source::Far { first_is_near: !turn.first, next };
     match weights.dtype() {
         PanelDtype::F32 => {
-            let next = if turn.last { None } else { Some(weights.upcoming()) };
-            let panels = Panels::packed(weights.panels(), k, n);
-            let panels = panels.with_source(Source::Far { first_is_near: !turn.first, next });
-            multiply(simd, lhs, panels, epilogue, dst);
+            let panels = Panels::packed(weights.panels(), k, n).with_source(source);
+            multiply(simd, MulAdd, lhs, panels, epilogue, dst);
+        }
+        PanelDtype::Int8 => {
+            assert_eq!(lhs.cols(), k, "depth of lhs and rhs");
+            let lhs = scratch.quantized.quantize(simd, lhs);
+            let rhs = Panels::bytes(weights.panels(), k.div_ceil(4), n).with_source(source);
+            simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
         }
         // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
         PanelDtype::Bf16 => {
@@ -150,8 +160,31 @@ fn multiply_packed<S: Simd>(
                 };
                 let panels = Panels::packed(widened, k, columns.len());
                 let panels = panels.with_source(Source::Far { first_is_near: true, next });
-                multiply(simd, lhs, panels, epilogue.columns(columns.clone()), dst.column_range(columns));
+                multiply(
+                    simd,
+                    MulAdd,
+                    lhs,
+                    panels,
+                    epilogue.columns(columns.clone()),
+                    dst.column_range(columns),
+                );
             }
         }
+    }
+}
+
+/// [`multiply`] with the product of bytes.
+struct MultiplyBytes<'a> {
+    lhs: Lhs<'a>,
+    rhs: Panels<'a>,
+    epilogue: TileEpilogue<'a>,
+    dst: RowsMut<'a>,
+}
+
+impl<S: Simd> DotKernel<S> for MultiplyBytes<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<P: Product<S>>(self, simd: S, product: P) {
+        multiply(simd, product, self.lhs, self.rhs, self.epilogue, self.dst);
     }
 }

@@ -21,6 +21,45 @@ const LINE: usize = PANEL * size_of::<f32>();
 /// The most rows and columns of a tile on any instruction set.
 pub(crate) const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
 
+/// How the slots of a tile's operands are multiplied.
+pub(crate) trait Product<S: Simd>: Copy {
+    /// Whether slots hold four bytes, u8 on the left and s8 on the right, and sums are i32.
+    const BYTES: bool;
+    /// Rows of a full tile.
+    const MR: usize;
+    /// sum + lhs * rhs
+    fn step(self, simd: S, lhs: S::V, rhs: S::V, sum: S::V) -> S::V;
+}
+
+/// f32 times f32.
+#[derive(Clone, Copy)]
+pub(crate) struct MulAdd;
+
+impl<S: Simd> Product<S> for MulAdd {
+    const BYTES: bool = false;
+    const MR: usize = S::MR;
+    #[inline(always)]
+    fn step(self, simd: S, lhs: S::V, rhs: S::V, sum: S::V) -> S::V {
+        simd.mul_add(lhs, rhs, sum)
+    }
+}
+
+/// A left-hand side, in slots as the panels have them.
+#[derive(Clone, Copy)]
+pub(crate) struct Lhs<'a> {
+    pub(crate) slots: Rows<'a>,
+    /// What quantised rows need beside their bytes.
+    pub(crate) zeros: &'a [f32],
+    pub(crate) scales: &'a [f32],
+}
+
+impl<'a> From<Rows<'a>> for Lhs<'a> {
+    #[inline(always)]
+    fn from(slots: Rows<'a>) -> Self {
+        Self { slots, zeros: &[], scales: &[] }
+    }
+}
+
 /// A right-hand side of depth `k` in panels of [`PANEL`] columns: packed, or rows read where they are.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a> {
@@ -68,6 +107,13 @@ impl<'a> Panels<'a> {
             source: Source::Near,
             borrow: PhantomData,
         }
+    }
+
+    /// Panels of bytes, of `slots` x [`PANEL`] slots between a line of sums and one of scales.
+    pub(crate) fn bytes(data: &'a [f32], slots: usize, n: usize) -> Self {
+        let panel_stride = (slots + 2) * PANEL;
+        assert!(data.len() >= n.div_ceil(PANEL) * panel_stride, "panels of {n} columns and {slots} slots");
+        Self { data: data.as_ptr().wrapping_add(PANEL), panel_stride, ..Self::packed(data, slots, n) }
     }
 
     /// The rows of a matrix, whose columns must be whole panels.
@@ -133,34 +179,39 @@ impl TileEpilogue<'_> {
 }
 
 /// dst = activation(lhs * rhs + bias + residual).
+///
+/// A product of bytes is scaled between its sum and the bias.
 #[inline(always)]
-pub(crate) fn multiply<S: Simd>(
+pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     simd: S,
-    lhs: Rows<'_>,
+    product: P,
+    lhs: impl Into<Lhs<'a>>,
     rhs: Panels<'_>,
     epilogue: TileEpilogue<'_>,
     mut dst: RowsMut<'_>,
 ) {
     let TileEpilogue { bias, residual, activation } = epilogue;
+    let Lhs { slots: lhs, zeros, scales } = lhs.into();
     assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
     assert_eq!((lhs.rows(), rhs.n), (dst.rows(), dst.cols()), "rows of lhs, columns of rhs, and dst");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
     if let Some(residual) = residual {
         assert_eq!((residual.rows(), residual.cols()), (dst.rows(), dst.cols()), "residual and dst");
     }
-    assert!(S::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
+    assert!(!P::BYTES || zeros.len() >= lhs.rows() && scales.len() >= lhs.rows(), "zeros and scales of lhs");
+    assert!(P::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
 
     // Only whole panels can be stored where they belong.
     let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];
     let panels = rhs.n.div_ceil(PANEL);
-    let tiles = lhs.rows().div_ceil(S::MR);
+    let tiles = lhs.rows().div_ceil(P::MR);
     for panel in (0..panels).step_by(S::TILE_PANELS) {
         let tile_panels = S::TILE_PANELS.min(panels - panel);
         let first = panel * PANEL;
         let cols = (tile_panels * PANEL).min(rhs.n - first);
         let whole = cols == tile_panels * PANEL;
-        for row in (0..lhs.rows()).step_by(S::MR) {
-            let rows = S::MR.min(lhs.rows() - row);
+        for row in (0..lhs.rows()).step_by(P::MR) {
+            let rows = P::MR.min(lhs.rows() - row);
             let mut out = if whole {
                 dst.row_range(row..row + rows)
             } else {
@@ -171,7 +222,7 @@ pub(crate) fn multiply<S: Simd>(
             }
             // SAFETY: `rows` is 1 to MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts above
             // `lhs` has `rows` rows of k elements from `row` on, `rhs` `tile_panels` panels from `panel` on, `bias` as many
-            // columns, and what is left of `residual` from `row` and `first` on is, like `out`, `rows` x whole panels.
+            // columns, `zeros` and `scales`, where they count, as many rows, and what is left of `residual` from `row` and `first` on is, like `out`, `rows` x whole panels.
             // `out` is borrowed exclusively, so it overlaps none of them.
             unsafe {
                 let tile = Tile {
@@ -181,7 +232,9 @@ pub(crate) fn multiply<S: Simd>(
                     rhs_k_stride: rhs.k_stride,
                     rhs_panel_stride: rhs.panel_stride,
                     k: rhs.k,
-                    ahead: rhs.ahead(panel, tile_panels, row / S::MR, tiles),
+                    zeros: zeros.as_ptr().wrapping_add(row),
+                    scales: scales.as_ptr().wrapping_add(row),
+                    ahead: rhs.ahead(panel, tile_panels, row / P::MR, tiles),
                     bias: bias.map(|bias| bias.as_ptr().add(first)),
                     residual: residual.filter(|_| whole).map(|residual| {
                         (residual.as_ptr().add(row * residual.row_stride() + first), residual.row_stride())
@@ -189,7 +242,7 @@ pub(crate) fn multiply<S: Simd>(
                     dst: out.as_mut_ptr(),
                     dst_stride: out.row_stride(),
                 };
-                simd.matmul_tile(rows, tile_panels, tile);
+                simd.matmul_tile(product, rows, tile_panels, tile);
             }
             if let (false, Some(residual)) = (whole, residual) {
                 for i in 0..rows {
@@ -226,6 +279,8 @@ pub(crate) struct Tile {
     rhs_k_stride: usize,
     rhs_panel_stride: usize,
     k: usize,
+    zeros: *const f32,
+    scales: *const f32,
     ahead: Ahead,
     bias: Option<*const f32>,
     /// And its stride.
@@ -248,18 +303,33 @@ macro_rules! for_each_row {
     };
 }
 
-/// dst = lhs * rhs + bias for `R` rows and `C` vectors of columns, all held in registers.
+/// dst = lhs * rhs + bias + residual for `R` rows and `C` vectors of columns, all held in registers.
 ///
 /// # Safety
 /// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels
-/// are `rhs_panel_stride` apart; C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for writing:
+/// are `rhs_panel_stride` apart; for bytes also the rows before and after those, and R values of `zeros` and of `scales`;
+/// C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for writing:
 /// C vectors of each of the R rows of `dst`, which overlaps none of them.
 #[inline(always)]
-pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: Tile) {
+pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize>(
+    simd: S,
+    product: P,
+    t: Tile,
+) {
     const { assert!(R <= MAX_TILE.0) };
     // SAFETY: every access below is within what the contract names: ROW < R, c < C, and as many steps as t.k.
     unsafe {
+        let in_panels = |column: usize| column / PANEL * t.rhs_panel_stride + column % PANEL;
         let mut sums = [[simd.splat(0.0); C]; R];
+        if P::BYTES {
+            for_each_row!(ROW < R {
+                let zero = simd.splat(*t.zeros.add(ROW));
+                for c in 0..C {
+                    let column_sums = simd.load_raw(t.rhs.sub(PANEL).add(in_panels(c * S::LANES)));
+                    sums[ROW][c] = simd.dot_pairs(zero, column_sums);
+                }
+            });
+        }
         let mut ahead = t.ahead.data;
         let mut rhs_at = t.rhs;
         let mut lhs_at = t.lhs;
@@ -273,7 +343,7 @@ pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: T
             let mut rhs = [simd.splat(0.0); C];
             for (c, rhs) in rhs.iter_mut().enumerate() {
                 let column = c * S::LANES;
-                *rhs = simd.load_raw(rhs_at.add(column / PANEL * t.rhs_panel_stride + column % PANEL));
+                *rhs = simd.load_raw(rhs_at.add(in_panels(column)));
                 if column % PANEL == 0 {
                     simd.prefetch(ahead.wrapping_byte_add(column / PANEL * t.ahead.apart));
                 }
@@ -285,7 +355,7 @@ pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: T
                 let offset = if ROW == 0 { 0 } else { odd[(ROW >> SHIFT) / 2] << SHIFT };
                 let lhs = simd.splat(*lhs_at.add(offset));
                 for c in 0..C {
-                    sums[ROW][c] = simd.mul_add(lhs, rhs[c], sums[ROW][c]);
+                    sums[ROW][c] = product.step(simd, lhs, rhs[c], sums[ROW][c]);
                 }
             });
             lhs_at = simd.opaque(lhs_at.wrapping_add(1));
@@ -294,6 +364,12 @@ pub(crate) unsafe fn tile<S: Simd, const R: usize, const C: usize>(simd: S, t: T
             for (c, &sum) in sums[ROW].iter().enumerate() {
                 let column = c * S::LANES;
                 let mut sum = sum;
+                if P::BYTES {
+                    // Not fused, so that all instruction sets give the same bits.
+                    let column_scales = simd.load_raw(rhs_at.add(in_panels(column)));
+                    let scale = simd.mul(simd.splat(*t.scales.add(ROW)), column_scales);
+                    sum = simd.mul(simd.convert_i32(sum), scale);
+                }
                 if let Some(bias) = t.bias {
                     sum = simd.add(sum, simd.load_raw(bias.add(column)));
                 }

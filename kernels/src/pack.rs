@@ -8,6 +8,7 @@ use crate::PANEL;
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Upcoming;
 use crate::matrix::Buffer;
+use crate::quantize::{MAX_DEPTH, QuantizedPanel};
 use crate::simd::Simd;
 use crate::storage::{SharedBytes, Storage};
 use crate::stored::StoredMatrix;
@@ -20,11 +21,16 @@ pub enum PanelDtype {
     /// bfloat16, rounded to the nearest, ties to even. Products widen it and are f32 in all else: on the instruction
     /// sets here there is no faster way to have them, so the other side is not rounded.
     Bf16,
+    /// Signed bytes with a scale for each output. Matrices that are stored so are taken as they are; the rows of others
+    /// are scaled so that the largest magnitude becomes 127. Products quantise the other side, each row by itself, to
+    /// unsigned bytes with a zero point, and sum in i32, exactly.
+    Int8,
 }
 
 /// Weights of n outputs and depth k, and their bias, in panels of [`PANEL`] outputs: panel after panel, each k rows of
-/// 16 values in f32, or ceil(k / 2) rows of 16 pairs in bfloat16, where an odd k is filled up with zeros. The last
-/// panel is filled up with zeros. One layout serves every instruction set.
+/// 16 values in f32, or ceil(k / 2) rows of 16 pairs in bfloat16, or ceil(k / 4) rows of 16 fours of bytes, where k is
+/// filled up with zeros. Those of bytes are between a row of the sums of each output's bytes, in two 16-bit parts, and
+/// one of its scale. The last panel is filled up with zeros. One layout serves every instruction set.
 #[derive(Clone, Debug)]
 pub struct PackedWeights {
     dtype: PanelDtype,
@@ -38,7 +44,8 @@ impl PackedWeights {
     /// Stacks matrices of the same depth, n_i x k each, with their biases of n_i: query, key and value become one.
     ///
     /// # Panics
-    /// When there is no part, the depths differ, or a bias is not as long as its matrix has rows.
+    /// When there is no part, the depths differ, or a bias is not as long as its matrix has rows; in [`PanelDtype::Int8`]
+    /// when the depth is beyond 32,768, where sums could leave an i32.
     pub fn pack(isa: Isa, dtype: PanelDtype, parts: &[(StoredMatrix<'_>, &[f32])]) -> Self {
         let k = parts[0].0.cols();
         let n = parts.iter().map(|(weight, _)| weight.rows()).sum();
@@ -46,6 +53,7 @@ impl PackedWeights {
             assert_eq!(weight.cols(), k, "depth of stacked weights");
             assert_eq!(weight.rows(), bias.len(), "rows of a weight and its bias");
         }
+        dtype.check_depth(k);
         let panels = Storage::Owned(isa.run(Pack { dtype, parts, n, k }));
         let biases = parts.iter().flat_map(|(_, bias)| bias.iter().copied());
         Self { dtype, panels, bias: padded(n, biases), n, k }
@@ -54,7 +62,7 @@ impl PackedWeights {
     /// Rows `rows` of a matrix as the right-hand side itself: depth `rows.len()`, n = its columns, no bias.
     ///
     /// # Panics
-    /// When `rows` is out of bounds.
+    /// When `rows` is out of bounds, or as [`PackedWeights::pack`] does for depth.
     pub fn pack_transposed(
         isa: Isa,
         dtype: PanelDtype,
@@ -63,6 +71,7 @@ impl PackedWeights {
     ) -> Self {
         assert!(rows.start <= rows.end && rows.end <= weight.rows(), "rows {rows:?} of {}", weight.rows());
         let (n, k) = (weight.cols(), rows.len());
+        dtype.check_depth(k);
         let panels = Storage::Owned(isa.run(PackTransposed { dtype, weight: weight.row_range(rows) }));
         Self { dtype, panels, bias: padded(n, std::iter::empty()), n, k }
     }
@@ -85,7 +94,7 @@ impl PackedWeights {
         Self { dtype, panels, bias: padded(n, bias.iter().copied()), n, k }
     }
 
-    /// The panels as bytes, little-endian: an f32 a slot, or two bfloat16.
+    /// The panels as bytes, little-endian: an f32 a slot, or two bfloat16, or four bytes.
     pub fn panel_bytes(&self) -> Vec<u8> {
         self.panels.as_slice().iter().flat_map(|slot| slot.to_bits().to_le_bytes()).collect()
     }
@@ -186,18 +195,27 @@ impl PanelDtype {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
         }
     }
 
     /// Bytes of the panels of n outputs and depth k, if they can be counted.
     pub fn panels_len(self, n: usize, k: usize) -> Option<usize> {
-        let slots = n.div_ceil(PANEL).checked_mul(PANEL)?.checked_mul(k.div_ceil(self.depth()))?;
+        let slots = n.div_ceil(PANEL).checked_mul(PANEL)?.checked_mul(self.lines(k))?;
         slots.checked_mul(size_of::<f32>())
     }
 
     /// Slots of a panel.
     fn panel_len(self, k: usize) -> usize {
-        k.div_ceil(self.depth()) * PANEL
+        self.lines(k) * PANEL
+    }
+
+    fn lines(self, k: usize) -> usize {
+        k.div_ceil(self.depth()) + if self == Self::Int8 { 2 } else { 0 }
+    }
+
+    fn check_depth(self, k: usize) {
+        assert!(self != Self::Int8 || k <= MAX_DEPTH, "a depth of {k} in int8, which allows {MAX_DEPTH}");
     }
 
     /// Steps along k that a slot of a panel holds.
@@ -205,6 +223,7 @@ impl PanelDtype {
         match self {
             Self::F32 => 1,
             Self::Bf16 => 2,
+            Self::Int8 => 4,
         }
     }
 }
@@ -231,41 +250,78 @@ impl Kernel for Pack<'_> {
         let Self { dtype, parts, n, k } = self;
         let mut panels = Buffer::with_capacity(n.div_ceil(PANEL) * dtype.panel_len(k));
         let mut rows = vec![0.0; PANEL * k];
+        let mut quantized = QuantizedPanel::new(if dtype == PanelDtype::Int8 { k } else { 0 });
         let mut outputs = parts.iter().flat_map(|(weight, _)| (0..weight.rows()).map(move |i| (weight, i)));
         for _ in 0..n.div_ceil(PANEL) {
             for i in 0..PANEL {
+                let output = outputs.next();
                 let row = &mut rows[i * k..(i + 1) * k];
-                match outputs.next() {
+                let bytes = output.and_then(|(weight, i)| weight.byte_row(i));
+                if let (PanelDtype::Int8, Some((bytes, scale))) = (dtype, bytes) {
+                    quantized.copy(i, bytes, scale);
+                    continue;
+                }
+                match output {
                     Some((weight, i)) => weight.read_row::<S, false>(simd, i, row),
                     None => row.fill(0.0),
                 }
+                if dtype == PanelDtype::Int8 {
+                    quantized.quantize(simd, i, row);
+                }
             }
-            for start in (0..k).step_by(S::LANES) {
-                let width = S::LANES.min(k - start);
-                let mut lines = [[0.0; PANEL]; PANEL];
-                for first in (0..PANEL).step_by(S::LANES) {
-                    let mut block = [simd.splat(0.0); PANEL];
-                    for (i, values) in block[..S::LANES].iter_mut().enumerate() {
-                        let row = &rows[(first + i) * k + start..][..width];
-                        let whole = width == S::LANES;
-                        *values = if whole { simd.load(row) } else { simd.load_partial(row, 0.0) };
-                    }
-                    simd.transpose(&mut block);
-                    for (&values, line) in block[..S::LANES].iter().zip(&mut lines) {
-                        simd.store(values, &mut line[first..]);
-                    }
-                }
-                match dtype {
-                    PanelDtype::F32 => lines[..width].iter().for_each(|&line| panels.push(line)),
-                    // An odd depth ends with a line of zeros.
-                    PanelDtype::Bf16 => lines[..width.next_multiple_of(2)]
-                        .chunks_exact(2)
-                        .for_each(|pair| panels.push(bf16_pairs(&pair[0], &pair[1]))),
-                }
+            if dtype == PanelDtype::Int8 {
+                push_quantized(simd, &quantized, k, &mut panels);
+            } else {
+                push_transposed(simd, dtype, &rows, k, k, &mut panels);
             }
         }
         panels
     }
+}
+
+/// Appends the panel whose outputs are rows of `len` values, `stride` apart.
+#[inline(always)]
+fn push_transposed<S: Simd>(
+    simd: S,
+    dtype: PanelDtype,
+    rows: &[f32],
+    len: usize,
+    stride: usize,
+    panels: &mut Buffer,
+) {
+    for start in (0..len).step_by(S::LANES) {
+        let width = S::LANES.min(len - start);
+        let mut lines = [[0.0; PANEL]; PANEL];
+        for first in (0..PANEL).step_by(S::LANES) {
+            let mut block = [simd.splat(0.0); PANEL];
+            for (i, values) in block[..S::LANES].iter_mut().enumerate() {
+                let row = &rows[(first + i) * stride + start..][..width];
+                let whole = width == S::LANES;
+                *values = if whole { simd.load(row) } else { simd.load_partial(row, 0.0) };
+            }
+            simd.transpose(&mut block);
+            for (&values, line) in block[..S::LANES].iter().zip(&mut lines) {
+                simd.store(values, &mut line[first..]);
+            }
+        }
+        match dtype {
+            // Slots of bytes are moved as they are.
+            PanelDtype::F32 | PanelDtype::Int8 => lines[..width].iter().for_each(|&line| panels.push(line)),
+            // An odd depth ends with a line of zeros.
+            PanelDtype::Bf16 => lines[..width.next_multiple_of(2)]
+                .chunks_exact(2)
+                .for_each(|pair| panels.push(bf16_pairs(&pair[0], &pair[1]))),
+        }
+    }
+}
+
+/// Appends a panel of bytes.
+#[inline(always)]
+fn push_quantized<S: Simd>(simd: S, panel: &QuantizedPanel, k: usize, panels: &mut Buffer) {
+    let (slots, stride) = panel.slots();
+    panels.push(panel.sums);
+    push_transposed(simd, PanelDtype::Int8, slots, k.div_ceil(4), stride, panels);
+    panels.push(panel.scales);
 }
 
 /// Rows of a matrix are rows of panels already.
@@ -287,15 +343,23 @@ impl Kernel for PackTransposed<'_> {
         for i in 0..k {
             weight.read_row::<S, false>(simd, i, &mut rows[i * width..][..n]);
         }
+        let mut quantized = QuantizedPanel::new(if dtype == PanelDtype::Int8 { k } else { 0 });
+        let mut output = vec![0.0; k];
         for column in (0..width).step_by(PANEL) {
+            if dtype == PanelDtype::Int8 {
+                for i in 0..PANEL {
+                    let values = rows[column + i..].iter().step_by(width);
+                    output.iter_mut().zip(values).for_each(|(to, &value)| *to = value);
+                    quantized.quantize(simd, i, &output);
+                }
+                push_quantized(simd, &quantized, k, &mut panels);
+                continue;
+            }
             for step in (0..k).step_by(dtype.depth()) {
                 let mut pair = [[0.0; PANEL]; 2];
                 pair[0].copy_from_slice(&rows[step * width + column..][..PANEL]);
                 pair[1].copy_from_slice(&rows[(step + 1) * width + column..][..PANEL]);
-                panels.push(match dtype {
-                    PanelDtype::F32 => pair[0],
-                    PanelDtype::Bf16 => bf16_pairs(&pair[0], &pair[1]),
-                });
+                panels.push(if dtype == PanelDtype::Bf16 { bf16_pairs(&pair[0], &pair[1]) } else { pair[0] });
             }
         }
         panels

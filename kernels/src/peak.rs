@@ -1,7 +1,8 @@
 //! What the machine's registers allow, to hold the kernels against.
 
 use crate::isa::{Isa, Kernel};
-use crate::simd::Simd;
+use crate::matmul::Product;
+use crate::simd::{DotKernel, Simd};
 
 /// Multiply-adds that do not wait for each other: more than latency times throughput of any core known, and no more
 /// than stay in registers.
@@ -34,4 +35,43 @@ pub fn multiply_adds(isa: Isa, rounds: usize) -> (u64, f32) {
         }
     }
     isa.run(MultiplyAdds(rounds))
+}
+
+/// The same with products of bytes as the kernels have them, u8 by s8, which are integer operations.
+pub fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
+    struct DotProducts(usize);
+    impl Kernel for DotProducts {
+        type Output = (u64, f32);
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> (u64, f32) {
+            simd.with_dot(self)
+        }
+    }
+    impl<S: Simd> DotKernel<S> for DotProducts {
+        type Output = (u64, f32);
+        #[inline(always)]
+        fn run<P: Product<S>>(self, simd: S, product: P) -> (u64, f32) {
+            let portable = S::NAME == "portable";
+            let chains = if portable { PORTABLE_CHAINS } else { CHAINS };
+            let mut sums = [simd.splat(0.0); CHAINS];
+            let four_bytes = |bytes: [u8; 4]| f32::from_le_bytes(std::hint::black_box(bytes));
+            let mut lhs = simd.splat(four_bytes([255, 3, 77, 128]));
+            let rhs = simd.splat(four_bytes([5, 251, 2, 127]));
+            for _ in 0..self.0 {
+                for sum in &mut sums[..chains] {
+                    *sum = product.step(simd, lhs, rhs, *sum);
+                }
+                if portable {
+                    // Or the compiler would multiply once.
+                    lhs = std::hint::black_box(lhs);
+                }
+            }
+            let mut total = simd.convert_i32(sums[0]);
+            for &sum in &sums[1..] {
+                total = simd.add(total, simd.convert_i32(sum));
+            }
+            (2 * (self.0 * chains * S::LANES * 4) as u64, simd.sum(total))
+        }
+    }
+    isa.run(DotProducts(rounds))
 }

@@ -18,6 +18,61 @@ pub fn matmul(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) ->
     dst
 }
 
+/// A row of activations as bytes with a scale and a zero point: x = scale * (q - zero). The range is that of the row and
+/// 0; what is not finite makes the scale NaN, and a range too small for 1 / scale to be finite counts as zeros.
+pub fn quantize_activations(row: &[f32]) -> (Vec<u8>, f32, u8) {
+    let low = row.iter().copied().fold(0.0, f32::min);
+    let high = row.iter().copied().fold(0.0, f32::max);
+    if row.iter().any(|x| !x.is_finite()) {
+        return (vec![0; row.len()], f32::NAN, 0);
+    }
+    let scale = high / 255.0 - low / 255.0;
+    if scale < f32::MIN_POSITIVE {
+        return (vec![0; row.len()], 0.0, 0);
+    }
+    let inverse = 1.0 / scale;
+    let zero = (-low * inverse).round_ties_even();
+    let bytes = row.iter().map(|x| ((x * inverse).round_ties_even() + zero).clamp(0.0, 255.0) as u8);
+    (bytes.collect(), scale, zero as u8)
+}
+
+/// A row of weights as signed bytes with a scale: w = scale * q. The same holds for what is not finite or too small.
+pub fn quantize_weights(row: &[f32]) -> (Vec<i8>, f32) {
+    let scale = row.iter().fold(0.0, |max, x| f32::max(max, x.abs())) / 127.0;
+    if row.iter().any(|x| !x.is_finite()) {
+        return (vec![0; row.len()], f32::NAN);
+    }
+    if scale < f32::MIN_POSITIVE {
+        return (vec![0; row.len()], 0.0);
+    }
+    let inverse = 1.0 / scale;
+    (row.iter().map(|x| (x * inverse).round_ties_even() as i8).collect(), scale)
+}
+
+/// lhs * weights^T + bias of shapes as in [`matmul`], each row of lhs quantised by itself. The sum is exact, what
+/// follows f32.
+pub fn int8_matmul(
+    lhs: &[f32],
+    weights: &[i8],
+    scales: &[f32],
+    bias: &[f32],
+    m: usize,
+    k: usize,
+) -> Vec<f32> {
+    let n = bias.len();
+    assert_eq!((lhs.len(), weights.len(), scales.len()), (m * k, n * k, n), "lhs, weights and scales");
+    let mut dst = Vec::with_capacity(m * n);
+    for i in 0..m {
+        let (bytes, scale, zero) = quantize_activations(&lhs[i * k..][..k]);
+        for j in 0..n {
+            let products =
+                (0..k).map(|l| (i64::from(bytes[l]) - i64::from(zero)) * i64::from(weights[j * k + l]));
+            dst.push(products.sum::<i64>() as f32 * (scale * scales[j]) + bias[j]);
+        }
+    }
+    dst
+}
+
 /// The error function, to about 1e-15: Abramowitz and Stegun 7.1.6, whose terms are all positive, and 1 where it is 1
 /// to the last bit.
 pub fn erf(x: f64) -> f64 {

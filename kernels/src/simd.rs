@@ -3,6 +3,8 @@
 //! A value of a type that implements [`Simd`] proves that its instructions may run, which makes these methods safe.
 //! Lanes are never mixed except by the two reductions, whose order is fixed.
 
+use crate::matmul::{Product, Tile};
+
 /// f32 vectors of one instruction set, and the shape of its matrix tile.
 pub(crate) trait Simd: Copy {
     /// A vector of `LANES` f32 values.
@@ -88,9 +90,31 @@ pub(crate) trait Simd: Copy {
     /// The same for signed bytes (`LANES` bytes).
     fn widen_i8(self, from: &[u8]) -> Self::V;
 
+    /// In each lane the inner product of two pairs of signed 16-bit integers, as an i32.
+    fn dot_pairs(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The f32 nearest to the i32 whose bits each lane holds.
+    fn convert_i32(self, x: Self::V) -> Self::V;
+    /// The larger of the bits of each lane, as signed and as unsigned integers. From zeros on, the first becomes the
+    /// highest float that is not negative, the second the lowest that is, if any; and a NaN is beyond them all.
+    fn extremes(self, so_far: [Self::V; 2], x: Self::V) -> [Self::V; 2];
+    /// The bits of the largest lane of the first, as signed integers, and of the second, as unsigned ones.
+    fn reduce_extremes(self, extremes: [Self::V; 2]) -> [u32; 2];
+    /// All lanes rounded to integers, ties to even, plus `zero`, clamped to 0..=255, as bytes in order: 4 a lane, the
+    /// first in the low bits. Where a lane is beyond what 16 bits hold the result is unspecified.
+    fn quantize(self, x: [Self::V; 4], zero: u8) -> Self::V;
+
+    /// Runs a kernel with the fastest way to multiply bytes.
+    fn with_dot<K: DotKernel<Self>>(self, kernel: K) -> K::Output;
+
     /// `rows` rows of a tile of a product.
     ///
     /// # Safety
-    /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; all else as [`tile`](crate::matmul::tile) says.
-    unsafe fn matmul_tile(self, rows: usize, panels: usize, tile: crate::matmul::Tile);
+    /// `rows` is 1 to `P::MR`, `panels` 1 to `TILE_PANELS`; all else as [`tile`](crate::matmul::tile) says.
+    unsafe fn matmul_tile<P: Product<Self>>(self, product: P, rows: usize, panels: usize, tile: Tile);
+}
+
+/// An operation on bytes. `run` must be `#[inline(always)]`: it is compiled with the instructions of the product.
+pub(crate) trait DotKernel<S: Simd> {
+    type Output;
+    fn run<P: Product<S>>(self, simd: S, product: P) -> Self::Output;
 }

@@ -88,6 +88,19 @@ impl<'a> StoredMatrix<'a> {
         isa.run(Widen(*self, i, dst));
     }
 
+    /// Row `i` as it is stored, if in bytes, and its scale. Panics when there is none.
+    #[inline(always)]
+    pub(crate) fn byte_row(&self, i: usize) -> Option<(&'a [u8], f32)> {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        let stored = self.stored == Stored::I8;
+        stored.then(|| (&self.bytes[i * self.cols..][..self.cols], self.scale(i)))
+    }
+
+    fn scale(&self, i: usize) -> f32 {
+        let scale = &self.scales[4 * i..];
+        f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]])
+    }
+
     /// dst = row i, or dst += row i.
     #[inline(always)]
     pub(crate) fn read_row<S: Simd, const ADD: bool>(&self, simd: S, i: usize, dst: &mut [f32]) {
@@ -99,11 +112,7 @@ impl<'a> StoredMatrix<'a> {
             Stored::F32 => read::<S, F32, ADD>(simd, row, 1.0, dst),
             Stored::F16 => read::<S, F16, ADD>(simd, row, 1.0, dst),
             Stored::Bf16 => read::<S, Bf16, ADD>(simd, row, 1.0, dst),
-            Stored::I8 => {
-                let scale = &self.scales[4 * i..];
-                let scale = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
-                read::<S, I8, ADD>(simd, row, scale, dst);
-            }
+            Stored::I8 => read::<S, I8, ADD>(simd, row, self.scale(i), dst),
         }
     }
 }

@@ -1,21 +1,39 @@
-//! AVX2 with FMA and F16C: vectors of 8, tiles of 6 rows and one panel (12 of 16 registers accumulate).
+//! AVX2 with FMA and F16C: vectors of 8, tiles of 6 rows and one panel (12 of 16 registers accumulate). Bytes are
+//! multiplied by AVX-VNNI where the CPU has it.
 
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
-use crate::matmul::{Tile, tile};
-use crate::simd::Simd;
+use crate::matmul::{Product, Tile, tile};
+use crate::simd::{DotKernel, Simd};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2 {
+    /// Proof of AVX-VNNI, if the CPU has it.
+    vnni: Option<Vnni>,
+}
+
+/// Products of bytes by AVX-VNNI; proof that the CPU has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Vnni(());
+
+/// The same without, by products of 16-bit integers: those of bytes (`vpmaddubsw`) would saturate.
+#[derive(Clone, Copy)]
+struct Words;
 
 impl Avx2 {
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
-        has.then_some(Self(()))
+        let vnni = is_x86_feature_detected!("avxvnni").then_some(Vnni(()));
+        has.then_some(Self { vnni })
+    }
+
+    /// As on a CPU that lacks AVX-VNNI.
+    pub(crate) fn without_vnni(self) -> Self {
+        Self { vnni: None }
     }
 
     pub(crate) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
@@ -207,17 +225,104 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().cast()))) }
     }
     #[inline(always)]
-    unsafe fn matmul_tile(self, rows: usize, _panels: usize, t: Tile) {
+    fn dot_pairs(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_castsi256_ps(_mm256_madd_epi16(_mm256_castps_si256(a), _mm256_castps_si256(b))))
+    }
+    #[inline(always)]
+    fn convert_i32(self, x: __m256) -> __m256 {
+        op!(_mm256_cvtepi32_ps(_mm256_castps_si256(x)))
+    }
+    #[inline(always)]
+    fn extremes(self, [signed, unsigned]: [__m256; 2], x: __m256) -> [__m256; 2] {
+        op!({
+            let x = _mm256_castps_si256(x);
+            let signed = _mm256_max_epi32(_mm256_castps_si256(signed), x);
+            let unsigned = _mm256_max_epu32(_mm256_castps_si256(unsigned), x);
+            [_mm256_castsi256_ps(signed), _mm256_castsi256_ps(unsigned)]
+        })
+    }
+    #[inline(always)]
+    fn reduce_extremes(self, [signed, unsigned]: [__m256; 2]) -> [u32; 2] {
+        // Both at once: halves onto each other, 8 to 4 to 2 to 1.
+        op!({
+            let (signed, unsigned) = (_mm256_castps_si256(signed), _mm256_castps_si256(unsigned));
+            let mut s = _mm_max_epi32(_mm256_castsi256_si128(signed), _mm256_extracti128_si256::<1>(signed));
+            let mut u =
+                _mm_max_epu32(_mm256_castsi256_si128(unsigned), _mm256_extracti128_si256::<1>(unsigned));
+            s = _mm_max_epi32(s, _mm_shuffle_epi32::<0b01_00_11_10>(s));
+            u = _mm_max_epu32(u, _mm_shuffle_epi32::<0b01_00_11_10>(u));
+            s = _mm_max_epi32(s, _mm_shuffle_epi32::<0b10_11_00_01>(s));
+            u = _mm_max_epu32(u, _mm_shuffle_epi32::<0b10_11_00_01>(u));
+            [_mm_cvtsi128_si32(s), _mm_cvtsi128_si32(u)].map(i32::cast_unsigned)
+        })
+    }
+    #[inline(always)]
+    fn quantize(self, [a, b, c, d]: [__m256; 4], zero: u8) -> __m256 {
+        op!({
+            let zero = _mm256_set1_epi16(i16::from(zero));
+            let ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+            let cd = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
+            let bytes = _mm256_packus_epi16(_mm256_adds_epi16(ab, zero), _mm256_adds_epi16(cd, zero));
+            // Packing keeps to the 128-bit lanes.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(bytes, order))
+        })
+    }
+    #[inline(always)]
+    fn with_dot<K: DotKernel<Self>>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,avxvnni,fma,f16c")]
+        fn inner<K: DotKernel<Avx2>>(token: Avx2, vnni: Vnni, kernel: K) -> K::Output {
+            kernel.run(token, vnni)
+        }
+        match self.vnni {
+            // SAFETY: `self` and `vnni` were made by `detect`, which checks every feature that `inner` enables.
+            Some(vnni) => unsafe { inner(self, vnni, kernel) },
+            None => kernel.run(self, Words),
+        }
+    }
+    #[inline(always)]
+    unsafe fn matmul_tile<P: Product<Self>>(self, product: P, rows: usize, _panels: usize, t: Tile) {
         // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
         unsafe {
             match rows {
-                1 => tile::<Self, 1, 2>(self, t),
-                2 => tile::<Self, 2, 2>(self, t),
-                3 => tile::<Self, 3, 2>(self, t),
-                4 => tile::<Self, 4, 2>(self, t),
-                5 => tile::<Self, 5, 2>(self, t),
-                _ => tile::<Self, 6, 2>(self, t),
+                1 => tile::<Self, P, 1, 2>(self, product, t),
+                2 => tile::<Self, P, 2, 2>(self, product, t),
+                3 => tile::<Self, P, 3, 2>(self, product, t),
+                4 => tile::<Self, P, 4, 2>(self, product, t),
+                5 => tile::<Self, P, 5, 2>(self, product, t),
+                _ => tile::<Self, P, 6, 2>(self, product, t),
             }
         }
+    }
+}
+
+impl Product<Avx2> for Vnni {
+    const BYTES: bool = true;
+    const MR: usize = Avx2::MR;
+    #[inline(always)]
+    fn step(self, _: Avx2, lhs: __m256, rhs: __m256, sum: __m256) -> __m256 {
+        // SAFETY: a value of `Vnni` exists (`self`), so `detect` has seen AVX-VNNI.
+        unsafe {
+            let (lhs, rhs) = (_mm256_castps_si256(lhs), _mm256_castps_si256(rhs));
+            _mm256_castsi256_ps(_mm256_dpbusd_avx_epi32(_mm256_castps_si256(sum), lhs, rhs))
+        }
+    }
+}
+
+impl Product<Avx2> for Words {
+    const BYTES: bool = true;
+    /// Panels take two registers a vector, and each activation two.
+    const MR: usize = 4;
+    #[inline(always)]
+    fn step(self, _: Avx2, lhs: __m256, rhs: __m256, sum: __m256) -> __m256 {
+        op!({
+            let (lhs, rhs) = (_mm256_castps_si256(lhs), _mm256_castps_si256(rhs));
+            let lhs = [_mm256_and_si256(lhs, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(lhs)];
+            let rhs = [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(rhs)), _mm256_srai_epi16::<8>(rhs)];
+            let even = _mm256_madd_epi16(lhs[0], rhs[0]);
+            let odd = _mm256_madd_epi16(lhs[1], rhs[1]);
+            let sum = _mm256_add_epi32(_mm256_castps_si256(sum), even);
+            _mm256_castsi256_ps(_mm256_add_epi32(sum, odd))
+        })
     }
 }

@@ -1,27 +1,46 @@
-//! AVX-512F: vectors of 16, tiles of 14 rows and two panels (28 of 32 registers accumulate).
+//! AVX-512F and BW: vectors of 16, tiles of 14 rows and two panels (28 of 32 registers accumulate). Bytes are multiplied
+//! by VNNI where the CPU has it.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
-use crate::matmul::{Tile, tile};
-use crate::simd::Simd;
+use crate::matmul::{Product, Tile, tile};
+use crate::simd::{DotKernel, Simd};
 
-/// Proof that the CPU has AVX-512F, and what the compiler takes it to bring along.
+/// Proof that the CPU has AVX-512F and BW, and what the compiler takes them to bring along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512 {
+    /// Proof of VNNI, if the CPU has it.
+    vnni: Option<Vnni>,
+}
+
+/// Products of bytes by VNNI; proof that the CPU has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Vnni(());
+
+/// The same without, by products of 16-bit integers.
+#[derive(Clone, Copy)]
+struct Words;
 
 impl Avx512 {
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
-        has.then_some(Self(()))
+        let vnni = is_x86_feature_detected!("avx512vnni").then_some(Vnni(()));
+        has.then_some(Self { vnni })
+    }
+
+    /// As on a CPU that lacks VNNI.
+    pub(crate) fn without_vnni(self) -> Self {
+        Self { vnni: None }
     }
 
     pub(crate) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx2,fma,f16c")]
+        #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
         fn inner<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
             kernel.run(token)
         }
@@ -33,7 +52,7 @@ impl Avx512 {
 /// An intrinsic that touches no memory.
 macro_rules! op {
     ($call:expr) => {
-        // SAFETY: a value of `Avx512` exists (`self`), so `detect` has seen AVX-512F and AVX2.
+        // SAFETY: a value of `Avx512` exists (`self`), so `detect` has seen AVX-512F, BW and AVX2.
         unsafe { $call }
     };
 }
@@ -222,12 +241,60 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))) }
     }
     #[inline(always)]
-    unsafe fn matmul_tile(self, rows: usize, panels: usize, t: Tile) {
+    fn dot_pairs(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_castsi512_ps(_mm512_madd_epi16(_mm512_castps_si512(a), _mm512_castps_si512(b))))
+    }
+    #[inline(always)]
+    fn convert_i32(self, x: __m512) -> __m512 {
+        op!(_mm512_cvtepi32_ps(_mm512_castps_si512(x)))
+    }
+    #[inline(always)]
+    fn extremes(self, [signed, unsigned]: [__m512; 2], x: __m512) -> [__m512; 2] {
+        op!({
+            let x = _mm512_castps_si512(x);
+            let signed = _mm512_max_epi32(_mm512_castps_si512(signed), x);
+            let unsigned = _mm512_max_epu32(_mm512_castps_si512(unsigned), x);
+            [_mm512_castsi512_ps(signed), _mm512_castsi512_ps(unsigned)]
+        })
+    }
+    #[inline(always)]
+    fn reduce_extremes(self, [signed, unsigned]: [__m512; 2]) -> [u32; 2] {
+        op!({
+            let signed = _mm512_reduce_max_epi32(_mm512_castps_si512(signed)).cast_unsigned();
+            [signed, _mm512_reduce_max_epu32(_mm512_castps_si512(unsigned))]
+        })
+    }
+    #[inline(always)]
+    fn quantize(self, [a, b, c, d]: [__m512; 4], zero: u8) -> __m512 {
+        op!({
+            let zero = _mm512_set1_epi16(i16::from(zero));
+            let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+            let cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+            let bytes = _mm512_packus_epi16(_mm512_adds_epi16(ab, zero), _mm512_adds_epi16(cd, zero));
+            // Packing keeps to the 128-bit lanes.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_castsi512_ps(_mm512_permutexvar_epi32(order, bytes))
+        })
+    }
+    #[inline(always)]
+    fn with_dot<K: DotKernel<Self>>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c")]
+        fn inner<K: DotKernel<Avx512>>(token: Avx512, vnni: Vnni, kernel: K) -> K::Output {
+            kernel.run(token, vnni)
+        }
+        match self.vnni {
+            // SAFETY: `self` and `vnni` were made by `detect`, which checks every feature that `inner` enables.
+            Some(vnni) => unsafe { inner(self, vnni, kernel) },
+            None => kernel.run(self, Words),
+        }
+    }
+    #[inline(always)]
+    unsafe fn matmul_tile<P: Product<Self>>(self, product: P, rows: usize, panels: usize, t: Tile) {
         macro_rules! by_rows {
             ($vectors:literal: $($r:literal)*) => {
                 match rows {
-                    $($r => tile::<Self, $r, $vectors>(self, t),)*
-                    _ => tile::<Self, 14, $vectors>(self, t),
+                    $($r => tile::<Self, P, $r, $vectors>(self, product, t),)*
+                    _ => tile::<Self, P, 14, $vectors>(self, product, t),
                 }
             };
         }
@@ -239,5 +306,36 @@ impl Simd for Avx512 {
                 by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13)
             }
         }
+    }
+}
+
+impl Product<Avx512> for Vnni {
+    const BYTES: bool = true;
+    const MR: usize = Avx512::MR;
+    #[inline(always)]
+    fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
+        // SAFETY: a value of `Vnni` exists (`self`), so `detect` has seen VNNI.
+        unsafe {
+            let (lhs, rhs) = (_mm512_castps_si512(lhs), _mm512_castps_si512(rhs));
+            _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), lhs, rhs))
+        }
+    }
+}
+
+impl Product<Avx512> for Words {
+    const BYTES: bool = true;
+    /// Panels take two registers a vector, and each activation two.
+    const MR: usize = 12;
+    #[inline(always)]
+    fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
+        op!({
+            let (lhs, rhs) = (_mm512_castps_si512(lhs), _mm512_castps_si512(rhs));
+            let lhs = [_mm512_and_si512(lhs, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(lhs)];
+            let rhs = [_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(rhs)), _mm512_srai_epi16::<8>(rhs)];
+            let even = _mm512_madd_epi16(lhs[0], rhs[0]);
+            let odd = _mm512_madd_epi16(lhs[1], rhs[1]);
+            let sum = _mm512_add_epi32(_mm512_castps_si512(sum), even);
+            _mm512_castsi512_ps(_mm512_add_epi32(sum, odd))
+        })
     }
 }

@@ -3,8 +3,8 @@
 use half::{bf16, f16};
 use wide::f32x8;
 
-use crate::matmul::{Tile, tile};
-use crate::simd::Simd;
+use crate::matmul::{Product, Tile, tile};
+use crate::simd::{DotKernel, Simd};
 
 /// Needs nothing from the CPU beyond what the target always has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +14,12 @@ impl Portable {
     #[inline(always)]
     fn map(x: f32x8, f: impl Fn(f32) -> f32) -> f32x8 {
         f32x8::from(x.to_array().map(f))
+    }
+
+    #[inline(always)]
+    fn zip(a: f32x8, b: f32x8, f: impl Fn(f32, f32) -> f32) -> f32x8 {
+        let (a, b) = (a.to_array(), b.to_array());
+        f32x8::from(std::array::from_fn(|i| f(a[i], b[i])))
     }
 
     /// Folds halves onto each other: 8 to 4 to 2 to 1.
@@ -139,13 +145,80 @@ impl Simd for Portable {
         f32x8::from(std::array::from_fn(|i| f32::from(from[i] as i8)))
     }
     #[inline(always)]
-    unsafe fn matmul_tile(self, rows: usize, _panels: usize, t: Tile) {
+    fn dot_pairs(self, a: f32x8, b: f32x8) -> f32x8 {
+        let halves = |x: f32| [x.to_bits() as i16, (x.to_bits() >> 16) as i16].map(i32::from);
+        Self::zip(a, b, |a, b| {
+            let (a, b) = (halves(a), halves(b));
+            from_i32(a[0] * b[0] + a[1] * b[1])
+        })
+    }
+    #[inline(always)]
+    fn convert_i32(self, x: f32x8) -> f32x8 {
+        Self::map(x, |x| x.to_bits().cast_signed() as f32)
+    }
+    #[inline(always)]
+    fn extremes(self, [signed, unsigned]: [f32x8; 2], x: f32x8) -> [f32x8; 2] {
+        let signed =
+            Self::zip(signed, x, |a, b| from_i32(a.to_bits().cast_signed().max(b.to_bits().cast_signed())));
+        [signed, Self::zip(unsigned, x, |a, b| f32::from_bits(a.to_bits().max(b.to_bits())))]
+    }
+    #[inline(always)]
+    fn reduce_extremes(self, [signed, unsigned]: [f32x8; 2]) -> [u32; 2] {
+        let signed =
+            signed.to_array().map(|x| x.to_bits().cast_signed()).into_iter().fold(i32::MIN, i32::max);
+        [signed.cast_unsigned(), unsigned.to_array().map(f32::to_bits).into_iter().fold(0, u32::max)]
+    }
+    #[inline(always)]
+    fn quantize(self, x: [f32x8; 4], zero: u8) -> f32x8 {
+        /// 1.5 * 2^23: added to a small number it leaves the nearest integer in the low bits, ties to even.
+        const MAGIC: f32 = 12_582_912.0;
+        let byte = |x: f32| {
+            let rounded = (x + MAGIC).to_bits().cast_signed().wrapping_sub(MAGIC.to_bits().cast_signed());
+            rounded.wrapping_add(i32::from(zero)).clamp(0, 255) as u8
+        };
+        let mut bytes = [0; 32];
+        for (bytes, x) in bytes.chunks_exact_mut(8).zip(x) {
+            bytes.iter_mut().zip(x.to_array()).for_each(|(to, x)| *to = byte(x));
+        }
+        f32x8::from(std::array::from_fn(|i| f32::from_le_bytes(std::array::from_fn(|j| bytes[4 * i + j]))))
+    }
+    #[inline(always)]
+    fn with_dot<K: DotKernel<Self>>(self, kernel: K) -> K::Output {
+        kernel.run(self, Scalar)
+    }
+    #[inline(always)]
+    unsafe fn matmul_tile<P: Product<Self>>(self, product: P, rows: usize, _panels: usize, t: Tile) {
         // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
         unsafe {
             match rows {
-                1 => tile::<Self, 1, 2>(self, t),
-                _ => tile::<Self, 2, 2>(self, t),
+                1 => tile::<Self, P, 1, 2>(self, product, t),
+                _ => tile::<Self, P, 2, 2>(self, product, t),
             }
         }
     }
+}
+
+/// Products of bytes, one by one.
+#[derive(Clone, Copy)]
+struct Scalar;
+
+impl Product<Portable> for Scalar {
+    const BYTES: bool = true;
+    const MR: usize = Portable::MR;
+    #[inline(always)]
+    fn step(self, _: Portable, lhs: f32x8, rhs: f32x8, sum: f32x8) -> f32x8 {
+        let products = Portable::zip(lhs, rhs, |lhs, rhs| {
+            let (lhs, rhs) = (lhs.to_bits().to_le_bytes(), rhs.to_bits().to_le_bytes());
+            from_i32((0..4).map(|i| i32::from(lhs[i]) * i32::from(rhs[i].cast_signed())).sum())
+        });
+        Portable::zip(sum, products, |a, b| {
+            from_i32(a.to_bits().cast_signed().wrapping_add(b.to_bits().cast_signed()))
+        })
+    }
+}
+
+/// A lane that holds the bits of an integer.
+#[inline(always)]
+fn from_i32(x: i32) -> f32 {
+    f32::from_bits(x.cast_unsigned())
 }

@@ -1,0 +1,202 @@
+//! Rows of f32 as bytes: what a product of bytes takes on either side.
+//!
+//! Activations are quantised as they come, each row by itself: x = scale * (q - zero), q in 0..=255, over the range of
+//! the row and 0. Weights are quantised once, each output by itself: w = scale * q, q in -127..=127. So
+//! sum x w = scale_x * scale_w * (sum q_x q_w - zero * sum q_w), in whole numbers up to the last step.
+
+use crate::PANEL;
+use crate::matmul::Lhs;
+use crate::matrix::Buffer;
+use crate::simd::Simd;
+use crate::view::Rows;
+
+/// The deepest product of bytes: no sum of so many leaves an i32, nor their column sums what [`pair_of_sum`] holds.
+pub(crate) const MAX_DEPTH: usize = 1 << 15;
+
+/// Rows whose extremes are found together, because each is waited for before anything else.
+const GROUP: usize = 4;
+
+/// A sum of weights as two 16-bit integers, low + 128 * high, the low one in the low bits. The inner product with a pair
+/// of [`pair_of_zero`] is a tile's way to their product, which would be slow in 32 bits.
+pub(crate) fn pair_of_sum(sum: i32) -> f32 {
+    f32::from_bits((sum & 127 | sum >> 7 << 16).cast_unsigned())
+}
+
+/// -zero and -zero * 128.
+fn pair_of_zero(zero: u8) -> f32 {
+    let zero = i32::from(zero);
+    f32::from_bits((-zero & 0xffff | -zero * 128 << 16).cast_unsigned())
+}
+
+/// Slots from one row of bytes to the next: whole cache lines, an odd number of them, for rows a power of two apart
+/// would share the sets of an L1 cache.
+pub(crate) fn slot_stride(k: usize) -> usize {
+    (k.div_ceil(4 * PANEL) | 1) * PANEL
+}
+
+/// A block of activations in bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct QuantizedRows {
+    slots: Buffer,
+    zeros: Buffer,
+    scales: Buffer,
+}
+
+impl QuantizedRows {
+    pub(crate) fn reserve(&mut self, rows: usize, k: usize) {
+        self.slots.at_least(rows * slot_stride(k));
+        self.zeros.at_least(rows);
+        self.scales.at_least(rows);
+    }
+
+    #[inline(always)]
+    pub(crate) fn quantize<S: Simd>(&mut self, simd: S, rows: Rows<'_>) -> Lhs<'_> {
+        let (count, k) = (rows.rows(), rows.cols());
+        let stride = slot_stride(k);
+        let slots = self.slots.at_least(count * stride);
+        let (zeros, scales) = (self.zeros.at_least(count), self.scales.at_least(count));
+        for first in (0..count).step_by(GROUP) {
+            let group = first..count.min(first + GROUP);
+            let mut ranges = [[0.0; 2]; GROUP];
+            for (range, i) in ranges.iter_mut().zip(group.clone()) {
+                *range = extremes(simd, rows.row(i));
+            }
+            for (&range, i) in ranges.iter().zip(group) {
+                let Affine { scale, inverse, zero } = Affine::of_range(range);
+                (scales[i], zeros[i]) = (scale, pair_of_zero(zero));
+                quantize_row(simd, rows.row(i), inverse, zero, &mut slots[i * stride..][..stride]);
+            }
+        }
+        Lhs { slots: Rows::new(slots, count, k.div_ceil(4), stride), zeros, scales }
+    }
+}
+
+/// How a row of activations becomes bytes.
+struct Affine {
+    scale: f32,
+    /// 1 / scale, or 0 where that would be no number.
+    inverse: f32,
+    zero: u8,
+}
+
+impl Affine {
+    /// A row that holds NaN or an infinity has NaN for its scale. One whose range is too small for the inverse of its
+    /// scale counts as zeros.
+    #[inline(always)]
+    fn of_range([low, high]: [f32; 2]) -> Self {
+        // The difference might overflow.
+        let scale = high / 255.0 - low / 255.0;
+        if scale.is_finite() && scale >= f32::MIN_POSITIVE {
+            let inverse = 1.0 / scale;
+            return Self { scale, inverse, zero: (-low * inverse).round_ties_even() as u8 };
+        }
+        let scale = if low.is_finite() && high.is_finite() { 0.0 } else { f32::NAN };
+        Self { scale, inverse: 0.0, zero: 0 }
+    }
+}
+
+/// The lowest and the highest of a row and 0; not finite if one of the row is not.
+#[inline(always)]
+fn extremes<S: Simd>(simd: S, row: &[f32]) -> [f32; 2] {
+    let mut extremes = [simd.splat(0.0); 2];
+    let mut at = 0;
+    while at + S::LANES <= row.len() {
+        extremes = simd.extremes(extremes, simd.load(&row[at..]));
+        at += S::LANES;
+    }
+    if at < row.len() {
+        extremes = simd.extremes(extremes, simd.load_partial(&row[at..], 0.0));
+    }
+    let [high, low] = simd.reduce_extremes(extremes).map(f32::from_bits);
+    [if low.is_sign_negative() { low } else { 0.0 }, high]
+}
+
+/// Bytes round(x * inverse) + zero, and those of zeros up to the end of the slots that vectors reach.
+#[inline(always)]
+fn quantize_row<S: Simd>(simd: S, row: &[f32], inverse: f32, zero: u8, slots: &mut [f32]) {
+    let factor = simd.splat(inverse);
+    let step = 4 * S::LANES;
+    let whole = row.len() - row.len() % step;
+    for at in (0..whole).step_by(step) {
+        quantize_step(simd, &row[at..at + step], factor, zero, &mut slots[at / 4..]);
+    }
+    if whole < row.len() {
+        let mut padded = [0.0; 4 * PANEL];
+        padded[..row.len() - whole].copy_from_slice(&row[whole..]);
+        quantize_step(simd, &padded, factor, zero, &mut slots[whole / 4..]);
+    }
+}
+
+#[inline(always)]
+fn quantize_step<S: Simd>(simd: S, values: &[f32], factor: S::V, zero: u8, slots: &mut [f32]) {
+    let mut x = [factor; 4];
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = simd.mul(simd.load(&values[i * S::LANES..]), factor);
+    }
+    simd.store(simd.quantize(x, zero), slots);
+}
+
+/// The rows of one panel of weights, in bytes.
+pub(crate) struct QuantizedPanel {
+    slots: Buffer,
+    stride: usize,
+    /// Lines of the packed panel.
+    pub(crate) sums: [f32; PANEL],
+    pub(crate) scales: [f32; PANEL],
+}
+
+impl QuantizedPanel {
+    pub(crate) fn new(k: usize) -> Self {
+        let stride = slot_stride(k);
+        Self { slots: Buffer::zeros(PANEL * stride), stride, sums: [0.0; PANEL], scales: [0.0; PANEL] }
+    }
+
+    /// Rows of slots, and from one to the next.
+    pub(crate) fn slots(&self) -> (&[f32], usize) {
+        (self.slots.as_slice(), self.stride)
+    }
+
+    /// Row `i` is that of f32 values. One that holds NaN or an infinity has NaN for its scale; one too small for the
+    /// inverse of its scale counts as zeros.
+    #[inline(always)]
+    pub(crate) fn quantize<S: Simd>(&mut self, simd: S, i: usize, row: &[f32]) {
+        let [low, high] = extremes(simd, row);
+        let scale = f32::max(-low, high) / 127.0;
+        let finite = low.is_finite() && high.is_finite();
+        let (scale, inverse) = if !finite {
+            (f32::NAN, 0.0)
+        } else if scale < f32::MIN_POSITIVE {
+            (0.0, 0.0)
+        } else {
+            (scale, 1.0 / scale)
+        };
+        let slots = &mut self.slots.as_mut_slice()[i * self.stride..][..self.stride];
+        quantize_row(simd, row, inverse, 128, slots);
+        let mut sum = 0;
+        for slot in &mut slots[..row.len().div_ceil(4)] {
+            let bits = slot.to_bits() ^ 0x8080_8080;
+            *slot = f32::from_bits(bits);
+            sum += sum_of_bytes(bits);
+        }
+        (self.scales[i], self.sums[i]) = (scale, pair_of_sum(sum));
+    }
+
+    /// Row `i` is as a checkpoint holds it.
+    pub(crate) fn copy(&mut self, i: usize, bytes: &[u8], scale: f32) {
+        let slots = &mut self.slots.as_mut_slice()[i * self.stride..][..self.stride];
+        let mut sum = 0;
+        for (slot, bytes) in slots.iter_mut().zip(bytes.chunks(4)) {
+            let mut four = [0; 4];
+            four[..bytes.len()].copy_from_slice(bytes);
+            let bits = u32::from_le_bytes(four);
+            *slot = f32::from_bits(bits);
+            sum += sum_of_bytes(bits);
+        }
+        (self.scales[i], self.sums[i]) = (scale, pair_of_sum(sum));
+    }
+}
+
+#[inline(always)]
+fn sum_of_bytes(bits: u32) -> i32 {
+    bits.to_le_bytes().map(|byte| i32::from(byte.cast_signed())).iter().sum()
+}
