@@ -93,7 +93,7 @@ impl ModelInfo {
             pooler: model.has_pooler(),
             hidden_act: config.hidden_act_name.clone(),
             activation,
-            dtype: reranker.dtype().name(),
+            dtype: reranker.model().dtype().name(),
             isa: model.isa().name(),
             threads: reranker.threads().count(),
             chunk_tokens: reranker.chunk_tokens(),

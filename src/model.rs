@@ -51,6 +51,7 @@ impl Model {
         threads: &Threads,
     ) -> Result<Self> {
         let isa = packing.isa;
+        packing.check(&config)?;
         let names = Names::detect(&weights)?;
         let head = Head::load(&weights, &names, &config, isa)?;
         let embeddings = Embeddings::find(&weights, &names, &config, isa)?;
@@ -86,6 +87,10 @@ impl Model {
 
     pub(crate) fn isa(&self) -> Isa {
         self.isa
+    }
+
+    pub(crate) fn dtype(&self) -> PanelDtype {
+        self.dtype
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -57,7 +57,7 @@ fn fixtures_give_the_same_bits_in_any_company() {
         for name in ["gelu-60", "silu-1-layer", "relu-3-labels"] {
             let folder = fixture(name);
             let texts = hundred(read_pairs(&folder.join("reference.jsonl")));
-            for dtype in [Dtype::F32, Dtype::Bf16] {
+            for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
                 check(&folder, dtype, isa, 512, &texts);
             }
         }
@@ -75,7 +75,10 @@ fn real_text_gives_the_same_bits_in_any_company() {
     let texts: Vec<_> =
         long.iter().chain(&pairs.iter().take(3).collect::<Vec<_>>()).map(|pair| text(pair)).collect();
     check(&folder, Dtype::F32, isa, 512, &texts);
-    check(&folder, Dtype::F32, isa, 48, &hundred(pairs));
+    let texts = hundred(pairs);
+    for dtype in [Dtype::F32, Dtype::Int8] {
+        check(&folder, dtype, isa, 48, &texts);
+    }
 }
 
 #[test]

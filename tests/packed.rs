@@ -44,7 +44,7 @@ fn bits(reranker: &Reranker, name: &str) -> Vec<Vec<u32>> {
 #[test]
 fn every_fixture_keeps_its_bits_however_the_file_is_read() {
     for name in fixtures() {
-        for dtype in [Dtype::F32, Dtype::Bf16] {
+        for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
             let expected = bits(&load(&fixture(&name), Some(dtype)), &name);
             let copy = packed(&name, dtype);
             for wanted in [None, Some(dtype)] {

@@ -51,7 +51,8 @@ fn the_default_model_gives_the_logits_of_its_widened_tensors() {
     let pairs = read_pairs(&root().join("tests/fixtures/default-model.jsonl"));
     assert!(pairs.len() >= 20);
     for_each_isa(|isa| {
-        let reranker = Reranker::builder().isa(isa).load(root().join("models/default")).unwrap();
+        let reranker =
+            Reranker::builder().dtype(Dtype::F32).isa(isa).load(root().join("models/default")).unwrap();
         check("the default model", &reranker, &pairs);
     });
 }

@@ -104,6 +104,11 @@ impl PackedWeights {
         if self.panels.is_owned() { 0 } else { size_of_val(self.panels.as_slice()) }
     }
 
+    /// How values are held.
+    pub fn dtype(&self) -> PanelDtype {
+        self.dtype
+    }
+
     /// Number of outputs.
     pub fn n(&self) -> usize {
         self.n
@@ -190,6 +195,17 @@ impl<'a> PackedColumns<'a> {
 }
 
 impl PanelDtype {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+
+    /// The deepest product, if there is such a limit.
+    pub fn max_depth(self) -> Option<usize> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::Int8 => Some(MAX_DEPTH),
+        }
+    }
+
     /// The name, as users write it and files hold it.
     pub fn name(self) -> &'static str {
         match self {
@@ -215,7 +231,8 @@ impl PanelDtype {
     }
 
     fn check_depth(self, k: usize) {
-        assert!(self != Self::Int8 || k <= MAX_DEPTH, "a depth of {k} in int8, which allows {MAX_DEPTH}");
+        let most = self.max_depth().unwrap_or(k);
+        assert!(k <= most, "a depth of {k} in {}, which allows {most}", self.name());
     }
 
     /// Steps along k that a slot of a panel holds.

@@ -225,6 +225,7 @@ impl LastLayer {
         packing: Packing,
         i: usize,
     ) -> Result<Self> {
+        let packing = packing.of_cls();
         let Packing { isa, dtype } = packing;
         let [query, key, value] = find_qkv(weights, names, config, isa, i)?;
         let rows = |h: usize| h * config.head_dim()..(h + 1) * config.head_dim();

@@ -3,7 +3,8 @@
 use crossrank_kernels::{Epilogue, Isa, PANEL, PackedWeights, PanelDtype, Rows, RowsMut, linear};
 
 use super::workspace::Scratch;
-use crate::error::Result;
+use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::fork::{fork_columns, fork_rows};
 use crate::weights::{MatrixTensor, Weights};
 
@@ -12,6 +13,29 @@ use crate::weights::{MatrixTensor, Weights};
 pub(crate) struct Packing {
     pub(crate) isa: Isa,
     pub(crate) dtype: PanelDtype,
+}
+
+impl Packing {
+    /// That of products that one row a sequence goes through: too few to pay for quantising them, and next to the score.
+    pub(crate) fn of_cls(self) -> Self {
+        let dtype = match self.dtype {
+            PanelDtype::F32 | PanelDtype::Int8 => PanelDtype::F32,
+            PanelDtype::Bf16 => PanelDtype::Bf16,
+        };
+        Self { dtype, ..self }
+    }
+
+    /// Fails where the dtype cannot hold the products of a model.
+    pub(crate) fn check(self, config: &Config) -> Result<()> {
+        let depth = config.hidden.max(config.intermediate);
+        match self.dtype.max_depth() {
+            Some(most) if depth > most => {
+                let name = self.dtype.name();
+                Err(Error::option("dtype", format!("{name} allows products of depth {most}, found {depth}")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A Linear layer where the checkpoint holds it, before it is packed.

@@ -39,6 +39,8 @@ pub(super) fn layout(dtype: PanelDtype, count: usize, [n, k]: [usize; 2]) -> (Dt
     match dtype {
         PanelDtype::F32 => (Dtype::F32, vec![count, panels, k, PANEL]),
         PanelDtype::Bf16 => (Dtype::BF16, vec![count, panels, k.div_ceil(2), PANEL, 2]),
+        // Between a line of sums and one of scales.
+        PanelDtype::Int8 => (Dtype::I8, vec![count, panels, 1 + k.div_ceil(4) + 1, PANEL, 4]),
     }
 }
 
@@ -58,8 +60,8 @@ pub(super) fn recognise(file: &str, metadata: &HashMap<String, String>) -> Resul
         return Err(error(VERSION.0, VERSION.1));
     }
     let found = metadata.get(DTYPE).map(String::as_str);
-    let dtype = [PanelDtype::F32, PanelDtype::Bf16].into_iter().find(|dtype| found == Some(dtype.name()));
-    dtype.map(Some).ok_or_else(|| error(DTYPE, "f32 or bf16"))
+    let dtype = PanelDtype::ALL.into_iter().find(|dtype| found == Some(dtype.name()));
+    dtype.map(Some).ok_or_else(|| error(DTYPE, "f32, bf16 or int8"))
 }
 
 /// Whether a file that does not parse was a packed one.
@@ -106,8 +108,8 @@ pub(crate) fn write(
             digest.update(&bytes);
             end += bytes.len();
         }
-        let shape = packed.first().map_or([0, 0], |packed| [packed.n(), packed.k()]);
-        add(&panels_name(name), layout(dtype, packed.len(), shape), end)?;
+        let Some(one) = packed.first() else { continue };
+        add(&panels_name(name), layout(one.dtype(), packed.len(), [one.n(), one.k()]), end)?;
     }
     for (name, entry) in &kept {
         let bytes = weights.bytes(entry.shard, &entry.range);

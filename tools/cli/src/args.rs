@@ -115,7 +115,7 @@ pub struct QuantizeArgs {
 
 /// Write a model with its weights packed, as the engine reads them: it loads at once, from a map.
 ///
-/// The Linear weights of the encoder become panels, in f32 or bf16; everything else stays as it is stored. Scores have
+/// The Linear weights of the encoder become panels, in f32, bf16 or int8; everything else stays as it is stored. Scores have
 /// the same bits as those of the source in the same dtype. `crossrank inspect --check` compares the data with the
 /// checksum that the result carries. A later version of this program may ask for it to be packed anew.
 #[derive(Args)]
@@ -124,9 +124,9 @@ pub struct PackArgs {
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
-    /// How weights are packed [default: f32]
-    #[arg(long, value_enum)]
-    pub dtype: Option<Dtype>,
+    /// How weights are packed
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
 }
 
 /// Measure a model on this machine: time from text to ranking, throughput, memory.
@@ -149,8 +149,8 @@ pub struct BenchArgs {
     /// snippets50, passages100, long16 of about 68, 3,400, 19,750 and 8,192 tokens]
     #[arg(long, value_name = "FILE")]
     pub workload: Option<PathBuf>,
-    /// How numbers are held and multiplied, one or several [default: f32; that of a packed model]
-    #[arg(long, value_name = "D,...", value_enum, value_delimiter = ',')]
+    /// How numbers are held and multiplied, one or several
+    #[arg(long, value_name = "D,...", value_enum, value_delimiter = ',', default_value = "auto")]
     pub dtype: Vec<Dtype>,
     /// Worker threads, one number or several [default: as many as the process may use]
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = from_1(MAX_THREADS))]
@@ -179,9 +179,9 @@ pub struct ModelArgs {
     /// inside this program]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// How numbers are held and multiplied [default: f32; that of a packed model, which has no other]
-    #[arg(long, value_enum)]
-    pub dtype: Option<Dtype>,
+    /// How numbers are held and multiplied; a packed model has no other than its own
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
     /// Worker threads [default: as many as the process may use]
     #[arg(long, value_name = "N", value_parser = from_1(MAX_THREADS))]
     pub threads: Option<usize>,
@@ -197,7 +197,7 @@ impl ModelArgs {
             arg.push(model);
             args.push(arg);
         }
-        if let Some(dtype) = self.dtype.and_then(|dtype| dtype.to_possible_value()) {
+        if let Some(dtype) = self.dtype.to_possible_value() {
             args.extend(["--dtype".into(), dtype.get_name().into()]);
         }
         if let Some(threads) = self.threads {
@@ -255,19 +255,26 @@ pub enum BenchFormat {
     Json,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Default, ValueEnum)]
 pub enum Dtype {
+    /// What the model holds: int8 where its weights are, that of a packed one, else f32
+    #[default]
+    Auto,
     /// Agrees with PyTorch's f32
     F32,
     /// Weights in bfloat16: half the memory of F32, scores a little off, about a tenth slower
     Bf16,
+    /// Weights and activations in bytes: several times as fast, scores a little more off
+    Int8,
 }
 
 impl From<Dtype> for crossrank::Dtype {
     fn from(dtype: Dtype) -> Self {
         match dtype {
+            Dtype::Auto => Self::Auto,
             Dtype::F32 => Self::F32,
             Dtype::Bf16 => Self::Bf16,
+            Dtype::Int8 => Self::Int8,
         }
     }
 }

@@ -7,7 +7,7 @@ mod workload;
 
 pub use measure::run as run_one;
 
-use crate::args::{BenchArgs, BenchFormat, Dtype, ModelArgs};
+use crate::args::{BenchArgs, BenchFormat, ModelArgs};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -23,16 +23,12 @@ pub fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         [] => vec![None],
         threads => threads.iter().copied().map(Some).collect(),
     };
-    let dtypes: Vec<Option<Dtype>> = match &*args.dtype {
-        [] => vec![None],
-        dtypes => dtypes.iter().copied().map(Some).collect(),
-    };
     let table = Table::new(&all.workloads);
     let mut output = Output::new();
-    let steps = progress::steps(all.workloads.len() * dtypes.len() * threads.len());
+    let steps = progress::steps(all.workloads.len() * args.dtype.len() * threads.len());
     let mut first = true;
     for workload in &all.workloads {
-        for &dtype in &dtypes {
+        for &dtype in &args.dtype {
             for &threads in &threads {
                 steps.set_message(workload::place(&workload.name));
                 let model = ModelArgs { model: args.model.clone(), dtype, threads };

@@ -16,10 +16,7 @@ macro_rules! default_model {
 
 /// Loads the model that was asked for, or the one inside this program, which is used where it lies.
 pub fn load(model: &ModelArgs, window: Option<&WindowArgs>) -> Result<Reranker, Failure> {
-    let mut builder = Reranker::builder();
-    if let Some(dtype) = model.dtype {
-        builder = builder.dtype(dtype.into());
-    }
+    let mut builder = Reranker::builder().dtype(model.dtype.into());
     if let Some(threads) = model.threads {
         builder = builder.threads(threads);
     }
