@@ -40,48 +40,46 @@ impl AttentionScratch {
     }
 }
 
-/// dst = softmax(scale q k^T) v, head by head, with `scale` > 0. `k` and `v` are seq_len x (heads * head_dim), heads side
-/// by side; `q` and `dst` are as wide and hold all rows of the sequence or some.
+/// q = softmax(scale q k^T) v, head by head, with `scale` > 0: each query becomes what it gathers. `k` and `v` are
+/// seq_len x (heads * head_dim), heads side by side; `q` is as wide and holds all rows of the sequence or some.
 ///
 /// # Panics
 /// When the shapes do not fit, or their columns are no multiple of `head_dim`.
 pub fn attention(
     isa: Isa,
-    [q, k, v]: [Rows<'_>; 3],
+    q: RowsMut<'_>,
+    [k, v]: [Rows<'_>; 2],
     head_dim: usize,
     scale: f32,
     scratch: &mut AttentionScratch,
-    dst: RowsMut<'_>,
 ) {
-    struct Attention<'a>([Rows<'a>; 3], usize, f32, &'a mut AttentionScratch, RowsMut<'a>);
+    struct Attention<'a>(RowsMut<'a>, [Rows<'a>; 2], usize, f32, &'a mut AttentionScratch);
     impl Kernel for Attention<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            let Self(qkv, head_dim, scale, scratch, mut dst) = self;
-            let [q, k, v] = qkv;
-            let cols = dst.cols();
-            assert_eq!((q.rows(), q.cols()), (dst.rows(), cols), "queries and dst");
+            let Self(mut q, [k, v], head_dim, scale, scratch) = self;
+            let cols = q.cols();
             assert_eq!((k.rows(), k.cols()), (v.rows(), cols), "keys and values");
-            assert_eq!(v.cols(), cols, "values and dst");
+            assert_eq!(v.cols(), cols, "values and queries");
             assert!(head_dim > 0 && cols.is_multiple_of(head_dim), "{cols} columns of heads of {head_dim}");
             for start in (0..cols).step_by(head_dim) {
                 let head = start..start + head_dim;
-                let qkv = qkv.map(|rows| rows.column_range(head.clone()));
-                one_head(simd, qkv, scale, scratch, dst.column_range(head));
+                let kv = [k, v].map(|rows| rows.column_range(head.clone()));
+                one_head(simd, q.column_range(head), kv, scale, scratch);
             }
         }
     }
-    isa.run(Attention([q, k, v], head_dim, scale, scratch, dst));
+    isa.run(Attention(q, [k, v], head_dim, scale, scratch));
 }
 
 #[inline(always)]
 fn one_head<S: Simd>(
     simd: S,
-    [q, k, v]: [Rows<'_>; 3],
+    mut q: RowsMut<'_>,
+    [k, v]: [Rows<'_>; 2],
     scale: f32,
     scratch: &mut AttentionScratch,
-    mut dst: RowsMut<'_>,
 ) {
     let (seq_len, head_dim) = (k.rows(), k.cols());
     let score_stride = seq_len.next_multiple_of(PANEL);
@@ -97,18 +95,18 @@ fn one_head<S: Simd>(
         // Whole panels are stored faster than parts of one; what is beyond the sequence is not looked at.
         let mut scores = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, head_dim, score_stride);
-        multiply(simd, MulAdd, q.row_range(rows.clone()), panels, TileEpilogue::default(), scores.reborrow());
+        let mut q = q.row_range(rows.clone());
+        multiply(simd, MulAdd, q.as_rows(), panels, TileEpilogue::default(), scores.reborrow());
         let mut scores = scores.column_range(0..seq_len);
-        let mut dst = dst.row_range(rows.clone());
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
         }
         let sums = &mut scratch.sums[..rows.len()];
         exponentials(simd, scale, scores.reborrow(), sums);
         let panels = Panels::packed(values, seq_len, head_dim);
-        multiply(simd, MulAdd, scores.as_rows(), panels, TileEpilogue::default(), dst.reborrow());
+        multiply(simd, MulAdd, scores.as_rows(), panels, TileEpilogue::default(), q.reborrow());
         for (i, sum) in sums.iter().enumerate() {
-            softmax::multiply(simd, 1.0 / sum, dst.row_mut(i));
+            softmax::multiply(simd, 1.0 / sum, q.row_mut(i));
         }
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn centred_normal_cdf<S: Simd>(simd: S, x: S::V) -> S::V {
     ];
     const Q: [f32; 5] = [1.0, 0.256_708_12, 0.029_091_47, 0.001_830_64, 6.232_627_5e-5];
     let t = simd.mul(x, x);
-    let inside = simd.div(simd.mul(x, polynomial(simd, t, P)), polynomial(simd, t, Q));
+    let inside = simd.quotient(simd.mul(x, polynomial(simd, t, P)), polynomial(simd, t, Q));
     let outside = simd.copysign(simd.splat(0.5), x);
     simd.select_lt(simd.abs(x), simd.splat(PHI_MAX), inside, outside)
 }

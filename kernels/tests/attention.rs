@@ -30,11 +30,10 @@ impl Case {
 
     fn run(&self, isa: Isa, gaps: [usize; 2], scratch: &mut AttentionScratch) -> Vec<f32> {
         let cols = self.cols();
-        let qkv = Grid::of(&self.qkv, self.seq_len, 3 * cols, gaps[0]);
-        let qkv = [0, 1, 2].map(|part| qkv.view().column_range(part * cols..(part + 1) * cols));
-        let mut dst = Grid::poisoned(self.seq_len, cols, gaps[1]);
-        attention(isa, qkv, self.head_dim, self.scale(), scratch, dst.view_mut());
-        dst.values()
+        let kv = [1, 2].map(|part| Grid::of(&self.part(part), self.seq_len, cols, gaps[0]));
+        let mut q = Grid::of(&self.part(0), self.seq_len, cols, gaps[1]);
+        attention(isa, q.view_mut(), kv.each_ref().map(Grid::view), self.head_dim, self.scale(), scratch);
+        q.values()
     }
 
     /// The queries, keys or values.

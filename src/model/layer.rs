@@ -82,29 +82,30 @@ impl HeadShape {
     }
 
     /// Queries, keys and values that lie side by side.
-    fn split(self, qkv: Rows<'_>) -> [Rows<'_>; 3] {
-        [0, 1, 2].map(|part| qkv.column_range(part * self.width()..(part + 1) * self.width()))
+    fn split(self, qkv: RowsMut<'_>) -> [RowsMut<'_>; 3] {
+        let (q, kv) = qkv.split_columns(self.width());
+        let (k, v) = kv.split_columns(self.width());
+        [q, k, v]
     }
 
-    /// Attention of the tokens `rows`, which are those of `context`; keys and values are those of all tokens.
+    /// Attention of the tokens `rows`, which are those of `q`, in place; keys and values are those of all tokens.
     fn attend(
         self,
         isa: Isa,
-        [q, k, v]: [Rows<'_>; 3],
+        mut q: RowsMut<'_>,
+        [k, v]: [Rows<'_>; 2],
         cu_seqlens: &[usize],
         rows: Range<usize>,
         scratch: &mut AttentionScratch,
-        mut context: RowsMut<'_>,
     ) {
         for bounds in cu_seqlens.windows(2) {
             let own = bounds[0].max(rows.start)..bounds[1].min(rows.end);
             if own.is_empty() {
                 continue;
             }
-            let sequence = bounds[0]..bounds[1];
-            let qkv = [q.row_range(own.clone()), k.row_range(sequence.clone()), v.row_range(sequence)];
-            let dst = context.row_range(own.start - rows.start..own.end - rows.start);
-            attention(isa, qkv, self.head_dim, self.scale, scratch, dst);
+            let kv = [k, v].map(|all| all.row_range(bounds[0]..bounds[1]));
+            let q = q.row_range(own.start - rows.start..own.end - rows.start);
+            attention(isa, q, kv, self.head_dim, self.scale, scratch);
         }
     }
 }
@@ -165,18 +166,18 @@ impl Layer {
     /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and
     /// in each a worker keeps its rows.
     fn forward_by_rows(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
-        let Workspace { cu_seqlens, hidden, qkv, context, attended, scratches, .. } = ws;
+        let Workspace { cu_seqlens, hidden, qkv, scratches, .. } = ws;
         let (x, scratches) = (hidden.view(), &mut scratches[..workers]);
         let tokens = 0..x.rows();
         fork_rows(tokens.clone(), [qkv.view_mut()], scratches, &|rows, [qkv], scratch| {
             linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv);
         });
 
-        let qkv = shape.split(qkv.view());
-        let dst = [context.view_mut(), attended.view_mut(), hidden.view_mut()];
-        fork_rows(tokens, dst, scratches, &|rows, [mut context, attended, hidden], scratch| {
-            shape.attend(isa, qkv, cu_seqlens, rows, &mut scratch.attention, context.reborrow());
-            self.tail.forward(isa, context.as_rows(), [attended, hidden], from_mut(scratch));
+        let [q, k, v] = shape.split(qkv.view_mut());
+        let kv = [k.as_rows(), v.as_rows()];
+        fork_rows(tokens, [q, hidden.view_mut()], scratches, &|rows, [mut q, hidden], scratch| {
+            shape.attend(isa, q.reborrow(), kv, cu_seqlens, rows, &mut scratch.attention);
+            self.tail.forward(isa, q.as_rows(), hidden, from_mut(scratch));
         });
     }
 
@@ -190,26 +191,24 @@ impl Layer {
         ws: &mut Workspace,
         workers: usize,
     ) {
-        let Workspace { cu_seqlens, hidden, qkv, context, attended, scratches, .. } = ws;
+        let Workspace { cu_seqlens, hidden, qkv, scratches, .. } = ws;
         let scratches = &mut scratches[..workers];
         let x = hidden.view();
         let width = panel_heads * shape.head_dim;
-        let (q, kv) = qkv.view_mut().split_columns(shape.width());
-        let (k, v) = kv.split_columns(shape.width());
-        let dst = [q, k, v, context.view_mut()];
-        fork_columns(shape.heads / panel_heads, [width; 4], dst, scratches, &|units, dst, scratch| {
-            let [mut q, mut k, mut v, context] = dst;
+        let dst = shape.split(qkv.view_mut());
+        fork_columns(shape.heads / panel_heads, [width; 3], dst, scratches, &|units, mut dst, scratch| {
             let columns = units.start * width..units.end * width;
-            for (part, dst) in [&mut q, &mut k, &mut v].into_iter().enumerate() {
+            for (part, dst) in dst.iter_mut().enumerate() {
                 let first = part * shape.width();
                 let weights = self.qkv.columns(first + columns.start..first + columns.end);
                 linear(isa, x, weights, Epilogue::Bias, &mut scratch.linear, dst.reborrow());
             }
-            let qkv = [q.as_rows(), k.as_rows(), v.as_rows()];
-            shape.attend(isa, qkv, cu_seqlens, 0..x.rows(), &mut scratch.attention, context);
+            let [q, k, v] = dst;
+            let kv = [k.as_rows(), v.as_rows()];
+            shape.attend(isa, q, kv, cu_seqlens, 0..x.rows(), &mut scratch.attention);
         });
-        let dst = [attended.view_mut(), hidden.view_mut()];
-        self.tail.forward(isa, context.view(), dst, scratches);
+        let [context, ..] = shape.split(qkv.view_mut());
+        self.tail.forward(isa, context.as_rows(), hidden.view_mut(), scratches);
     }
 
     /// All products, by name.
@@ -313,8 +312,7 @@ impl LastLayer {
                 }
             },
         );
-        let dst = [cls.attended.view_mut(), cls.hidden.view_mut()];
-        self.tail.forward(isa, cls.context.view(), dst, scratches);
+        self.tail.forward(isa, cls.context.view(), cls.hidden.view_mut(), scratches);
     }
 
     /// All products, by name; those of the heads are one by one.
@@ -344,25 +342,23 @@ impl Tail {
 
     /// attended = norm(output(context) + hidden), then hidden = norm(down(act(up(attended))) + attended), block by block
     /// of rows. Each of `scratches` is a worker with its own columns of the weights.
-    fn forward(
-        &self,
-        isa: Isa,
-        context: Rows<'_>,
-        [mut attended, mut hidden]: [RowsMut<'_>; 2],
-        scratches: &mut [Scratch],
-    ) {
-        let epilogue = Epilogue::ResidualNorm { residual: hidden.as_rows(), norm: &self.output_norm };
-        linear_by_columns(isa, context, &self.output, epilogue, scratches, attended.reborrow());
-        // All write it, so it is taken out of the scratches that are shared out among them.
+    fn forward(&self, isa: Isa, context: Rows<'_>, mut hidden: RowsMut<'_>, scratches: &mut [Scratch]) {
+        // All write them, so they are taken out of the scratches that are shared out among them.
+        let mut attended = std::mem::take(&mut scratches[0].attended);
         let mut inner = std::mem::take(&mut scratches[0].inner);
         for rows in row_blocks(context.rows()) {
-            let x = attended.as_rows().row_range(rows.clone());
-            inner.set_rows(x.rows());
+            attended.set_rows(rows.len());
+            inner.set_rows(rows.len());
+            let hidden = hidden.row_range(rows.clone());
+            let epilogue = Epilogue::ResidualNorm { residual: hidden.as_rows(), norm: &self.output_norm };
+            let context = context.row_range(rows);
+            linear_by_columns(isa, context, &self.output, epilogue, scratches, attended.view_mut());
             let epilogue = Epilogue::Activation(self.hidden_act);
-            linear_by_columns(isa, x, &self.up, epilogue, scratches, inner.view_mut());
-            let epilogue = Epilogue::ResidualNorm { residual: x, norm: &self.down_norm };
-            linear_by_columns(isa, inner.view(), &self.down, epilogue, scratches, hidden.row_range(rows));
+            linear_by_columns(isa, attended.view(), &self.up, epilogue, scratches, inner.view_mut());
+            let epilogue = Epilogue::ResidualNorm { residual: attended.view(), norm: &self.down_norm };
+            linear_by_columns(isa, inner.view(), &self.down, epilogue, scratches, hidden);
         }
+        scratches[0].attended = attended;
         scratches[0].inner = inner;
     }
 

@@ -32,12 +32,8 @@ pub(crate) struct Workspace {
     pub(super) cu_seqlens: Vec<usize>,
     /// T x H: what enters and leaves a layer.
     pub(super) hidden: Matrix,
-    /// T x 3H: queries, keys and values side by side.
+    /// T x 3H: queries, keys and values side by side; what attention gathers takes the place of the queries.
     pub(super) qkv: Matrix,
-    /// T x H: what attention gathered.
-    pub(super) context: Matrix,
-    /// T x H: after attention's residual and norm.
-    pub(super) attended: Matrix,
     pub(super) cls: ClsWorkspace,
     /// One for each worker that shares the chunk.
     pub(super) scratches: Vec<Scratch>,
@@ -45,6 +41,8 @@ pub(crate) struct Workspace {
 
 /// What one worker needs for itself.
 pub(crate) struct Scratch {
+    /// A block of rows x H: after attention's residual and norm.
+    pub(super) attended: Matrix,
     /// A block of rows x I: inside the feed-forward network.
     pub(super) inner: Matrix,
     pub(super) attention: AttentionScratch,
@@ -70,6 +68,7 @@ impl Widths {
 impl Scratch {
     pub(super) fn new(widths: Widths) -> Self {
         Self {
+            attended: Matrix::with_capacity(0, widths.heads * widths.head_dim),
             inner: Matrix::with_capacity(0, widths.intermediate),
             attention: AttentionScratch::default(),
             linear: LinearScratch::default(),
@@ -78,7 +77,9 @@ impl Scratch {
 
     pub(super) fn reserve(&mut self, size: ChunkSize, widths: Widths) {
         let Widths { heads, head_dim, intermediate, dtype } = widths;
-        self.inner.set_rows(size.tokens.min(MAX_BLOCK_ROWS));
+        for matrix in [&mut self.attended, &mut self.inner] {
+            matrix.set_rows(size.tokens.min(MAX_BLOCK_ROWS));
+        }
         self.attention.reserve(size.longest, heads, head_dim);
         self.linear.reserve(dtype, intermediate.max(heads * head_dim));
     }
@@ -96,8 +97,6 @@ pub(crate) struct ClsWorkspace {
     pub(super) gathered: Matrix,
     /// S x H
     pub(super) context: Matrix,
-    /// S x H
-    pub(super) attended: Matrix,
     /// S x H: what the classifier reads.
     pub(super) pooled: Matrix,
     /// S x labels
@@ -105,14 +104,13 @@ pub(crate) struct ClsWorkspace {
 }
 
 impl ClsWorkspace {
-    fn matrices(&mut self) -> [&mut Matrix; 8] {
+    fn matrices(&mut self) -> [&mut Matrix; 7] {
         [
             &mut self.hidden,
             &mut self.query,
             &mut self.folded,
             &mut self.gathered,
             &mut self.context,
-            &mut self.attended,
             &mut self.pooled,
             &mut self.logits,
         ]
@@ -133,15 +131,12 @@ impl Workspace {
             cu_seqlens: Vec::new(),
             hidden: hidden(),
             qkv: empty(3 * config.hidden),
-            context: hidden(),
-            attended: hidden(),
             cls: ClsWorkspace {
                 hidden: hidden(),
                 query: hidden(),
                 folded: empty(config.heads * config.hidden),
                 gathered: empty(config.heads * config.hidden),
                 context: hidden(),
-                attended: hidden(),
                 pooled: hidden(),
                 logits: empty(labels),
             },
@@ -184,7 +179,7 @@ impl Workspace {
 
     /// A row a token in all matrices that have one.
     pub(super) fn set_tokens(&mut self, tokens: usize) {
-        for matrix in [&mut self.hidden, &mut self.qkv, &mut self.context, &mut self.attended] {
+        for matrix in [&mut self.hidden, &mut self.qkv] {
             matrix.set_rows(tokens);
         }
     }

@@ -39,6 +39,8 @@ pub(super) fn layout(dtype: PanelDtype, count: usize, [n, k]: [usize; 2]) -> (Dt
     match dtype {
         PanelDtype::F32 => (Dtype::F32, vec![count, panels, k, PANEL]),
         PanelDtype::Bf16 => (Dtype::BF16, vec![count, panels, k.div_ceil(2), PANEL, 2]),
+        // Between a row of sums and one of scales.
+        PanelDtype::Int8 => (Dtype::I8, vec![count, panels, k.div_ceil(4) + 2, PANEL, 4]),
     }
 }
 
