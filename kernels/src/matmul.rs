@@ -324,9 +324,9 @@ pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize
         if P::BYTES {
             for_each_row!(ROW < R {
                 let zero = simd.splat(*t.zeros.add(ROW));
-                for c in 0..C {
+                for (c, sum) in sums[ROW].iter_mut().enumerate() {
                     let column_sums = simd.load_raw(t.rhs.sub(PANEL).add(in_panels(c * S::LANES)));
-                    sums[ROW][c] = simd.dot_pairs(zero, column_sums);
+                    *sum = simd.dot_pairs(zero, column_sums);
                 }
             });
         }
