@@ -3,7 +3,7 @@
 //!     cargo bench --bench kernels
 //!
 //! Criterion's "elements" are f32 operations (a multiply-add counts two). The share of the peak is taken against
-//! register-only multiply-adds measured in the same run.
+//! register-only multiply-adds, for int8 register-only products of bytes, measured in the same run.
 
 mod common;
 
@@ -55,7 +55,19 @@ fn best_times(mut a: impl FnMut(), mut b: impl FnMut()) -> [f64; 2] {
 }
 
 /// Measures one kernel, and its share of the peak unless criterion only tests.
-fn bench(c: &mut Criterion, isa: Isa, name: &str, operations: u64, mut run: impl FnMut()) {
+fn bench(c: &mut Criterion, isa: Isa, name: &str, operations: u64, run: impl FnMut()) {
+    bench_against(peak::multiply_adds, c, isa, name, operations, run);
+}
+
+/// The same by the share of another peak.
+fn bench_against(
+    peak: fn(Isa, usize) -> (u64, f32),
+    c: &mut Criterion,
+    isa: Isa,
+    name: &str,
+    operations: u64,
+    mut run: impl FnMut(),
+) {
     let mut group = c.benchmark_group(isa.name());
     group.throughput(Throughput::Elements(operations));
     let mut ran = false;
@@ -66,19 +78,19 @@ fn bench(c: &mut Criterion, isa: Isa, name: &str, operations: u64, mut run: impl
     group.finish();
     // A kernel that the command line left out is not measured here either.
     if ran && measuring() {
-        let (peak_operations, _) = peak::multiply_adds(isa, 200_000);
-        let peak = || _ = black_box(peak::multiply_adds(isa, 200_000));
-        let [peak, time] = best_times(peak, run);
+        let (peak_operations, _) = peak(isa, 200_000);
+        let [peak, time] = best_times(|| _ = black_box(peak(isa, 200_000)), run);
         let [peak, rate] = [peak_operations as f64 / peak, operations as f64 / time].map(|rate| rate / 1e9);
         let share = 100.0 * rate / peak;
-        println!("{} {name}: {rate:.1} GFLOP/s, {share:.0} % of the peak of {peak:.1}", isa.name());
+        println!("{} {name}: {rate:.1} G operations/s, {share:.0} % of the peak of {peak:.1}", isa.name());
     }
 }
 
 fn kernels(c: &mut Criterion) {
     for isa in Isa::available() {
         let mut scratch = LinearScratch::default();
-        for (dtype, name) in [(PanelDtype::F32, "f32"), (PanelDtype::Bf16, "bf16")] {
+        for dtype in [PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
+            let peak = if dtype == PanelDtype::Int8 { peak::dot_products } else { peak::multiply_adds };
             for (n, k) in
                 [(384, 384), (1152, 384), (1536, 384), (384, 1536), (768, 768), (3072, 768), (768, 3072)]
             {
@@ -86,8 +98,8 @@ fn kernels(c: &mut Criterion) {
                 for m in [64, 256] {
                     let (lhs, mut dst) = (matrix(m, k), matrix(m, n));
                     let (name, operations) =
-                        (format!("matmul {name} m={m} n={n} k={k}"), (2 * m * n * k) as u64);
-                    bench(c, isa, &name, operations, || {
+                        (format!("matmul {} m={m} n={n} k={k}", dtype.name()), (2 * m * n * k) as u64);
+                    bench_against(peak, c, isa, &name, operations, || {
                         linear(isa, lhs.view(), &weights, Epilogue::Bias, &mut scratch, dst.view_mut());
                     });
                 }

@@ -38,6 +38,15 @@
 //! - **bf16.** Two values a slot. A group of panels is widened into scratch once for a block of rows, and the tile is that
 //!   of f32. Widening inside the tile, two products a step, was 2.5 times slower than f32. `vdpbf16ps` was not built: on
 //!   this machine it is slower than f32 multiply-adds.
+//! - **int8.** Weights are s8 with a scale an output; each row of activations becomes u8 with a scale and a zero
+//!   point at the door of the product, a block at a time: sum x w = s_x s_w (sum q_x q_w - zero sum q_w), exact in
+//!   i32. A slot holds four bytes of one output, so panels, tile and prefetching are those of f32, with `vpdpbusd`
+//!   for the multiply-add. A tile begins with its zero points' part: `vpmaddwd` of (-zero, -128 zero) and a column
+//!   sum cut in two, which is one instruction where a 32-bit product is two. The two extremes of a row are maxima of
+//!   its bits as signed and as unsigned integers, which NaN cannot slip through. 610 to 700 G operations/s, 82 to 93
+//!   % of VNNI in registers, on products 384 to 3,072 wide, quantising included; 80 to 89 % with AVX-VNNI. Without
+//!   either, widened to 16 bits, 94 % (AVX2) and 76 % (AVX-512) of the rate of f32 multiply-adds in registers.
+//!   Packing takes 0.4 ns a weight from f32 in cache.
 //! - **LayerNorm and softmax** wait for the sum or the maximum of a row; four rows at once wait once: 59 to 38 ns a row of
 //!   384 in L1; attention 7 to 9 % faster up to 68 tokens, no different from 128 tokens on.
 //! - **GELU** divides by one Newton step from a 14-bit reciprocal: 0.5 % of snippets50 less than the division unit.
@@ -49,7 +58,8 @@
 //!
 //! # Bits
 //! The order of every sum follows from the instruction set and the shape of one row's work: never from the number of
-//! rows beside it. The same row gives the same bits in any company. NaN is never swallowed.
+//! rows beside it. The same row gives the same bits in any company. NaN is never swallowed. A product in int8 with its bias
+//! and residual gives the same bits on every instruction set.
 //!
 //! # Unsafe code
 //! It is in `arch/` (intrinsics), `matmul.rs` (the tile), `view.rs` (views that split by columns), `matrix.rs` (aligned

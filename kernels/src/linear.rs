@@ -75,6 +75,18 @@ pub fn linear<'w>(
     scratch: &mut LinearScratch,
     dst: RowsMut<'_>,
 ) {
+    linear_columns(isa, lhs, weights.into(), epilogue, scratch, dst);
+}
+
+/// [`linear`], without a type parameter: or every crate that calls it would compile all tiles anew.
+fn linear_columns(
+    isa: Isa,
+    lhs: Rows<'_>,
+    weights: PackedColumns<'_>,
+    epilogue: Epilogue<'_>,
+    scratch: &mut LinearScratch,
+    dst: RowsMut<'_>,
+) {
     struct Linear<'a> {
         lhs: Rows<'a>,
         weights: PackedColumns<'a>,
@@ -111,7 +123,7 @@ pub fn linear<'w>(
             }
         }
     }
-    isa.run(Linear { lhs, weights: weights.into(), epilogue, scratch, dst });
+    isa.run(Linear { lhs, weights, epilogue, scratch, dst });
 }
 
 /// Which block of rows goes through the weights.

@@ -220,10 +220,11 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             if whole {
                 out = out.split_columns(first).1.split_columns(cols).0;
             }
-            // SAFETY: `rows` is 1 to MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts above
-            // `lhs` has `rows` rows of k elements from `row` on, `rhs` `tile_panels` panels from `panel` on, `bias` as many
-            // columns, `zeros` and `scales`, where they count, as many rows, and what is left of `residual` from `row` and `first` on is, like `out`, `rows` x whole panels.
-            // `out` is borrowed exclusively, so it overlaps none of them.
+            // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
+            // above `lhs` has `rows` rows of k elements from `row` on, `rhs` `tile_panels` panels from `panel` on,
+            // `bias` as many columns, `zeros` and `scales`, where they count, as many rows, and what is left of
+            // `residual` from `row` and `first` on is, like `out`, `rows` x whole panels. `out` is borrowed
+            // exclusively, so it overlaps none of them.
             unsafe {
                 let tile = Tile {
                     lhs: lhs.row_range(row..row + rows).as_ptr(),
@@ -307,9 +308,9 @@ macro_rules! for_each_row {
 ///
 /// # Safety
 /// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels
-/// are `rhs_panel_stride` apart; for bytes also the rows before and after those, and R values of `zeros` and of `scales`;
-/// C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for writing:
-/// C vectors of each of the R rows of `dst`, which overlaps none of them.
+/// are `rhs_panel_stride` apart; for bytes also the rows before and after those, and R values of `zeros` and of
+/// `scales`; C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for writing: C vectors of each
+/// of the R rows of `dst`, which overlaps none of them.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize>(
     simd: S,
@@ -324,9 +325,9 @@ pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize
         if P::BYTES {
             for_each_row!(ROW < R {
                 let zero = simd.splat(*t.zeros.add(ROW));
-                for c in 0..C {
+                for (c, sum) in sums[ROW].iter_mut().enumerate() {
                     let column_sums = simd.load_raw(t.rhs.sub(PANEL).add(in_panels(c * S::LANES)));
-                    sums[ROW][c] = simd.dot_pairs(zero, column_sums);
+                    *sum = simd.dot_pairs(zero, column_sums);
                 }
             });
         }

@@ -51,19 +51,14 @@ pub fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
         type Output = (u64, f32);
         #[inline(always)]
         fn run<P: Product<S>>(self, simd: S, product: P) -> (u64, f32) {
-            let portable = S::NAME == "portable";
-            let chains = if portable { PORTABLE_CHAINS } else { CHAINS };
-            let mut sums = [simd.splat(0.0); CHAINS];
-            let four_bytes = |bytes: [u8; 4]| f32::from_le_bytes(std::hint::black_box(bytes));
-            let mut lhs = simd.splat(four_bytes([255, 3, 77, 128]));
-            let rhs = simd.splat(four_bytes([5, 251, 2, 127]));
+            let chains = if S::NAME == "portable" { PORTABLE_CHAINS } else { CHAINS };
+            let four_bytes = |bytes: [u8; 4]| simd.splat(f32::from_le_bytes(std::hint::black_box(bytes)));
+            let mut sums = [four_bytes([255, 3, 77, 128]); CHAINS];
+            let rhs = four_bytes([5, 251, 2, 127]);
             for _ in 0..self.0 {
                 for sum in &mut sums[..chains] {
-                    *sum = product.step(simd, lhs, rhs, *sum);
-                }
-                if portable {
-                    // Or the compiler would multiply once.
-                    lhs = std::hint::black_box(lhs);
+                    // The same bytes each time would be multiplied once where that is a step of its own.
+                    *sum = product.step(simd, *sum, rhs, *sum);
                 }
             }
             let mut total = simd.convert_i32(sums[0]);

@@ -19,13 +19,13 @@ const GROUP: usize = 4;
 /// A sum of weights as two 16-bit integers, low + 128 * high, the low one in the low bits. The inner product with a pair
 /// of [`pair_of_zero`] is a tile's way to their product, which would be slow in 32 bits.
 pub(crate) fn pair_of_sum(sum: i32) -> f32 {
-    f32::from_bits((sum & 127 | sum >> 7 << 16).cast_unsigned())
+    f32::from_bits(((sum & 127) | ((sum >> 7) << 16)).cast_unsigned())
 }
 
 /// -zero and -zero * 128.
 fn pair_of_zero(zero: u8) -> f32 {
     let zero = i32::from(zero);
-    f32::from_bits((-zero & 0xffff | -zero * 128 << 16).cast_unsigned())
+    f32::from_bits(((-zero & 0xffff) | ((-zero * 128) << 16)).cast_unsigned())
 }
 
 /// Slots from one row of bytes to the next: whole cache lines, an odd number of them, for rows a power of two apart

@@ -350,6 +350,22 @@ fn odd_weights_have_defined_results() {
 }
 
 #[test]
+fn another_depth_is_refused() {
+    let weights = Weights::random(17, 8, &mut Random(12));
+    for_each_way(|isa, name| {
+        let packed = weights.pack(isa);
+        // 5 to 8 take as many slots.
+        for k in [7, 9] {
+            let (lhs, mut dst) = (Grid::of(&vec![0.5; 3 * k], 3, k, 0), Grid::poisoned(3, 17, 0));
+            let mut scratch = LinearScratch::default();
+            assert_panics(name, "depth of lhs and rhs", || {
+                linear(isa, lhs.view(), &packed, Epilogue::Bias, &mut scratch, dst.view_mut());
+            });
+        }
+    });
+}
+
+#[test]
 fn a_depth_whose_sums_could_overflow_is_refused() {
     let bytes = vec![0; 32_769];
     let stored = StoredMatrix::new(Stored::I8, &bytes, &[0; 4], 1, 32_769);

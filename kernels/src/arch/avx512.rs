@@ -114,6 +114,7 @@ impl Simd for Avx512 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
+    #[allow(clippy::pointers_in_nomem_asm_block)] // Nothing is read through it.
     fn opaque(self, mut pointer: *const f32) -> *const f32 {
         // SAFETY: it is a comment, which leaves the pointer as it is.
         unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
@@ -293,7 +294,7 @@ impl Simd for Avx512 {
         macro_rules! by_rows {
             ($vectors:literal: $($r:literal)*) => {
                 match rows {
-                    $($r => tile::<Self, P, $r, $vectors>(self, product, t),)*
+                    $($r if $r <= P::MR => tile::<Self, P, $r, $vectors>(self, product, t),)*
                     _ => tile::<Self, P, 14, $vectors>(self, product, t),
                 }
             };
