@@ -105,12 +105,30 @@ pub struct InspectArgs {
 ///
 /// Embeddings and the Linear weights of encoder and pooler become signed bytes with an F32 scale for each row;
 /// everything else stays as it is stored. The result loads like any other model.
+///
+/// With --verify both models score the first 50 candidates of each query, the source in f32 and the result as it runs,
+/// and both are compared: nDCG@10 and MRR@10 of each, how much of the first ten they share, Kendall's tau-b over a
+/// query's candidates, and |logit - logit of the source| over the standard deviation of the source's logits. Beyond a
+/// limit the exit code is 1; the result stays. EVAL_DIR holds corpus.jsonl (objects with `id` and `text`, one a line),
+/// queries.tsv (id, tab, text) and qrels.txt (TREC: query, 0, document, relevance).
 #[derive(Args)]
 pub struct QuantizeArgs {
-    /// A model folder in F32, F16 or BF16
+    /// A model folder in F32, F16 or BF16, of one label for --verify
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
+    /// Compare the result with its source on the texts of a folder
+    #[arg(long, value_name = "EVAL_DIR")]
+    pub verify: Option<PathBuf>,
+    /// Take candidates from a TREC run (query, Q0, document, rank, score, tag) [default: BM25]
+    #[arg(long, value_name = "FILE", requires = "verify")]
+    pub run: Option<PathBuf>,
+    /// Compare on the first N queries only
+    #[arg(long, value_name = "N", requires = "verify", value_parser = from_1(u64::MAX))]
+    pub queries: Option<usize>,
+    /// How the figures are written
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReportFormat,
 }
 
 /// Write a model with its weights packed, as the engine reads them: it loads at once, from a map.
@@ -160,7 +178,7 @@ pub struct BenchArgs {
     pub seconds: f64,
     /// How the figures are written
     #[arg(long, value_enum, default_value_t)]
-    pub format: BenchFormat,
+    pub format: ReportFormat,
 }
 
 /// What `bench` starts for each measurement; a workload comes on stdin.
@@ -247,8 +265,8 @@ pub enum OutputFormat {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum BenchFormat {
-    /// For people: a table
+pub enum ReportFormat {
+    /// For people
     #[default]
     Text,
     /// For programs: a JSON object a line

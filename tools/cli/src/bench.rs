@@ -7,7 +7,7 @@ mod workload;
 
 pub use measure::run as run_one;
 
-use crate::args::{BenchArgs, BenchFormat, ModelArgs};
+use crate::args::{BenchArgs, ModelArgs, ReportFormat};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -44,8 +44,8 @@ pub fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<(), Failure> {
                 interrupt.check()?;
                 steps.suspend(|| {
                     match args.format {
-                        BenchFormat::Json => output.json(&Row::new(workload, &measured))?,
-                        BenchFormat::Text => {
+                        ReportFormat::Json => output.json(&Row::new(workload, &measured))?,
+                        ReportFormat::Text => {
                             if first {
                                 output.line(table.head())?;
                             }
@@ -60,7 +60,7 @@ pub fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         }
     }
     steps.finish_and_clear();
-    if args.format == BenchFormat::Text {
+    if args.format == ReportFormat::Text {
         for note in Table::notes() {
             output.line(note.to_owned())?;
         }

@@ -5,6 +5,7 @@
 mod args;
 mod bench;
 mod documents;
+mod eval;
 mod failure;
 mod input;
 mod inspect;

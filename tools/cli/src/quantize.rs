@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod rows;
+mod verify;
 
 use std::fs;
 use std::path::Path;
@@ -9,23 +10,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::Reranker;
 use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
 
-use crate::args::QuantizeArgs;
+use crate::args::{QuantizeArgs, ReportFormat};
 use crate::failure::{Failure, say};
 use crate::interrupt::Interrupt;
 use crate::out_folder::{OutFolder, copy_neighbours, load_result};
 use crate::output::{Output, megabytes};
 use crate::progress;
 use checkpoint::{Tensor, Weights};
+use verify::Verdict;
 
 /// Runs the command.
 pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let out = OutFolder::check(&args.out_dir)?;
     // The engine's own errors for a broken model, and its word on which tensors matter.
-    let ignored = Reranker::load(&args.model_dir)?.info().ignored;
+    let source = Reranker::load(&args.model_dir)?;
+    let eval_set = verify::prepare(args, &source)?;
+    let ignored = source.info().ignored;
+    drop(source);
 
     // From here on Ctrl-C is looked for where it is safe, so that the temporary folder is removed.
-    let _held = interrupt.hold();
+    let held = interrupt.hold();
     let folder = out.temporary("quantize")?;
     let weights = Weights::find(&args.model_dir)?;
     let before = weights.bytes()?;
@@ -44,40 +50,91 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     interrupt.check()?;
     out.put(folder)?;
 
+    drop(held);
+
     for tensor in &summary.left_out {
         say("note", &format!("left out tensor {tensor}: the engine does not use it"));
     }
-    let mut facts = vec![
-        ("tensors in I8", summary.quantized.to_string()),
-        ("tensors as they were", summary.kept.to_string()),
-        ("weights before", megabytes(before)),
-        ("weights after", megabytes(after)),
-    ];
-    if let Some(worst) = summary.worst {
-        let error =
-            format!("{:.3}% of the row's norm, row {} of {}", 100.0 * worst.error, worst.row, worst.tensor);
-        facts.push(("worst row error", error));
-    }
-    facts.push(("written to", args.out_dir.display().to_string()));
     let mut output = Output::new();
-    output.facts(&facts)?;
-    output.flush()
+    if args.format == ReportFormat::Text {
+        output.facts(&summary.facts(before, after, &args.out_dir))?;
+        output.flush()?;
+    }
+    let verdict = match &eval_set {
+        Some(set) => Some(
+            verify::verify(&args.model_dir, &args.out_dir, set)
+                .map_err(|failure| verify::unverified(&args.out_dir, failure))?,
+        ),
+        None => None,
+    };
+    // Output that has begun is written to its end.
+    let _held = interrupt.hold();
+    interrupt.check()?;
+    match (args.format, &verdict) {
+        (ReportFormat::Json, fidelity) => {
+            let written_to = args.out_dir.display().to_string();
+            let (bytes_before, bytes_after) = (before, after);
+            output.json(&Report { summary: &summary, bytes_before, bytes_after, written_to, fidelity })?;
+        }
+        (ReportFormat::Text, Some(verdict)) => output.facts(&verdict.facts(args))?,
+        (ReportFormat::Text, None) => {}
+    }
+    output.flush()?;
+    verdict.map_or(Ok(()), |verdict| verdict.check(&args.out_dir))
+}
+
+/// A line of JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    bytes_before: usize,
+    bytes_after: usize,
+    written_to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fidelity: &'a Option<Verdict>,
 }
 
 /// What is said of the result.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Summary {
+    /// Tensors in I8.
     quantized: usize,
+    /// Tensors as they were.
     kept: usize,
     /// Names and dtypes.
     left_out: Vec<String>,
     worst: Option<WorstRow>,
 }
 
+#[derive(Serialize)]
 struct WorstRow {
     error: f64,
     row: usize,
     tensor: String,
+}
+
+impl Summary {
+    /// For people.
+    fn facts(&self, before: usize, after: usize, out_dir: &Path) -> Vec<(&'static str, String)> {
+        let mut facts = vec![
+            ("tensors in I8", self.quantized.to_string()),
+            ("tensors as they were", self.kept.to_string()),
+            ("weights before", megabytes(before)),
+            ("weights after", megabytes(after)),
+        ];
+        if let Some(worst) = &self.worst {
+            let error = format!(
+                "{:.3}% of the row's norm, row {} of {}",
+                100.0 * worst.error,
+                worst.row,
+                worst.tensor
+            );
+            facts.push(("worst row error", error));
+        }
+        facts.push(("written to", out_dir.display().to_string()));
+        facts
+    }
 }
 
 /// The result as it grows, file by file: the source is never in memory as a whole, the result is.

@@ -5,7 +5,9 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{copy_model, fixture, fixtures, fixtures_folder, floats, json, reference, run, tensor_range};
+use common::{
+    copy_model, fixture, fixtures, fixtures_folder, floats, json, reference, run, tensor_range, widen,
+};
 use safetensors::{Dtype, SafeTensors};
 
 fn quantize(model: &str, out: &Path) -> common::Ran {
@@ -14,33 +16,6 @@ fn quantize(model: &str, out: &Path) -> common::Ran {
 
 fn logits(model: &str, input: &str) -> Vec<Vec<f32>> {
     run(["score", "--model", model], input).json().iter().map(|row| floats(&row["logits"])).collect()
-}
-
-/// Writes what an I8 checkpoint stands for, in F32.
-fn widen(path: &Path) {
-    let bytes = fs::read(path).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let mut wide = Vec::new();
-    for (name, view) in tensors.tensors() {
-        let (mut dtype, mut data) = (view.dtype(), view.data().to_vec());
-        if dtype == Dtype::I8 {
-            let scale = tensors.tensor(&format!("{name}_scale")).unwrap();
-            let scales = scale.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-            let rows = data.chunks_exact(view.shape()[1]).zip(scales);
-            data = rows
-                .flat_map(|(row, scale)| {
-                    row.iter().flat_map(move |&x| (f32::from(x as i8) * scale).to_le_bytes())
-                })
-                .collect();
-            dtype = Dtype::F32;
-        }
-        wide.push((name, dtype, view.shape().to_vec(), data));
-    }
-    let views = wide.iter().map(|(name, dtype, shape, data)| {
-        (name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap())
-    });
-    let file = safetensors::serialize(views, None).unwrap();
-    fs::write(path, file).unwrap();
 }
 
 fn names(folder: &Path) -> Vec<String> {

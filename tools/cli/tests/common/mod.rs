@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 /// What a run of the program left behind.
@@ -125,7 +127,37 @@ pub fn copy_model(name: &str, to: &Path) {
 
 /// The bytes of one tensor within a safetensors file.
 pub fn tensor_range(file: &[u8], name: &str) -> std::ops::Range<usize> {
-    let (header, metadata) = safetensors::SafeTensors::read_metadata(file).unwrap();
+    let (header, metadata) = SafeTensors::read_metadata(file).unwrap();
     let (start, end) = metadata.info(name).unwrap_or_else(|| panic!("no tensor {name}")).data_offsets;
     8 + header + start..8 + header + end
+}
+
+/// Writes what an I8 checkpoint stands for, in F32, without its scales.
+pub fn widen(path: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut wide = Vec::new();
+    for (name, view) in tensors.tensors() {
+        if name.ends_with("_scale") {
+            continue;
+        }
+        let (mut dtype, mut data) = (view.dtype(), view.data().to_vec());
+        if dtype == Dtype::I8 {
+            let scale = tensors.tensor(&format!("{name}_scale")).unwrap();
+            let scales = scale.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            let rows = data.chunks_exact(view.shape()[1]).zip(scales);
+            data = rows
+                .flat_map(|(row, scale)| {
+                    row.iter().flat_map(move |&x| (f32::from(x as i8) * scale).to_le_bytes())
+                })
+                .collect();
+            dtype = Dtype::F32;
+        }
+        wide.push((name, dtype, view.shape().to_vec(), data));
+    }
+    let views = wide
+        .iter()
+        .map(|(name, dtype, shape, data)| (name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    let file = safetensors::serialize(views, None).unwrap();
+    std::fs::write(path, file).unwrap();
 }
