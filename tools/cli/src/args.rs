@@ -126,6 +126,9 @@ pub struct QuantizeArgs {
     /// Compare on the first N queries only
     #[arg(long, value_name = "N", requires = "verify", value_parser = from_1(u64::MAX))]
     pub queries: Option<usize>,
+    /// How the result runs when it is compared: with f32, only what its weights lost is seen
+    #[arg(long, value_enum, default_value_t, requires = "verify")]
+    pub dtype: Dtype,
     /// How the figures are written
     #[arg(long, value_enum, default_value_t)]
     pub format: ReportFormat,

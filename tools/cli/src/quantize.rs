@@ -62,7 +62,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     }
     let verdict = match &eval_set {
         Some(set) => Some(
-            verify::verify(&args.model_dir, &args.out_dir, set)
+            verify::verify(&args.model_dir, &args.out_dir, args.dtype.into(), set)
                 .map_err(|failure| verify::unverified(&args.out_dir, failure))?,
         ),
         None => None,

@@ -15,7 +15,11 @@ fn quantize(model: &str, out: &Path) -> common::Ran {
 }
 
 fn logits(model: &str, input: &str) -> Vec<Vec<f32>> {
-    run(["score", "--model", model], input).json().iter().map(|row| floats(&row["logits"])).collect()
+    run(["score", "--dtype", "f32", "--model", model], input)
+        .json()
+        .iter()
+        .map(|row| floats(&row["logits"]))
+        .collect()
 }
 
 fn names(folder: &Path) -> Vec<String> {

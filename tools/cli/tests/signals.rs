@@ -105,7 +105,16 @@ fn ends_at_once(documents: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("documents.txt");
     fs::write(&path, documents).unwrap();
-    let mut child = spawn(&["rerank", "-q", "where do rivers go", "--threads", "2", path.to_str().unwrap()]);
+    let mut child = spawn(&[
+        "rerank",
+        "-q",
+        "where do rivers go",
+        "--dtype",
+        "f32",
+        "--threads",
+        "2",
+        path.to_str().unwrap(),
+    ]);
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(child.try_wait().unwrap(), None, "it had too little to do");
     interrupt(&child);

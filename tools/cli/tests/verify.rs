@@ -87,7 +87,7 @@ fn json(stdout: &str) -> Value {
 #[test]
 fn a_model_that_loses_nothing_passes() {
     let place = Place::new();
-    let report = json(&place.verify(&place.path("model"), &["--format", "json"]).ok());
+    let report = json(&place.verify(&place.path("model"), &["--dtype", "f32", "--format", "json"]).ok());
     let fidelity = &report["fidelity"];
     assert_eq!(fidelity["passed"], true, "{report}");
     assert_eq!(fidelity["checks"].as_array().unwrap().len(), 5);
@@ -148,14 +148,14 @@ fn candidates_may_come_from_a_run_and_queries_be_few() {
     let place = Place::new();
     let file = place.path("run.txt");
     fs::write(&file, "q1 Q0 d2 1 0.5 x\nq1 Q0 d4 2 0.75 x\n\nq0 Q0 d0 1 1e3 x\nq0 Q0 d1 7 2 x\n").unwrap();
-    let more = ["--run", &file, "--queries", "2"];
+    let more = ["--dtype", "f32", "--run", &file, "--queries", "2"];
     let model = place.path("model");
     let text = place.verify(&model, &more).ok();
     assert!(text.contains("queries:           the first 2 of "), "{text}");
     assert!(text.contains(&format!("4 pairs, at most 50 a query, by {file}\n")), "{text}");
 
     fs::remove_dir_all(place.path("out")).unwrap();
-    let text = place.verify(&model, &["--run", &file, "--queries", "3"]).ok();
+    let text = place.verify(&model, &["--dtype", "f32", "--run", &file, "--queries", "3"]).ok();
     assert!(text.contains("; none for 1 of the queries\n"), "{text}");
 
     fs::remove_dir_all(place.path("out")).unwrap();

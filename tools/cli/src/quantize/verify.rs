@@ -11,11 +11,6 @@ use crate::eval::{CANDIDATES, EvalSet, Fidelity, compare, logits};
 use crate::failure::{Failure, describe};
 use crate::progress;
 
-/// How the result runs: in what the engine takes for such a checkpoint when nothing is asked for.
-fn as_it_runs() -> Builder {
-    Reranker::builder()
-}
-
 /// How far the figures may be off.
 const NDCG_DIFFERENCE: f64 = 0.003;
 const OVERLAP: f64 = 0.97;
@@ -81,13 +76,13 @@ fn checks(figures: &Fidelity) -> [Check; 5] {
 }
 
 /// Scores with both, and compares.
-pub fn verify(source: &Path, result: &Path, set: &EvalSet) -> Result<Verdict, Failure> {
+pub fn verify(source: &Path, result: &Path, dtype: Dtype, set: &EvalSet) -> Result<Verdict, Failure> {
     let about = |folder: &Path, reason: &str| Failure::about(folder.display(), reason);
     let load = |builder: Builder, folder: &Path| {
         builder.load(folder).map_err(|error| about(folder, &describe(&error)))
     };
     let source_model = load(Reranker::builder().dtype(Dtype::F32), source)?;
-    let result_model = load(as_it_runs(), result)?;
+    let result_model = load(Reranker::builder().dtype(dtype), result)?;
     let done = AtomicUsize::new(0);
     let (reference, other) = progress::watch("verifying", 2 * set.pairs(), &done, || {
         let score = |model: &Reranker, folder: &Path| {
