@@ -19,6 +19,10 @@ pub struct Quantized {
 }
 
 /// Quantizes a matrix of `cols` columns row by row: value = byte * scale, scale = largest magnitude / 127.
+///
+/// Nothing is clipped. Clipping each row where its squared error is least (60 parts of its largest magnitude, 1 to 0.5)
+/// kept the ranking no better: of the default model's F16 source the mean |delta logit|, weights alone, went from 1.70 %
+/// to 1.73 % of the standard deviation on 100 SQuAD queries, and from 2.03 % to 2.84 % on 40 of Cranfield's.
 pub fn quantize(dtype: Dtype, data: &[u8], cols: usize) -> Result<Quantized, String> {
     let size = element_size(dtype)?;
     let mut quantized = Quantized { values: Vec::new(), scales: Vec::new(), worst_error: -1.0, worst_row: 0 };
