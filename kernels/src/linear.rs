@@ -146,42 +146,37 @@ fn multiply_packed<S: Simd>(
     let (k, n) = (weights.k(), weights.n());
     let next = if turn.last { None } else { Some(weights.upcoming()) };
     let source = Source::Far { first_is_near: !turn.first, next };
-    match weights.dtype() {
-        PanelDtype::F32 => {
-            let panels = Panels::packed(weights.panels(), k, n).with_source(source);
-            multiply(simd, MulAdd, lhs, panels, epilogue, dst);
-        }
+    let step = match weights.dtype() {
         PanelDtype::Int8 => {
             assert_eq!(lhs.cols(), k, "depth of lhs and rhs");
             let lhs = scratch.quantized.quantize(simd, lhs);
             let rhs = Panels::bytes(weights.panels(), k.div_ceil(4), n).with_source(source);
-            simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
+            return simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
         }
+        PanelDtype::F32 => n.max(1),
         // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
-        PanelDtype::Bf16 => {
-            for first in (0..n).step_by(MAX_TILE.1) {
-                let columns = first..n.min(first + MAX_TILE.1);
-                let here = weights.columns(columns.clone());
-                let widened = scratch.panels.at_least(MAX_TILE.1 * k);
-                widen_bf16_panels(simd, here.panels(), k, widened);
-                let rest = weights.columns(columns.end..n);
-                let next = match (rest.n() > 0, turn.last) {
-                    (true, _) => Some(rest.upcoming()),
-                    (false, false) => Some(weights.upcoming()),
-                    (false, true) => None,
-                };
-                let panels = Panels::packed(widened, k, columns.len());
-                let panels = panels.with_source(Source::Far { first_is_near: true, next });
-                multiply(
-                    simd,
-                    MulAdd,
-                    lhs,
-                    panels,
-                    epilogue.columns(columns.clone()),
-                    dst.column_range(columns),
-                );
-            }
-        }
+        PanelDtype::Bf16 => MAX_TILE.1,
+    };
+    // One call for both: it is compiled into as many tiles as there are shapes.
+    for first in (0..n).step_by(step) {
+        let columns = first..n.min(first + step);
+        let panels = if weights.dtype() == PanelDtype::Bf16 {
+            let here = weights.columns(columns.clone());
+            let widened = scratch.panels.at_least(MAX_TILE.1 * k);
+            widen_bf16_panels(simd, here.panels(), k, widened);
+            let rest = weights.columns(columns.end..n);
+            let next = match (rest.n() > 0, turn.last) {
+                (true, _) => Some(rest.upcoming()),
+                (false, false) => Some(weights.upcoming()),
+                (false, true) => None,
+            };
+            let source = Source::Far { first_is_near: true, next };
+            Panels::packed(widened, k, columns.len()).with_source(source)
+        } else {
+            Panels::packed(weights.panels(), k, n).with_source(source)
+        };
+        let epilogue = epilogue.columns(columns.clone());
+        multiply(simd, MulAdd, lhs, panels, epilogue, dst.column_range(columns));
     }
 }
 

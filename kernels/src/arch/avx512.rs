@@ -283,10 +283,15 @@ impl Simd for Avx512 {
         fn inner<K: DotKernel<Avx512>>(token: Avx512, vnni: Vnni, kernel: K) -> K::Output {
             kernel.run(token, vnni)
         }
+        #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
+        fn without<K: DotKernel<Avx512>>(token: Avx512, kernel: K) -> K::Output {
+            kernel.run(token, Words)
+        }
         match self.vnni {
             // SAFETY: `self` and `vnni` were made by `detect`, which checks every feature that `inner` enables.
             Some(vnni) => unsafe { inner(self, vnni, kernel) },
-            None => kernel.run(self, Words),
+            // SAFETY: as above, less VNNI. A function of its own compiles faster than one of all tiles.
+            None => unsafe { without(self, kernel) },
         }
     }
     #[inline(always)]
@@ -325,8 +330,9 @@ impl Product<Avx512> for Vnni {
 
 impl Product<Avx512> for Words {
     const BYTES: bool = true;
-    /// Panels take two registers a vector, and each activation two.
-    const MR: usize = 12;
+    /// Panels take two registers a vector, and each activation two. There would be room for 12, whose tiles take long to
+    /// compile; few CPUs come this way.
+    const MR: usize = 6;
     #[inline(always)]
     fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
         op!({
