@@ -45,7 +45,7 @@
 //!   sum cut in two, which is one instruction where a 32-bit product is two. The two extremes of a row are maxima of
 //!   its bits as signed and as unsigned integers, which NaN cannot slip through. 610 to 700 G operations/s, 82 to 93
 //!   % of VNNI in registers, on products 384 to 3,072 wide, quantising included; 80 to 89 % with AVX-VNNI. Without
-//!   either, widened to 16 bits, 94 % (AVX2) and 76 % (AVX-512) of the rate of f32 multiply-adds in registers.
+//!   either, widened to 16 bits, AVX2 has 94 % of the rate of f32 multiply-adds in registers.
 //!   Packing takes 0.4 ns a weight from f32 in cache.
 //! - **LayerNorm and softmax** wait for the sum or the maximum of a row; four rows at once wait once: 59 to 38 ns a row of
 //!   384 in L1; attention 7 to 9 % faster up to 68 tokens, no different from 128 tokens on.
