@@ -50,10 +50,12 @@ if [ -e build.rs ] || [ -e kernels/build.rs ]; then
     exit 1
 fi
 
-# Cargo keeps what an earlier run unpacked of our packages, and would build against that: the version is the same.
-rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/crossrank-*
-step cargo package -p crossrank-kernels -p crossrank --locked --allow-dirty
-for package in "${CARGO_TARGET_DIR:-target}"/package/crossrank-*.crate; do
+# Cargo keeps what it unpacked and built of our packages, and would take it for these: the version is the same. A folder
+# that was never there has nothing to keep.
+packages=$(mktemp -d)
+trap 'rm -rf "$packages" "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/crossrank-*' EXIT
+step cargo package -p crossrank-kernels -p crossrank --locked --allow-dirty --target-dir "$packages"
+for package in "$packages"/package/crossrank-*.crate; do
     size=$(wc -c <"$package")
     echo "$package: $size bytes"
     [ "$size" -lt 2000000 ] || { echo "over 2 MB"; exit 1; }
