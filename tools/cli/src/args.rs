@@ -111,6 +111,9 @@ pub struct InspectArgs {
 /// query's candidates, and |logit - logit of the source| over the standard deviation of the source's logits. Beyond a
 /// limit the exit code is 1; the result stays. EVAL_DIR holds corpus.jsonl (objects with `id` and `text`, one a line),
 /// queries.tsv (id, tab, text) and qrels.txt (TREC: query, 0, document, relevance).
+///
+/// With --logits a file gets what was compared, an object a line for each pair: query_id, document_id, query, document
+/// (as `crossrank score` reads them), reference and quantized: the source's logit and the result's.
 #[derive(Args)]
 pub struct QuantizeArgs {
     /// A model folder in F32, F16 or BF16, of one label for --verify
@@ -126,6 +129,9 @@ pub struct QuantizeArgs {
     /// Compare on the first N queries only
     #[arg(long, value_name = "N", requires = "verify", value_parser = from_1(u64::MAX))]
     pub queries: Option<usize>,
+    /// Write the logits of both models, a line of JSON for each pair; a file that is there is replaced
+    #[arg(long, value_name = "FILE", requires = "verify")]
+    pub logits: Option<PathBuf>,
     /// How the result runs when it is compared: with f32, only what its weights lost is seen
     #[arg(long, value_enum, default_value_t, requires = "verify")]
     pub dtype: Dtype,

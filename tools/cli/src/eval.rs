@@ -2,6 +2,7 @@
 
 mod bm25;
 mod fidelity;
+pub mod logits_file;
 mod metrics;
 mod run;
 mod set;

@@ -80,6 +80,9 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         (ReportFormat::Text, None) => {}
     }
     output.flush()?;
+    if let (Some(verdict), Some(set)) = (&verdict, &eval_set) {
+        verdict.write_logits(args, set)?;
+    }
     verdict.map_or(Ok(()), |verdict| verdict.check(&args.out_dir))
 }
 

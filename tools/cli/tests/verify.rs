@@ -279,6 +279,73 @@ fn a_query_that_finds_nothing_counts_and_all_that_find_nothing_are_an_error() {
 }
 
 #[test]
+fn logits_are_those_of_both_models_and_the_figures_follow_from_them() {
+    let place = Place::new();
+    let (model, file) = (fixture("gelu-60"), place.path("logits.jsonl"));
+    fs::write(&file, "replaced").unwrap();
+    let ran = place.verify(&model, &["--logits", &file, "--format", "json"]);
+    let figures = json(&ran.stdout)["fidelity"]["figures"].clone();
+    let text = fs::read_to_string(&file).unwrap();
+    let lines = common::json(&text);
+    assert_eq!(figures["pairs"], lines.len());
+    let keys: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
+    for key in ["query_id", "document_id", "query", "document", "reference", "quantized"] {
+        assert!(keys.iter().any(|found| *found == key), "no {key} in {keys:?}");
+    }
+    // The file is input of `score`, which gives the same logits again.
+    for (key, model, dtype) in [("reference", model, "f32"), ("quantized", place.path("out"), "auto")] {
+        let scored = run(["score", "--model", &model, "--dtype", dtype, &file], "").json();
+        assert_eq!(scored.len(), lines.len());
+        for (score, line) in scored.iter().zip(&lines) {
+            assert_eq!(score["logits"][0], line[key], "{line}");
+        }
+    }
+    let number = |line: &Value, key: &str| line[key].as_f64().unwrap();
+    let deltas = lines.iter().map(|line| (number(line, "reference") - number(line, "quantized")).abs());
+    let mean = deltas.clone().sum::<f64>() / lines.len() as f64;
+    let sd = figures["logit_sd"].as_f64().unwrap();
+    assert!(mean > 0.0 && (mean / sd - figures["mean_delta"].as_f64().unwrap()).abs() < 1e-6, "{figures}");
+    let worst = &figures["worst_pair"];
+    let line = lines.iter().find(|line| line["query_id"] == worst[0] && line["document_id"] == worst[1]);
+    let line = line.unwrap_or_else(|| panic!("no {worst}"));
+    let delta = (number(line, "reference") - number(line, "quantized")).abs();
+    assert!((delta / sd - figures["worst_delta"].as_f64().unwrap()).abs() < 1e-6, "{line}");
+    // Nothing temporary is left.
+    let mut left: Vec<_> =
+        fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["eval", "logits.jsonl", "model", "out"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn others_may_read_the_logits_as_the_umask_allows() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = Place::new();
+    let (file, plain) = (place.path("logits.jsonl"), place.path("plain"));
+    place.verify(&place.path("model"), &["--logits", &file]).ok();
+    fs::write(&plain, "").unwrap();
+    let mode = |path: &str| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&file), mode(&plain));
+}
+
+#[test]
+fn a_file_that_no_logits_can_be_written_to_is_named_before_anything_is_done() {
+    let place = Place::new();
+    let folder = place.path("eval");
+    let error = place.verify(&place.path("model"), &["--logits", &folder]).error();
+    assert_eq!(error, format!("{folder}: expected the name of a file, found a folder"));
+    let file = place.path("none/logits.jsonl");
+    let error = place.verify(&place.path("model"), &["--logits", &file]).error();
+    assert_eq!(
+        error,
+        format!("{file}: expected a name within a folder that exists, found one that does not")
+    );
+    assert!(!place.written());
+}
+
+#[test]
 fn a_model_of_several_labels_is_refused() {
     let place = Place::new();
     let error = place.verify(&fixture("relu-3-labels"), &[]).error();
@@ -312,7 +379,7 @@ fn logits_that_are_not_finite_are_a_failure() {
 fn what_belongs_to_the_comparison_needs_it() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path().join("out");
-    for more in [["--run", "x"], ["--queries", "3"]] {
+    for more in [["--run", "x"], ["--queries", "3"], ["--logits", "x"]] {
         let args = ["quantize", &fixture("gelu-60"), out.to_str().unwrap()];
         assert!(run(args.iter().chain(&more), "").usage_error().contains("--verify"), "{more:?}");
     }

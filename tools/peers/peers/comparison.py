@@ -62,16 +62,16 @@ def holding(lock: Path | None, *, timing: bool) -> Iterator[None]:
         yield
 
 
-def prepare(plan: Plan) -> None:
+def prepare(settings: list[Setting], model: Path, prepared: Path, calibration: Path) -> None:
     """Has the missing artifacts made, in a process whose memory is gone afterwards."""
-    names = sorted({s.artifact for s in plan.settings if s.artifact})
+    names = sorted({s.artifact for s in settings if s.artifact})
     if not names:
         return
-    plan.prepared.mkdir(parents=True, exist_ok=True)
-    log = plan.prepared / "prepare.log"
+    prepared.mkdir(parents=True, exist_ok=True)
+    log = prepared / "prepare.log"
     say(f"preparing {', '.join(names)} (log: {log})")
-    command = [sys.executable, str(FOLDER / "prepare.py"), "--model", str(plan.model), "--out", str(plan.prepared)]
-    command += ["--calibration", str(plan.calibration), *names]
+    command = [sys.executable, str(FOLDER / "prepare.py"), "--model", str(model), "--out", str(prepared)]
+    command += ["--calibration", str(calibration), *names]
     with log.open("w") as output:
         if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode != 0:
             said = [line for line in log.read_text("utf-8").splitlines() if line.strip()]
@@ -99,7 +99,7 @@ class Comparison:
     def run(self) -> dict:
         """Everything; what it returns goes into the record."""
         with holding(self.plan.lock, timing=False):
-            prepare(self.plan)
+            prepare(self.plan.settings, self.plan.model, self.plan.prepared, self.plan.calibration)
             expected = self.expect()
         for setting in self.plan.settings:
             with holding(self.plan.lock, timing=False):

@@ -54,6 +54,18 @@ class Crossrank:
         done = subprocess.run([str(self.binary), "--version"], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
+    def quantize(self, out: Path, evaluated: Path, logits: Path, arguments: list[str]) -> dict:
+        """The line that `quantize --verify` gives. A gate that fails has exit code 1, too, but gives its line before."""
+        command = [str(self.binary), "quantize", str(self.model), str(out), "--verify", str(evaluated)]
+        command += ["--logits", str(logits), "--format", "json", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+        try:
+            line = json.loads(done.stdout)
+            return line | {"fidelity": line["fidelity"]}
+        except (ValueError, TypeError, KeyError) as error:
+            said = [line for line in done.stderr.splitlines() if "error:" in line] or [f"exit code {done.returncode}"]
+            raise SetupError(f"crossrank quantize --verify {evaluated}: {said[0].strip()}") from error
+
     def score(self, dtype: str, pairs: Pairs) -> list[list[float]]:
         """Logits of the pairs, in order."""
         rows = [json.dumps({"query": query, "document": document}) for query, document in pairs]

@@ -11,7 +11,10 @@ README = ROOT / "README.md"
 SHARED = ROOT / "../shared"
 MODEL = SHARED / "models/minilm-l6"
 WORKLOADS = SHARED / "data/workloads.json"
+EVAL_DIRS = [SHARED / "data/squad", SHARED / "data/cranfield"]
 CALIBRATION = SHARED / "data/cranfield/corpus.jsonl"
+# A set is not calibrated on itself.
+CALIBRATIONS = [CALIBRATION, SHARED / "data/squad/corpus.jsonl"]
 
 
 def reference_of(model: Path) -> Path | None:

@@ -75,11 +75,15 @@ def versions(crossrank: str) -> dict:
     }
 
 
+def cut(word: str) -> str:
+    """A word of a command line: of an absolute path the last part."""
+    return word.rsplit("/", 1)[-1] if word.startswith("/") else word
+
+
 def command() -> str:
     """The command line as it was typed, with absolute paths cut to their last part."""
     script = os.path.relpath(Path(sys.argv[0]).resolve(), ROOT)
-    words = [word.rsplit("/", 1)[-1] if word.startswith("/") else word for word in sys.argv[1:]]
-    return " ".join(["python", script, *words])
+    return " ".join(["python", script, *map(cut, sys.argv[1:])])
 
 
 def today() -> str:

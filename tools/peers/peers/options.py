@@ -1,4 +1,4 @@
-"""Options that `compare.py` and `widths.py` share."""
+"""Options that the commands share."""
 
 import argparse
 from pathlib import Path
@@ -26,17 +26,10 @@ def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def parser(description: str, out: Path, dtypes: str, peers: str) -> argparse.ArgumentParser:
-    """What both commands take."""
+def shared(description: str, out: Path, record: str) -> argparse.ArgumentParser:
+    """What all commands take that run the engines."""
     p = argparse.ArgumentParser(description=description)
     p.add_argument("--model", type=Path, default=MODEL, metavar="DIR", help="checkpoint folder (default: %(default)s)")
-    p.add_argument(
-        "--workloads",
-        type=Path,
-        default=WORKLOADS,
-        metavar="FILE",
-        help="JSON {name: {query, docs}} (default: %(default)s)",
-    )
     p.add_argument(
         "--crossrank",
         type=Path,
@@ -50,6 +43,27 @@ def parser(description: str, out: Path, dtypes: str, peers: str) -> argparse.Arg
         default=PREPARED,
         metavar="DIR",
         help="where models of the others are kept, made on first use (default: %(default)s)",
+    )
+    p.add_argument(
+        "--threads", type=positive(int), default=2, metavar="N", help="of every engine (default: %(default)s)"
+    )
+    p.add_argument("--out", type=Path, default=out, metavar="FILE", help=f"{record} (default: %(default)s)")
+    p.add_argument(
+        "--readme", type=Path, default=README, metavar="FILE", help="where the table goes (default: %(default)s)"
+    )
+    p.add_argument("--no-readme", action="store_true", help="leave the README alone")
+    return p
+
+
+def parser(description: str, out: Path, dtypes: str, peers: str) -> argparse.ArgumentParser:
+    """What the commands take that time requests."""
+    p = shared(description, out, "the record; a plot goes beside it")
+    p.add_argument(
+        "--workloads",
+        type=Path,
+        default=WORKLOADS,
+        metavar="FILE",
+        help="JSON {name: {query, docs}} (default: %(default)s)",
     )
     p.add_argument(
         "--calibration",
@@ -67,21 +81,11 @@ def parser(description: str, out: Path, dtypes: str, peers: str) -> argparse.Arg
         help=f"only settings that contain one of these, as openvino or onnxruntime-f32 do (default: {peers or 'all'})",
     )
     p.add_argument(
-        "--threads", type=positive(int), default=2, metavar="N", help="of every engine (default: %(default)s)"
-    )
-    p.add_argument(
         "--seconds", type=positive(float), default=1.0, metavar="S", help="for each measurement (default: %(default)s)"
     )
     p.add_argument(
         "--rounds", type=positive(int), default=3, metavar="N", help="of all engines by turns (default: %(default)s)"
     )
-    p.add_argument(
-        "--out", type=Path, default=out, metavar="FILE", help="the record; a plot goes beside it (default: %(default)s)"
-    )
-    p.add_argument(
-        "--readme", type=Path, default=README, metavar="FILE", help="where the table goes (default: %(default)s)"
-    )
-    p.add_argument("--no-readme", action="store_true", help="leave the README alone")
     p.add_argument(
         "--lock",
         type=Path,

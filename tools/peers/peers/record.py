@@ -5,17 +5,18 @@ import os
 import sys
 from pathlib import Path
 
-from peers import machine, table
+from peers import fidelity_table, machine, table
 from peers.errors import SetupError
 from peers.plot import plot
 
-KINDS = ("peers", "widths")
+# Each kind of record, and where the parts of it are that were measured.
+PARTS = {"peers": "models", "widths": "models", "fidelity": "sets"}
 README_LINES = 150
 # Rounds on a quiet machine stay within this of each other.
 NOISY = 0.2
 
 
-def new_record(kind: str, options: dict, models: list[dict], crossrank: str) -> dict:
+def new_record(kind: str, options: dict, parts: list[dict], crossrank: str) -> dict:
     """The record of a run that just ended."""
     return {
         "kind": kind,
@@ -24,38 +25,40 @@ def new_record(kind: str, options: dict, models: list[dict], crossrank: str) -> 
         "machine": machine.machine(),
         "versions": machine.versions(crossrank),
         "options": options,
-        "models": models,
+        PARTS[kind]: parts,
     }
 
 
 def write_record(record: dict, path: Path) -> None:
-    """As JSON, a round a line: such a file can be compared with another by eye."""
+    """As JSON, a round or a ranking a line: such a file can be compared with another by eye."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    models = [dict(model) for model in record["models"]]
+    where = PARTS[record["kind"]]
+    parts = [dict(part) for part in record[where]]
     lines: dict[str, str] = {}
-    for model in models:
-        for key in ("scores", "fresh", "rounds"):
-            for n, entry in enumerate(model[key]):
-                lines[f'"@{model["name"]}/{key}/{n}"'] = json.dumps(entry)
-            model[key] = [f"@{model['name']}/{key}/{n}" for n in range(len(model[key]))]
-    content = json.dumps(record | {"models": models}, indent=2)
+    for i, part in enumerate(parts):
+        for key in part.keys() & {"scores", "fresh", "rounds", "rankings"}:
+            for n, entry in enumerate(part[key]):
+                lines[f'"@{i}/{key}/{n}"'] = json.dumps(entry)
+            part[key] = [f"@{i}/{key}/{n}" for n in range(len(part[key]))]
+    content = json.dumps(record | {where: parts}, indent=2)
     for mark, line in lines.items():
         content = content.replace(mark, line, 1)
     path.write_text(content + "\n", "utf-8")
 
 
 def read_record(path: Path) -> dict:
-    """A record that `compare.py` or `widths.py` wrote."""
+    """A record that `compare.py`, `widths.py` or `fidelity.py` wrote."""
     try:
         record = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise SetupError(f"{path}: {error}") from error
-    if not isinstance(record, dict) or record.get("kind") not in KINDS or not record.get("models"):
-        raise SetupError(f"{path}: not a record of compare.py or widths.py")
-    if not any(model.get("rounds") for model in record["models"]):
-        raise SetupError(f"{path}: no rounds; nothing was measured")
+    where = PARTS.get(record.get("kind")) if isinstance(record, dict) else None
+    if where is None or not record.get(where):
+        raise SetupError(f"{path}: not a record of compare.py, widths.py or fidelity.py")
+    if not any(part.get("rounds") or part.get("rankings") for part in record[where]):
+        raise SetupError(f"{path}: no rounds and no rankings; nothing was measured")
     return record
 
 
@@ -82,6 +85,10 @@ def insert(readme: Path, kind: str, lines: list[str]) -> None:
 
 def report(record: dict, path: Path, readme: Path | None) -> list[str]:
     """Writes the plot beside the record and the table into the README; gives the table's lines."""
+    if record["kind"] == "fidelity":
+        if readme is not None:
+            insert(readme, record["kind"], fidelity_table.block(record))
+        return fidelity_table.block(record)
     far = table.spread(record)
     if far is not None and far > NOISY:
         print(f"note: a round's ratio is {far:.0%} off its median: the machine was busy; run again", file=sys.stderr)

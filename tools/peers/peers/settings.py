@@ -55,6 +55,9 @@ PAIRINGS: dict[str, list[Setting]] = {
     "int8": OPENVINO_INT8 + ORT_INT8 + OPENVINO_BF16,
 }
 
+# Whose rankings are held against f32's. Streams change nothing in them; OpenVINO's hint does.
+FIDELITY = [setting for setting in OPENVINO_INT8 + ORT_INT8 + OPENVINO_BF16 if setting.streams == 1]
+
 
 def select(dtypes: Sequence[str], wanted: Sequence[str]) -> dict[str, list[Setting]]:
     """The pairings of `dtypes`, with only the settings whose key contains one of `wanted` (all when it is empty)."""

@@ -7,7 +7,7 @@ use crossrank::{Builder, Dtype, Reranker};
 use serde::Serialize;
 
 use crate::args::QuantizeArgs;
-use crate::eval::{CANDIDATES, EvalSet, Fidelity, compare, logits};
+use crate::eval::{CANDIDATES, EvalSet, Fidelity, compare, logits, logits_file};
 use crate::failure::{Failure, describe};
 use crate::progress;
 
@@ -26,6 +26,9 @@ pub fn prepare(args: &QuantizeArgs, source: &Reranker) -> Result<Option<EvalSet>
         let reason = format!("expected a model with one label, which ranks, found {}", source.labels());
         return Err(Failure::about("--verify", reason));
     }
+    if let Some(file) = &args.logits {
+        logits_file::check(file)?;
+    }
     EvalSet::read(folder, args.run.as_ref(), args.queries).map(Some)
 }
 
@@ -40,6 +43,9 @@ pub struct Verdict {
     isa: &'static str,
     figures: Fidelity,
     checks: [Check; 5],
+    /// Of the source and of the result.
+    #[serde(skip)]
+    logits: [Vec<Vec<f32>>; 2],
 }
 
 #[derive(Serialize)]
@@ -103,6 +109,7 @@ pub fn verify(source: &Path, result: &Path, dtype: Dtype, set: &EvalSet) -> Resu
         isa: info.isa,
         figures,
         checks,
+        logits: [reference, other],
     })
 }
 
@@ -160,6 +167,12 @@ impl Verdict {
             ),
             ("fidelity", if self.passed { "passed" } else { "FAILED" }.to_owned()),
         ]
+    }
+
+    /// Writes the logits that were compared, if they were asked for.
+    pub fn write_logits(&self, args: &QuantizeArgs, set: &EvalSet) -> Result<(), Failure> {
+        let [reference, quantized] = &self.logits;
+        args.logits.as_ref().map_or(Ok(()), |file| logits_file::write(file, set, reference, quantized))
     }
 
     /// An error when a limit does not hold.

@@ -1,0 +1,79 @@
+//! The logits of two models, pair by pair, in a file.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use super::set::EvalSet;
+use crate::failure::Failure;
+
+/// A line: with the texts, so that it is input of `crossrank score`, too.
+#[derive(Serialize)]
+struct Pair<'a> {
+    query_id: &'a str,
+    document_id: &'a str,
+    query: &'a str,
+    document: &'a str,
+    reference: f32,
+    quantized: f32,
+}
+
+/// Refuses what no file can be written to, before anything is scored.
+pub fn check(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() || path.file_name().is_none() {
+        return Err(Failure::about(path.display(), "expected the name of a file, found a folder"));
+    }
+    if !folder(path).is_dir() {
+        let reason = "expected a name within a folder that exists, found one that does not";
+        return Err(Failure::about(path.display(), reason));
+    }
+    Ok(())
+}
+
+/// Writes a line for each candidate of each query, best candidate of BM25 or the run first. The file is there as a whole
+/// or not at all; one that was there is replaced.
+pub fn write(
+    path: &Path,
+    set: &EvalSet,
+    reference: &[Vec<f32>],
+    quantized: &[Vec<f32>],
+) -> Result<(), Failure> {
+    let write = || -> io::Result<()> {
+        let mut file = BufWriter::new(temporary(folder(path))?);
+        for ((query, reference), quantized) in set.queries.iter().zip(reference).zip(quantized) {
+            for ((&document, &reference), &quantized) in query.candidates.iter().zip(reference).zip(quantized)
+            {
+                let document = &set.documents[document];
+                let pair = Pair {
+                    query_id: &query.text.id,
+                    document_id: &document.id,
+                    query: &query.text.text,
+                    document: &document.text,
+                    reference,
+                    quantized,
+                };
+                serde_json::to_writer(&mut file, &pair)?;
+                file.write_all(b"\n")?;
+            }
+        }
+        file.into_inner()?.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| Failure::about(path.display(), error))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Beside the file, so that it can be renamed.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".crossrank-logits-");
+    // Otherwise nobody else could read the result, whatever the umask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
