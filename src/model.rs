@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
-use crate::weights::{Weights, packed};
+use crate::weights::{Dtype, Weights, packed};
 use embeddings::Embeddings;
 use head::Head;
 use layer::{HeadShape, LastLayer, Layer};
@@ -40,6 +40,14 @@ pub(crate) struct Model {
     layers: Vec<Layer>,
     last: LastLayer,
     head: Head,
+}
+
+/// How weights are packed as the checkpoint holds them: in int8 where layers have such tensors, else in f32.
+pub(crate) fn held_dtype(weights: &Weights) -> Result<PanelDtype> {
+    let names = Names::detect(weights)?;
+    let mut tensors = weights.tensors();
+    let int8 = tensors.any(|(name, dtype, _)| dtype == Dtype::I8 && names.is_of_layer(name));
+    Ok(if int8 { PanelDtype::Int8 } else { PanelDtype::F32 })
 }
 
 impl Model {
