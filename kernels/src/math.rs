@@ -45,7 +45,7 @@ const EXP2_MIN: f32 = -126.0;
 /// A polynomial fitted to the least maximal relative error on 0..1 (8.2e-8 before rounding) by Remez's exchange.
 #[inline(always)]
 pub(crate) fn exp2<S: Simd>(simd: S, x: S::V) -> S::V {
-    const C: [f32; 6] = [1.0, 0.693_151_3, 0.240_164_59, 0.055_799_514, 0.009_017_480_5, 0.001_866_952_6];
+    const C: [f32; 6] = [1.0, 0.693_151_3, 0.240_164_6, 0.055_799_514, 0.009_017_481, 0.001_866_952_6];
     let y = simd.times_power(polynomial(simd, simd.fraction(x), C), x);
     simd.select_lt(x, simd.splat(EXP2_MIN), simd.splat(0.0), y)
 }
