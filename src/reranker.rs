@@ -399,7 +399,7 @@ impl Reranker {
     }
 
     /// Ids come from callers, too.
-    fn check_all(&self, pairs: &[Tokenized]) -> Result<()> {
+    pub(crate) fn check_all(&self, pairs: &[Tokenized]) -> Result<()> {
         pairs.iter().enumerate().try_for_each(|(i, pair)| self.check(i, pair))
     }
 

@@ -117,6 +117,10 @@ pub struct QuantizeArgs {
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
+    /// Round the weights so that what the model makes of these pairs changes least: JSON objects, one a line, with the
+    /// keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough
+    #[arg(long, value_name = "FILE")]
+    pub calibrate: Option<PathBuf>,
     /// Compare the result with its source on the texts of a folder
     #[arg(long, value_name = "EVAL_DIR")]
     pub verify: Option<PathBuf>,
