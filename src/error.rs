@@ -82,7 +82,10 @@ pub enum Error {
         found: String,
     },
     /// A packed checkpoint that cannot be used.
-    #[error("{source}; `crossrank pack MODEL_DIR OUT_DIR` makes it anew (`--dtype bf16` in bf16)")]
+    #[error(
+        "{source}; `crossrank pack MODEL_DIR OUT_DIR` makes it anew, in what MODEL_DIR holds unless `--dtype` is f32, \
+         bf16 or int8"
+    )]
     Packed {
         /// Why not.
         source: Box<Error>,

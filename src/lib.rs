@@ -34,6 +34,7 @@ mod files;
 mod fork;
 mod info;
 mod model;
+mod observe;
 #[cfg(feature = "tokenizers")]
 mod rerank;
 mod reranker;

@@ -12,7 +12,7 @@ mod workspace;
 
 use std::io::Write;
 
-use crossrank_kernels::{Isa, PackedWeights, PanelDtype};
+use crossrank_kernels::{Isa, PackedWeights, PanelDtype, Rows};
 
 pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
-use crate::weights::{Weights, packed};
+use crate::weights::{Dtype, Weights, packed};
 use embeddings::Embeddings;
 use head::Head;
 use layer::{HeadShape, LastLayer, Layer};
@@ -40,6 +40,14 @@ pub(crate) struct Model {
     layers: Vec<Layer>,
     last: LastLayer,
     head: Head,
+}
+
+/// How weights are packed as the checkpoint holds them: in int8 where layers have such tensors, else in f32.
+pub(crate) fn held_dtype(weights: &Weights) -> Result<PanelDtype> {
+    let names = Names::detect(weights)?;
+    let mut tensors = weights.tensors();
+    let int8 = tensors.any(|(name, dtype, _)| dtype == Dtype::I8 && names.is_of_layer(name));
+    Ok(if int8 { PanelDtype::Int8 } else { PanelDtype::F32 })
 }
 
 impl Model {
@@ -174,6 +182,26 @@ impl Model {
         let rows = ws.cls.logits.view();
         for (s, logits) in logits.chunks_exact_mut(self.labels()).enumerate() {
             logits.copy_from_slice(rows.row(s));
+        }
+    }
+
+    /// The same for one chunk by one worker; shows what each Linear layer of encoder and pooler reads.
+    pub(crate) fn observe(&self, chunk: &[Tokenized], observer: &mut dyn FnMut(&[String], Rows<'_>)) {
+        let mut ws = self.workspace();
+        ws.reserve(ChunkSize::of(chunk), 1);
+        self.embed(chunk.iter(), &mut ws);
+        let shape = HeadShape::new(&self.config);
+        let mut observe = |i, parts: &[&str], rows: Rows<'_>| {
+            let names: Vec<String> = parts.iter().map(|part| self.names.layer(i, part)).collect();
+            observer(&names, rows);
+        };
+        for (i, layer) in self.layers.iter().enumerate() {
+            layer.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(i, parts, rows));
+        }
+        let last = self.layers.len();
+        self.last.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(last, parts, rows));
+        if self.head.has_pooler() {
+            observer(&[self.names.pooler()], ws.cls.hidden.view());
         }
     }
 

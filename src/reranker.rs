@@ -8,7 +8,7 @@ use crossrank_kernels::{Isa, PanelDtype};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::files::{Files, ModelBytes, WeightSource};
-use crate::model::{Model, Packing};
+use crate::model::{Model, Packing, held_dtype};
 use crate::schedule::{Control, Extent, Results, Scheduler, Source};
 use crate::score::ScoreMode;
 use crate::threads::Threads;
@@ -62,8 +62,7 @@ impl Dtype {
     fn resolve(self, weights: &Weights) -> Result<PanelDtype> {
         let wanted = self.panels();
         let Some(packed) = weights.packed() else {
-            let held = if weights.quantized() { PanelDtype::Int8 } else { PanelDtype::F32 };
-            return Ok(wanted.unwrap_or(held));
+            return wanted.map_or_else(|| held_dtype(weights), Ok);
         };
         match wanted.filter(|&wanted| wanted != packed) {
             None => Ok(packed),
@@ -400,7 +399,7 @@ impl Reranker {
     }
 
     /// Ids come from callers, too.
-    fn check_all(&self, pairs: &[Tokenized]) -> Result<()> {
+    pub(crate) fn check_all(&self, pairs: &[Tokenized]) -> Result<()> {
         pairs.iter().enumerate().try_for_each(|(i, pair)| self.check(i, pair))
     }
 

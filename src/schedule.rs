@@ -189,11 +189,7 @@ impl<S: Source + ?Sized> Request<'_, S> {
     }
 
     fn chunk(&self, sequences: &[Tokenized], slot: &mut Slot, results: Results<'_>) {
-        let size = ChunkSize {
-            tokens: sequences.iter().map(Tokenized::len).sum(),
-            sequences: sequences.len(),
-            longest: sequences.iter().map(Tokenized::len).max().unwrap_or(0),
-        };
+        let size = ChunkSize::of(sequences);
         slot.reserve(size);
         let parts = |workspace: &mut _| {
             let parts = self.parts(size.tokens);

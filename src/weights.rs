@@ -129,12 +129,6 @@ impl Weights {
         self.packed
     }
 
-    /// Whether Linear weights are int8.
-    pub(crate) fn quantized(&self) -> bool {
-        let linear = |name: &str| name.contains(".encoder.") || name.starts_with("encoder.");
-        self.tensors.iter().any(|(name, entry)| entry.dtype == Dtype::I8 && linear(name))
-    }
-
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use common::{fixture, read_pairs};
-use crossrank::{Reranker, Tokenized};
+use crossrank::{Dtype, Reranker, Tokenized};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
@@ -55,6 +55,12 @@ const CALLS: usize = 200;
 
 #[test]
 fn steady_state_allocates_nothing() {
+    for dtype in [Dtype::F32, Dtype::Int8] {
+        allocates_nothing(dtype);
+    }
+}
+
+fn allocates_nothing(dtype: Dtype) {
     let folder = fixture("gelu-60");
     let pairs: Vec<Tokenized> = read_pairs(&folder.join("reference.jsonl"))
         .into_iter()
@@ -62,14 +68,14 @@ fn steady_state_allocates_nothing() {
         .collect();
     let mut logits = vec![0.0; pairs.len()];
 
-    let one = Reranker::builder().threads(1).chunk_tokens(64).load(&folder).unwrap();
+    let one = Reranker::builder().dtype(dtype).threads(1).chunk_tokens(64).load(&folder).unwrap();
     one.score_tokenized_into(&pairs, &mut logits).unwrap();
     let counted = allocations(|| {
         for _ in 0..CALLS {
             one.score_tokenized_into(&pairs, &mut logits).unwrap();
         }
     });
-    assert_eq!(counted, 0, "on the caller's thread");
+    assert_eq!(counted, 0, "{dtype:?} on the caller's thread");
 
     // Each of several callers keeps what it needs.
     let counted = AtomicUsize::new(0);
@@ -92,12 +98,12 @@ fn steady_state_allocates_nothing() {
             });
         }
     });
-    assert_eq!(counted.into_inner(), 0, "two callers at once");
+    assert_eq!(counted.into_inner(), 0, "{dtype:?}, two callers at once");
 
     // Rayon's queues take a new block now and then. What they need for the same forks without work is allowed,
     // twice over because blocks are shared in another rhythm.
     let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap());
-    let many = Reranker::builder().pool(pool.clone()).chunk_tokens(64).load(&folder).unwrap();
+    let many = Reranker::builder().dtype(dtype).pool(pool.clone()).chunk_tokens(64).load(&folder).unwrap();
     for _ in 0..CALLS {
         many.score_tokenized_into(&pairs, &mut logits).unwrap();
         pool.install(|| fork(pairs.len()));
@@ -109,9 +115,12 @@ fn steady_state_allocates_nothing() {
         }
     });
     println!(
-        "{CALLS} calls on 3 threads: {counted} allocations, rayon's own for the same forks: {rayons_own}"
+        "{dtype:?}, {CALLS} calls on 3 threads: {counted} allocations, rayon's own for the same forks: {rayons_own}"
     );
-    assert!(counted <= 2 * rayons_own + 2, "{counted} allocations; rayon alone makes {rayons_own}");
+    assert!(
+        counted <= 2 * rayons_own + 2,
+        "{dtype:?}: {counted} allocations; rayon alone makes {rayons_own}"
+    );
     // One allocation a chunk, or even a call, would be far more than that.
     assert!(
         2 * rayons_own + 2 < CALLS,
@@ -119,6 +128,6 @@ fn steady_state_allocates_nothing() {
     );
 
     // The counter counts: a first call must make its memory.
-    let fresh = Reranker::builder().threads(1).load(&folder).unwrap();
+    let fresh = Reranker::builder().dtype(dtype).threads(1).load(&folder).unwrap();
     assert!(allocations(|| fresh.score_tokenized_into(&pairs, &mut logits).unwrap()) > 10);
 }

@@ -73,6 +73,12 @@ pub fn attention(
     isa.run(Attention(q, [k, v], head_dim, scale, scratch));
 }
 
+/// dst = lhs * rhs, in f32.
+#[inline(always)]
+fn product<S: Simd>(simd: S, lhs: Rows<'_>, rhs: Panels<'_>, dst: RowsMut<'_>) {
+    multiply(simd, MulAdd, lhs, rhs, TileEpilogue::default(), dst);
+}
+
 #[inline(always)]
 fn one_head<S: Simd>(
     simd: S,
@@ -96,7 +102,7 @@ fn one_head<S: Simd>(
         let mut scores = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, head_dim, score_stride);
         let mut q = q.row_range(rows.clone());
-        multiply(simd, MulAdd, q.as_rows(), panels, TileEpilogue::default(), scores.reborrow());
+        product(simd, q.as_rows(), panels, scores.reborrow());
         let mut scores = scores.column_range(0..seq_len);
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
@@ -104,7 +110,7 @@ fn one_head<S: Simd>(
         let sums = &mut scratch.sums[..rows.len()];
         exponentials(simd, scale, scores.reborrow(), sums);
         let panels = Panels::packed(values, seq_len, head_dim);
-        multiply(simd, MulAdd, scores.as_rows(), panels, TileEpilogue::default(), q.reborrow());
+        product(simd, scores.as_rows(), panels, q.reborrow());
         for (i, sum) in sums.iter().enumerate() {
             softmax::multiply(simd, 1.0 / sum, q.row_mut(i));
         }
@@ -144,14 +150,7 @@ pub fn cls_attention(
             pack_rows_as_columns(simd, queries, packed);
             let by_token = scratch.values.at_least(seq_len * padded_heads);
             let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
-            multiply(
-                simd,
-                MulAdd,
-                x,
-                Panels::packed(packed, hidden, heads),
-                TileEpilogue::default(),
-                by_token.reborrow(),
-            );
+            product(simd, x, Panels::packed(packed, hidden, heads), by_token.reborrow());
 
             let scores = scratch.scores.at_least(heads * seq_len);
             for (j, row) in (0..seq_len).map(|j| (j, by_token.as_rows().row(j))) {
@@ -167,19 +166,12 @@ pub fn cls_attention(
             let weights = Rows::new(scores, heads, seq_len, seq_len);
             let whole = hidden - hidden % PANEL;
             let panels = Panels::in_place(x.column_range(0..whole));
-            multiply(simd, MulAdd, weights, panels, TileEpilogue::default(), dst.column_range(0..whole));
+            product(simd, weights, panels, dst.column_range(0..whole));
             if whole < hidden {
                 let packed = scratch.values.at_least(seq_len * PANEL);
                 pack_columns(x.column_range(whole..hidden), packed);
                 let panels = Panels::packed(packed, seq_len, hidden - whole);
-                multiply(
-                    simd,
-                    MulAdd,
-                    weights,
-                    panels,
-                    TileEpilogue::default(),
-                    dst.column_range(whole..hidden),
-                );
+                product(simd, weights, panels, dst.column_range(whole..hidden));
             }
             for (h, sum) in scratch.sums.iter().enumerate() {
                 softmax::multiply(simd, 1.0 / sum, dst.row_mut(h));

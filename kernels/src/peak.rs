@@ -1,7 +1,7 @@
 //! What the machine's registers allow, to hold the kernels against.
 
 use crate::isa::{Isa, Kernel};
-use crate::matmul::Product;
+use crate::matmul::{MulAdd, Product};
 use crate::simd::{DotKernel, Simd};
 
 /// Multiply-adds that do not wait for each other: more than latency times throughput of any core known, and no more
@@ -18,20 +18,8 @@ pub fn multiply_adds(isa: Isa, rounds: usize) -> (u64, f32) {
         type Output = (u64, f32);
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) -> (u64, f32) {
-            let chains = if S::NAME == "portable" { PORTABLE_CHAINS } else { CHAINS };
-            let mut sums = [simd.splat(0.0); CHAINS];
-            let factor = simd.splat(std::hint::black_box(0.999_999));
-            let term = simd.splat(std::hint::black_box(1e-3));
-            for _ in 0..self.0 {
-                for sum in &mut sums[..chains] {
-                    *sum = simd.mul_add(*sum, factor, term);
-                }
-            }
-            let mut total = sums[0];
-            for &sum in &sums[1..] {
-                total = simd.add(total, sum);
-            }
-            (2 * (self.0 * chains * S::LANES) as u64, simd.sum(total))
+            // Small enough to leave each sum as it is: none may become subnormal, however many rounds there are.
+            chains(simd, MulAdd, self.0, [1.0, 1e-9])
         }
     }
     isa.run(MultiplyAdds(rounds))
@@ -51,22 +39,28 @@ pub fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
         type Output = (u64, f32);
         #[inline(always)]
         fn run<P: Product<S>>(self, simd: S, product: P) -> (u64, f32) {
-            let chains = if S::NAME == "portable" { PORTABLE_CHAINS } else { CHAINS };
-            let four_bytes = |bytes: [u8; 4]| simd.splat(f32::from_le_bytes(std::hint::black_box(bytes)));
-            let mut sums = [four_bytes([255, 3, 77, 128]); CHAINS];
-            let rhs = four_bytes([5, 251, 2, 127]);
-            for _ in 0..self.0 {
-                for sum in &mut sums[..chains] {
-                    // The same bytes each time would be multiplied once where that is a step of its own.
-                    *sum = product.step(simd, *sum, rhs, *sum);
-                }
-            }
-            let mut total = simd.convert_i32(sums[0]);
-            for &sum in &sums[1..] {
-                total = simd.add(total, simd.convert_i32(sum));
-            }
-            (2 * (self.0 * chains * S::LANES * 4) as u64, simd.sum(total))
+            chains(simd, product, self.0, [[255, 3, 77, 128], [5, 251, 2, 127]].map(f32::from_le_bytes))
         }
     }
     isa.run(DotProducts(rounds))
+}
+
+/// sum = sum + sum * rhs in each chain, `rounds` times. Both factors may not stay the same: bytes that do would be
+/// widened once where that is a step of its own.
+#[inline(always)]
+fn chains<S: Simd, P: Product<S>>(simd: S, product: P, rounds: usize, [start, rhs]: [f32; 2]) -> (u64, f32) {
+    let chains = if S::NAME == "portable" { PORTABLE_CHAINS } else { CHAINS };
+    let mut sums = [simd.splat(std::hint::black_box(start)); CHAINS];
+    let rhs = simd.splat(std::hint::black_box(rhs));
+    for _ in 0..rounds {
+        for sum in &mut sums[..chains] {
+            *sum = product.step(simd, *sum, rhs, *sum);
+        }
+    }
+    let mut total = simd.splat(0.0);
+    for &sum in &sums {
+        total = simd.add(total, if P::BYTES { simd.convert_i32(sum) } else { sum });
+    }
+    let operations = if P::BYTES { 8 } else { 2 };
+    ((rounds * chains * S::LANES) as u64 * operations, simd.sum(total))
 }

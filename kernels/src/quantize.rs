@@ -98,16 +98,27 @@ impl Affine {
 /// The lowest and the highest of a row and 0; not finite if one of the row is not.
 #[inline(always)]
 fn extremes<S: Simd>(simd: S, row: &[f32]) -> [f32; 2] {
-    let mut extremes = [simd.splat(0.0); 2];
-    let mut at = 0;
-    while at + S::LANES <= row.len() {
-        extremes = simd.extremes(extremes, simd.load(&row[at..]));
-        at += S::LANES;
+    let mut parts = [[simd.splat(0.0); 2]; 4];
+    let mut steps = row.chunks_exact(4 * S::LANES);
+    for step in &mut steps {
+        for (i, part) in parts.iter_mut().enumerate() {
+            *part = simd.extremes(*part, simd.load(&step[i * S::LANES..]));
+        }
     }
-    if at < row.len() {
-        extremes = simd.extremes(extremes, simd.load_partial(&row[at..], 0.0));
+    let mut vectors = steps.remainder().chunks_exact(S::LANES);
+    for vector in &mut vectors {
+        parts[0] = simd.extremes(parts[0], simd.load(vector));
     }
-    let [high, low] = simd.reduce_extremes(extremes).map(f32::from_bits);
+    let tail = vectors.remainder();
+    if !tail.is_empty() {
+        parts[0] = simd.extremes(parts[0], simd.load_partial(tail, 0.0));
+    }
+    // Extremes of extremes: each of them is a value of the row, or zero.
+    let mut all = parts[0];
+    for &extreme in parts[1..].iter().flatten() {
+        all = simd.extremes(all, extreme);
+    }
+    let [high, low] = simd.reduce_extremes(all).map(f32::from_bits);
     [if low.is_sign_negative() { low } else { 0.0 }, high]
 }
 

@@ -65,6 +65,25 @@ pub(crate) trait Simd: Copy {
     fn copysign(self, x: Self::V, sign: Self::V) -> Self::V;
     /// The float whose bits are those of x shifted left by 23: the low bits of the significand become the exponent.
     fn low_bits_as_exponent(self, x: Self::V) -> Self::V;
+    /// The integer next below, for finite x of less than 2^22.
+    #[inline(always)]
+    fn floor(self, x: Self::V) -> Self::V {
+        // 1.5 * 2^23 leaves no room for a fraction.
+        let magic = self.splat(12_582_912.0);
+        let nearest = self.sub(self.add(x, magic), magic);
+        self.sub(nearest, self.select_lt(x, nearest, self.splat(1.0), self.splat(0.0)))
+    }
+    /// x less the integer next below it: 0 to 1, and 1 only by rounding.
+    #[inline(always)]
+    fn fraction(self, x: Self::V) -> Self::V {
+        self.sub(x, self.floor(x))
+    }
+    /// y times 2 to the power of the integer next below x, for y in 1..=2 and x in -126..=0.
+    #[inline(always)]
+    fn times_power(self, y: Self::V, x: Self::V) -> Self::V {
+        let biased = self.add(self.floor(x), self.splat(12_582_912.0 + 127.0));
+        self.mul(y, self.low_bits_as_exponent(biased))
+    }
     /// Two bfloat16 in each lane as two vectors: those of the low bits, then those of the high bits.
     fn split_bf16(self, pairs: Self::V) -> [Self::V; 2];
     /// The first `LANES` vectors of `block` as a matrix, transposed; the others are left as they are.

@@ -1,7 +1,7 @@
 //! Softmax of a row.
 
 use crate::isa::{Isa, Kernel};
-use crate::math::exp;
+use crate::math::exp2;
 use crate::simd::Simd;
 use crate::view::RowsMut;
 
@@ -65,20 +65,21 @@ fn group<S: Simd, const N: usize>(simd: S, scale: f32, rows: [&mut [f32]; N]) ->
     for max in &mut maxima {
         *max = simd.splat(simd.max(*max));
     }
-    let scale = simd.splat(scale);
+    // A power of two is cheaper than an exponential: what turns one into the other is part of the scale.
+    let scale = simd.splat(scale * std::f32::consts::LOG2_E);
 
     let mut totals = [0.0; N];
     for ((total, row), max) in totals.iter_mut().zip(rows).zip(maxima) {
         let mut sum = simd.splat(0.0);
         let mut chunks = row.chunks_exact_mut(S::LANES);
         for chunk in &mut chunks {
-            let e = exp(simd, simd.mul(simd.sub(simd.load(chunk), max), scale));
+            let e = exp2(simd, simd.mul(simd.sub(simd.load(chunk), max), scale));
             sum = simd.add(sum, e);
             simd.store(e, chunk);
         }
         let tail = chunks.into_remainder();
         if !tail.is_empty() {
-            let e = exp(simd, simd.mul(simd.sub(simd.load_partial(tail, lowest), max), scale));
+            let e = exp2(simd, simd.mul(simd.sub(simd.load_partial(tail, lowest), max), scale));
             sum = simd.add(sum, e);
             simd.store_partial(e, tail);
         }

@@ -1,8 +1,8 @@
-//! Softmax against f64, and the exponential within it.
+//! Softmax against f64, and the power of two within it.
 
 mod common;
 
-use common::approx::{Approx, EXP_DROPPED, EXP_ERROR};
+use common::approx::{Approx, EXP_DROPPED, EXP2_ERROR};
 use common::{Grid, Random, U, assert_close, config, for_each_isa, wide};
 use crossrank_kernels::{Isa, reference, softmax};
 use proptest::prelude::*;
@@ -55,35 +55,39 @@ proptest! {
     }
 }
 
-/// e^x in itself: for x < -17.4 the sum of e^0 and e^x rounds to 1, so that softmax gives the bits of the exponential.
-/// Above it is divided by what the other element shows, at the price of one more rounding.
+/// A scale by which softmax takes powers of two: times log2 e it is 1.
+const POWERS: f32 = std::f32::consts::LN_2;
+
+/// 2^x in itself: for x < -25 the sum of 2^0 and 2^x rounds to 1, so that softmax gives the bits of the power. Above it
+/// is divided by what the other element shows, at the price of one more rounding.
 #[test]
-fn the_exponential_errs_no_more_than_stated() {
-    let bits = (-1e-6_f32).to_bits()..(-87.3_f32).to_bits();
+fn the_power_of_two_errs_no_more_than_stated() {
+    assert_eq!(POWERS * std::f32::consts::LOG2_E, 1.0);
+    let bits = (-1e-6_f32).to_bits()..(-126.0_f32).to_bits();
     let xs: Vec<f32> = bits.step_by(61).map(f32::from_bits).collect();
     for_each_isa(|isa| {
         let mut worst = (0.0_f64, 0.0);
         for &x in &xs {
             let mut row = [0.0, x];
-            softmax(isa, 1.0, &mut row);
-            let expected = f64::from(x).exp();
+            softmax(isa, POWERS, &mut row);
+            let expected = f64::from(x).exp2();
             let found = f64::from(row[1]) / f64::from(row[0]);
             let error = (found / expected - 1.0).abs();
-            if x < -17.4 {
+            if x < -25.0 {
                 assert_eq!(row[0], 1.0);
                 if error > worst.0 {
                     worst = (error, x);
                 }
             }
-            let bound = EXP_ERROR + if x < -17.4 { 0.0 } else { U };
-            assert!(error < bound, "{}: e^{x} = {found}, not {expected}: {error:e}", isa.name());
+            let bound = EXP2_ERROR + if x < -25.0 { 0.0 } else { U };
+            assert!(error < bound, "{}: 2^{x} = {found}, not {expected}: {error:e}", isa.name());
         }
-        println!("{}: exp: maximal relative error {:.3e} at {}", isa.name(), worst.0, worst.1);
-        for x in [-87.301_f32, -88.0, -104.0, -1e4, f32::MIN] {
+        println!("{}: 2^x: maximal relative error {:.3e} at {}", isa.name(), worst.0, worst.1);
+        for x in [-126.001_f32, -127.0, -150.0, -1e4, f32::MIN] {
             let mut row = [0.0, x];
-            softmax(isa, 1.0, &mut row);
-            assert_eq!(row, [1.0, 0.0], "{}: e^{x}", isa.name());
-            assert!(f64::from(x).exp() < EXP_DROPPED);
+            softmax(isa, POWERS, &mut row);
+            assert_eq!(row, [1.0, 0.0], "{}: 2^{x}", isa.name());
+            assert!(f64::from(x).exp2() < EXP_DROPPED);
         }
     });
 }

@@ -1,5 +1,7 @@
 //! The encoder layers: attention and feed-forward, each followed by its residual and norm.
 
+mod observe;
+
 use std::ops::Range;
 use std::slice::{from_mut, from_ref};
 

@@ -6,6 +6,9 @@ use crate::weights::Weights;
 /// Prefixes under which the encoder is found, and the classifier beside it.
 const PREFIXES: [(&str, &str); 3] = [("bert.", ""), ("module.bert.", "module."), ("", "")];
 
+/// What the layers are within the encoder.
+const LAYERS: &str = "encoder.layer.";
+
 /// Tensor names of one checkpoint.
 pub(crate) struct Names {
     encoder: &'static str,
@@ -44,6 +47,11 @@ impl Names {
 
     /// A part of layer `i`.
     pub(crate) fn layer(&self, i: usize, part: &str) -> String {
-        format!("{}encoder.layer.{i}.{part}", self.encoder)
+        format!("{}{LAYERS}{i}.{part}", self.encoder)
+    }
+
+    /// Whether a tensor is part of a layer.
+    pub(crate) fn is_of_layer(&self, tensor: &str) -> bool {
+        tensor.strip_prefix(self.encoder).is_some_and(|part| part.starts_with(LAYERS))
     }
 }

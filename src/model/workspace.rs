@@ -3,6 +3,7 @@
 use crossrank_kernels::{AttentionScratch, LinearScratch, MAX_BLOCK_ROWS, Matrix, PanelDtype};
 
 use crate::config::Config;
+use crate::tokenized::Tokenized;
 
 /// What a chunk needs room for.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -14,6 +15,15 @@ pub(crate) struct ChunkSize {
 }
 
 impl ChunkSize {
+    /// What some sequences need together.
+    pub(crate) fn of(sequences: &[Tokenized]) -> Self {
+        Self {
+            tokens: sequences.iter().map(Tokenized::len).sum(),
+            sequences: sequences.len(),
+            longest: sequences.iter().map(Tokenized::len).max().unwrap_or(0),
+        }
+    }
+
     /// Room for both.
     #[must_use]
     pub(crate) fn max(self, other: Self) -> Self {

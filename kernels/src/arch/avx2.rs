@@ -157,6 +157,10 @@ impl Simd for Avx2 {
         op!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x))))
     }
     #[inline(always)]
+    fn floor(self, x: __m256) -> __m256 {
+        op!(_mm256_floor_ps(x))
+    }
+    #[inline(always)]
     fn split_bf16(self, pairs: __m256) -> [__m256; 2] {
         op!({
             let pairs = _mm256_castps_si256(pairs);

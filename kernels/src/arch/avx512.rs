@@ -1,4 +1,4 @@
-//! AVX-512F and BW: vectors of 16, tiles of 14 rows and two panels (28 of 32 registers accumulate). Bytes are multiplied
+//! AVX-512F, BW and DQ: vectors of 16, tiles of 14 rows and two panels (28 of 32 registers accumulate). Bytes are multiplied
 //! by VNNI where the CPU has it.
 
 use std::arch::asm;
@@ -8,7 +8,7 @@ use crate::isa::Kernel;
 use crate::matmul::{Product, Tile, tile};
 use crate::simd::{DotKernel, Simd};
 
-/// Proof that the CPU has AVX-512F and BW, and what the compiler takes them to bring along.
+/// Proof that the CPU has AVX-512F, BW and DQ, and what the compiler takes them to bring along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Avx512 {
     /// Proof of VNNI, if the CPU has it.
@@ -27,6 +27,7 @@ impl Avx512 {
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
@@ -40,7 +41,7 @@ impl Avx512 {
     }
 
     pub(crate) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx2,fma,f16c")]
         fn inner<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
             kernel.run(token)
         }
@@ -52,7 +53,7 @@ impl Avx512 {
 /// An intrinsic that touches no memory.
 macro_rules! op {
     ($call:expr) => {
-        // SAFETY: a value of `Avx512` exists (`self`), so `detect` has seen AVX-512F, BW and AVX2.
+        // SAFETY: a value of `Avx512` exists (`self`), so `detect` has seen AVX-512F, BW, DQ and AVX2.
         unsafe { $call }
     };
 }
@@ -175,6 +176,14 @@ impl Simd for Avx512 {
         op!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x))))
     }
     #[inline(always)]
+    fn fraction(self, x: __m512) -> __m512 {
+        op!(_mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(x))
+    }
+    #[inline(always)]
+    fn times_power(self, y: __m512, x: __m512) -> __m512 {
+        op!(_mm512_scalef_ps(y, x))
+    }
+    #[inline(always)]
     fn split_bf16(self, pairs: __m512) -> [__m512; 2] {
         op!({
             let pairs = _mm512_castps_si512(pairs);
@@ -279,11 +288,11 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn with_dot<K: DotKernel<Self>>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vnni,avx2,fma,f16c")]
         fn inner<K: DotKernel<Avx512>>(token: Avx512, vnni: Vnni, kernel: K) -> K::Output {
             kernel.run(token, vnni)
         }
-        #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx2,fma,f16c")]
         fn without<K: DotKernel<Avx512>>(token: Avx512, kernel: K) -> K::Output {
             kernel.run(token, Words)
         }

@@ -8,10 +8,10 @@
 
 use super::{TINY, U};
 
-/// The relative error that `math.rs` states for its exponential; `softmax.rs` measures it.
-pub const EXP_ERROR: f64 = 1.0e-7;
+/// The relative error that `math.rs` states for its powers of two; `softmax.rs` measures it.
+pub const EXP2_ERROR: f64 = 1.8e-7;
 
-/// What it may drop: below -87.3 it is 0.
+/// What it may drop: below 2^-126 it is 0.
 pub const EXP_DROPPED: f64 = 1.3e-38;
 
 #[derive(Clone, Copy, Debug)]
@@ -63,11 +63,11 @@ impl Approx {
         Self::rounded(value, value - (self.value - self.error).sqrt())
     }
 
-    /// The exponential of `math.rs`.
-    pub fn exp(self) -> Self {
-        let value = self.value.exp();
-        let carried = value * self.error.exp_m1();
-        Self { value, error: carried + EXP_ERROR * (value + carried) + EXP_DROPPED }
+    /// The power of two of `math.rs`.
+    pub fn exp2(self) -> Self {
+        let value = self.value.exp2();
+        let carried = value * (self.error * std::f64::consts::LN_2).exp_m1();
+        Self { value, error: carried + EXP2_ERROR * (value + carried) + EXP_DROPPED }
     }
 
     pub fn max(values: &[Self]) -> Self {
@@ -97,7 +97,9 @@ impl Approx {
     /// e^(scale (row - max)) and their sum, as `softmax.rs` makes them.
     pub fn exponentials(scale: f32, row: &[Self]) -> (Vec<Self>, Self) {
         let max = Self::max(row);
-        let e: Vec<Self> = row.iter().map(|x| x.minus(max).times(Self::exact(scale)).exp()).collect();
+        let log2_e = Self { value: std::f64::consts::LOG2_E, error: U * std::f64::consts::LOG2_E };
+        let scale = Self::exact(scale).times(log2_e);
+        let e: Vec<Self> = row.iter().map(|x| x.minus(max).times(scale).exp2()).collect();
         let sum = Self::sum(&e);
         (e, sum)
     }

@@ -120,6 +120,10 @@ pub struct QuantizeArgs {
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
+    /// Round the weights so that what the model makes of these pairs changes least: JSON objects, one a line, with the
+    /// keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough
+    #[arg(long, value_name = "FILE")]
+    pub calibrate: Option<PathBuf>,
     /// Compare the result with its source on the texts of a folder
     #[arg(long, value_name = "EVAL_DIR")]
     pub verify: Option<PathBuf>,
@@ -142,8 +146,8 @@ pub struct QuantizeArgs {
 
 /// Write a model with its weights packed, as the engine reads them: it loads at once, from a map.
 ///
-/// The Linear weights of the encoder become panels, in f32, bf16 or int8; everything else stays as it is stored. Scores have
-/// the same bits as those of the source in the same dtype. `crossrank inspect --check` compares the data with the
+/// The Linear weights of the encoder become panels, in f32, bf16 or int8; everything else stays as it is stored. Scores
+/// have the same bits as those of the source in the same dtype. `crossrank inspect --check` compares the data with the
 /// checksum that the result carries. A later version of this program may ask for it to be packed anew.
 #[derive(Args)]
 pub struct PackArgs {

@@ -26,6 +26,12 @@ pub fn string(object: &Object, key: &str) -> Result<String, String> {
     as_string(key, value(object, key)?)
 }
 
+/// A (query, document) pair.
+pub fn pair(line: &str) -> Result<(String, String), String> {
+    let object = parse(line)?;
+    Ok((string(&object, "query")?, string(&object, "document")?))
+}
+
 /// The strings of an array under a key that must be there.
 pub fn strings(object: &Object, key: &str) -> Result<Vec<String>, String> {
     let value = value(object, key)?;

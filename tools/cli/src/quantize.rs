@@ -1,11 +1,16 @@
 //! `crossrank quantize`: a checkpoint in I8, with an F32 scale for each row.
 
+mod calibrate;
 mod checkpoint;
+mod compensate;
+mod moments;
 mod rows;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::Reranker;
@@ -18,7 +23,9 @@ use crate::interrupt::Interrupt;
 use crate::out_folder::{OutFolder, copy_neighbours, load_result};
 use crate::output::{Output, megabytes};
 use crate::progress;
+use calibrate::Texts;
 use checkpoint::{Tensor, Weights};
+use compensate::Factor;
 use verify::Verdict;
 
 /// Runs the command.
@@ -28,6 +35,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let source = Reranker::load(&args.model_dir)?;
     let eval_set = verify::prepare(args, &source)?;
     let ignored = source.info().ignored;
+    let texts = args.calibrate.as_ref().map(|path| Texts::read(path, &source)).transpose()?;
     drop(source);
 
     // From here on Ctrl-C is looked for where it is safe, so that the temporary folder is removed.
@@ -35,13 +43,28 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let folder = out.temporary("quantize")?;
     let weights = Weights::find(&args.model_dir)?;
     let before = weights.bytes()?;
+    let factors = match &texts {
+        Some(texts) => {
+            let model = Reranker::builder().dtype(crossrank::Dtype::F32).load(&args.model_dir)?;
+            texts.observe(&model, interrupt)?
+        }
+        None => BTreeMap::new(),
+    };
+    let recipe = recipe(texts.as_ref());
     let done = AtomicUsize::new(0);
     let summary = progress::watch("quantizing", before, &done, || {
-        let mut result = Quantization { ignored: &ignored, tensors: Vec::new(), summary: Summary::default() };
+        let mut result = Quantization {
+            ignored: &ignored,
+            factors: &factors,
+            shifts: Vec::new(),
+            tensors: Vec::new(),
+            summary: Summary { rounding: recipe.clone(), ..Summary::default() },
+        };
         for file in &weights.files {
             result.add_file(file, &done, interrupt)?;
         }
-        checkpoint::write(&folder.path().join(checkpoint::WEIGHTS), &result.tensors)?;
+        result.shift_biases();
+        checkpoint::write(&folder.path().join(checkpoint::WEIGHTS), &recipe, &result.tensors)?;
         Ok::<_, Failure>(result.summary)
     })?;
     copy_neighbours(&args.model_dir, folder.path(), interrupt)?;
@@ -101,6 +124,8 @@ struct Report<'a> {
 /// What is said of the result.
 #[derive(Default, Serialize)]
 struct Summary {
+    /// How.
+    rounding: String,
     /// Tensors in I8.
     quantized: usize,
     /// Tensors as they were.
@@ -121,6 +146,7 @@ impl Summary {
     /// For people.
     fn facts(&self, before: usize, after: usize, out_dir: &Path) -> Vec<(&'static str, String)> {
         let mut facts = vec![
+            ("rounding", self.rounding.clone()),
             ("tensors in I8", self.quantized.to_string()),
             ("tensors as they were", self.kept.to_string()),
             ("weights before", megabytes(before)),
@@ -143,6 +169,10 @@ impl Summary {
 /// The result as it grows, file by file: the source is never in memory as a whole, the result is.
 struct Quantization<'a> {
     ignored: &'a [String],
+    /// By the name of a weight.
+    factors: &'a BTreeMap<String, Rc<Factor>>,
+    /// Biases, and what goes off them.
+    shifts: Vec<(String, Vec<f64>)>,
     tensors: Vec<Tensor>,
     summary: Summary,
 }
@@ -165,7 +195,12 @@ impl Quantization<'_> {
             } else if self.ignored.contains(&tensor) {
                 self.summary.left_out.push(format!("`{tensor}` ({dtype:?})"));
             } else if is_quantized(&tensor, shape) {
-                let quantized = rows::quantize(dtype, data, shape[1]).map_err(failed)?;
+                let factor = self.factors.get(&tensor).map(|factor| &**factor);
+                let quantized = rows::quantize(dtype, data, shape[1], factor).map_err(failed)?;
+                if let Some(shifts) = quantized.shifts {
+                    let layer = tensor.strip_suffix(".weight").unwrap_or(&tensor);
+                    self.shifts.push((format!("{layer}.bias"), shifts));
+                }
                 let worst = self.summary.worst.as_ref().map_or(-1.0, |worst| worst.error);
                 if quantized.worst_error > worst {
                     let (error, row) = (quantized.worst_error, quantized.worst_row);
@@ -192,6 +227,30 @@ impl Quantization<'_> {
             done.fetch_add(data.len(), Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Takes off each bias what rounding adds to its product. The difference is small beside a bias: such are F32.
+    fn shift_biases(&mut self) {
+        for (name, shifts) in &self.shifts {
+            let Some(bias) = self.tensors.iter_mut().find(|tensor| tensor.name == *name) else { continue };
+            let values = rows::widen(bias.dtype, &bias.data).zip(shifts);
+            bias.data =
+                values.flat_map(|(value, shift)| ((f64::from(value) - shift) as f32).to_le_bytes()).collect();
+            bias.dtype = Dtype::F32;
+        }
+    }
+}
+
+/// How bytes and scales are chosen, for the metadata and the report.
+fn recipe(texts: Option<&Texts>) -> String {
+    match texts {
+        None => "nearest".to_owned(),
+        Some(texts) => format!(
+            "compensated, damping {}, on {} pairs, {} tokens",
+            compensate::DAMPING,
+            texts.pairs.len(),
+            texts.pairs.iter().map(crossrank::Tokenized::len).sum::<usize>()
+        ),
     }
 }
 

@@ -39,7 +39,7 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
             .map_while(|line| line.map_err(|error| end = Err(error)).ok())
             .collect();
         let numbers: Vec<usize> = batch.iter().map(|line| line.number).collect();
-        let pairs = batch.into_iter().map(|line| line.text.and_then(|text| parse(&text))).collect();
+        let pairs = batch.into_iter().map(|line| line.text.and_then(|text| object::pair(&text))).collect();
         let results = each_good(pairs, |pairs| score(&reranker, pairs))?;
         // Ctrl-C waits until the lines that have been begun are out.
         let _held = interrupt.hold();
@@ -85,11 +85,6 @@ fn read_ahead(mut lines: Lines) -> Result<Receiver<io::Result<Line>>, Failure> {
         Ok(_) => Ok(from),
         Err(error) => Err(Failure::about("cannot start the reading thread", error)),
     }
-}
-
-fn parse(line: &str) -> Result<(String, String), String> {
-    let object = object::parse(line)?;
-    Ok((object::string(&object, "query")?, object::string(&object, "document")?))
 }
 
 /// One for each line or pair; an error is that one's own.

@@ -124,6 +124,67 @@ fn weights_are_bytes_with_a_scale_a_row_and_the_rest_is_as_it_was() {
     assert_eq!(after.len(), before.len() + quantized);
 }
 
+fn calibrate(model: &str, out: &Path, texts: &Path) -> common::Ran {
+    let out = out.as_os_str();
+    run(["quantize".as_ref(), model.as_ref(), out, "--calibrate".as_ref(), texts.as_os_str()], "")
+}
+
+#[test]
+fn calibrated_weights_score_nearer_to_the_source_and_are_the_same_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (mut nearest, mut compensated) = (0.0, 0.0);
+    for name in ["gelu-60", "gelu-new-f16", "gelu-tanh-bf16", "no-pooler", "silu-1-layer"] {
+        let (input, expected) = reference(name);
+        fs::write(path("texts.jsonl"), &input).unwrap();
+        let [plain, first, second] = ["plain", "first", "second"].map(|out| path(&format!("{name}-{out}")));
+        quantize(&fixture(name), &plain);
+        let ran = calibrate(&fixture(name), &first, &path("texts.jsonl"));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert!(
+            ran.stdout.contains("rounding:             compensated, damping 0.01, on "),
+            "{}",
+            ran.stdout
+        );
+        calibrate(&fixture(name), &second, &path("texts.jsonl"));
+        let bytes = fs::read(first.join("model.safetensors")).unwrap();
+        assert!(bytes == fs::read(second.join("model.safetensors")).unwrap(), "{name}: other bytes");
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let rounding = &metadata.metadata().clone().unwrap()["quantization_rounding"];
+        assert!(rounding.starts_with("compensated, damping 0.01, on "), "{rounding}");
+
+        let off = |out: &Path| -> f32 {
+            let found = logits(out.to_str().unwrap(), &input);
+            let pairs = found.iter().zip(&expected);
+            let sum: f32 = pairs.map(|(a, b)| (a[0] - floats(&b["logits"])[0]).abs()).sum();
+            sum / floats(&expected[0]["logits"])[0].abs()
+        };
+        nearest += off(&plain);
+        compensated += off(&first);
+    }
+    assert!(compensated < nearest, "{compensated}, to the nearest {nearest}");
+}
+
+#[test]
+fn calibration_texts_that_are_broken_or_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
+    for (text, expected) in [
+        ("", "expected (query, document) pairs, found none"),
+        ("\n \n", "expected (query, document) pairs, found none"),
+        ("\n{\"query\":\"a\"}\n", "line 2: expected an object with the key `document`, found `query`"),
+        ("[]\n", "line 1: expected a JSON object, found an array"),
+    ] {
+        fs::write(&texts, text).unwrap();
+        let error = calibrate(&fixture("gelu-60"), &out, &texts).error();
+        assert_eq!(error, format!("{}: {expected}", texts.display()));
+        assert_eq!(names(folder.path()), ["texts.jsonl"], "something is left");
+    }
+    let missing = folder.path().join("missing");
+    let error = calibrate(&fixture("gelu-60"), &out, &missing).error();
+    assert!(error.starts_with(&format!("{}: ", missing.display())), "{error}");
+}
+
 #[test]
 fn the_neighbours_of_the_weights_come_along() {
     let folder = tempfile::tempdir().unwrap();

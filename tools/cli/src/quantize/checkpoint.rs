@@ -73,11 +73,13 @@ struct Header<'a> {
 
 /// Writes a safetensors file. The `safetensors` crate writes metadata in the order of a hash map, another in each
 /// run; here the same tensors give the same bytes.
-pub fn write(path: &Path, tensors: &[Tensor]) -> Result<(), Failure> {
+pub fn write(path: &Path, rounding: &str, tensors: &[Tensor]) -> Result<(), Failure> {
     let mut tensors: Vec<&Tensor> = tensors.iter().collect();
     // Widest first, as the crate does, which aligns every tensor.
     tensors.sort_by(|a, b| (Reverse(a.dtype), &a.name).cmp(&(Reverse(b.dtype), &b.name)));
-    let mut header = Header { metadata: METADATA.into(), tensors: IndexMap::new() };
+    let mut metadata = BTreeMap::from(METADATA);
+    metadata.insert("quantization_rounding", rounding);
+    let mut header = Header { metadata, tensors: IndexMap::new() };
     let mut start = 0;
     for tensor in &tensors {
         let end = start + tensor.data.len();

@@ -1,0 +1,90 @@
+//! What the Linear layers of a model read when it scores some texts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossrank::{Reranker, Tokenized};
+use crossrank_kernels::{Isa, Rows};
+
+use super::compensate::Factor;
+use super::moments::Moments;
+use crate::failure::{Failure, describe};
+use crate::input::Lines;
+use crate::interrupt::Interrupt;
+use crate::{object, progress};
+
+/// About how many tokens go through the model together.
+const TOKENS: usize = 512;
+
+/// Texts, tokenised.
+pub struct Texts {
+    pub pairs: Vec<Tokenized>,
+    pub name: String,
+}
+
+impl Texts {
+    /// Reads (query, document) pairs as `crossrank score` takes them; a bad line is an error.
+    pub fn read(path: &PathBuf, model: &Reranker) -> Result<Self, Failure> {
+        let mut lines = Lines::open(Some(path))?;
+        let name = lines.name().to_owned();
+        let mut pairs = Vec::new();
+        while let Some(line) = lines.next().map_err(|error| Failure::about(&name, error))? {
+            let failed =
+                |reason: String| Failure::about(format_args!("{name}: line {}", line.number), reason);
+            let text = line.text.map_err(failed)?;
+            if text.trim().is_empty() {
+                continue;
+            }
+            let (query, document) = object::pair(&text).map_err(failed)?;
+            let tokenized = model.tokenize(&query, &[document]).map_err(|error| failed(describe(&error)))?;
+            pairs.extend(tokenized);
+        }
+        if pairs.is_empty() {
+            return Err(Failure::about(&name, "expected (query, document) pairs, found none"));
+        }
+        Ok(Self { pairs, name })
+    }
+
+    /// What each Linear layer reads of these, by the name of its weight.
+    pub fn observe(
+        &self,
+        model: &Reranker,
+        interrupt: &Interrupt,
+    ) -> Result<BTreeMap<String, Rc<Factor>>, Failure> {
+        let isa = Isa::by_name(model.info().isa).unwrap_or_else(|_| Isa::best());
+        // Layers that read the same go by the first of their names.
+        let mut moments: BTreeMap<Vec<String>, Moments> = BTreeMap::new();
+        let done = AtomicUsize::new(0);
+        progress::watch("calibrating", self.pairs.len(), &done, || {
+            let mut first = 0;
+            while first < self.pairs.len() {
+                interrupt.check()?;
+                let (mut end, mut tokens) = (first, 0);
+                while end < self.pairs.len() && (end == first || tokens + self.pairs[end].len() <= TOKENS) {
+                    tokens += self.pairs[end].len();
+                    end += 1;
+                }
+                let mut observer = |names: &[String], rows: Rows<'_>| {
+                    let sums = moments.entry(names.to_vec()).or_insert_with(|| Moments::new(rows.cols()));
+                    sums.add(isa, rows);
+                };
+                model.observe(&self.pairs[first..end], &mut observer)?;
+                done.fetch_add(end - first, Ordering::Relaxed);
+                first = end;
+            }
+            let mut factors = BTreeMap::new();
+            for (names, moments) in moments {
+                interrupt.check()?;
+                let covariance = moments.covariance(isa).ok_or_else(|| {
+                    let reason = format!("`{}` reads NaN or infinities of these texts", names[0]);
+                    Failure::about(&self.name, reason)
+                })?;
+                let factor = Rc::new(Factor::new(&covariance));
+                factors.extend(names.into_iter().map(|name| (format!("{name}.weight"), factor.clone())));
+            }
+            Ok(factors)
+        })
+    }
+}
