@@ -83,8 +83,7 @@ pub enum Error {
     },
     /// A packed checkpoint that cannot be used.
     #[error(
-        "{source}; `crossrank pack MODEL_DIR OUT_DIR` makes it anew, in what MODEL_DIR holds unless `--dtype` is f32, \
-         bf16 or int8"
+        "{source}; `crossrank pack MODEL_DIR OUT_DIR` makes it anew (`--dtype` for another than the checkpoint's)"
     )]
     Packed {
         /// Why not.

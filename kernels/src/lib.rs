@@ -48,8 +48,8 @@
 //!   either, widened to 16 bits, AVX2 has 94 % of the rate of f32 multiply-adds in registers.
 //!   Packing takes 0.4 ns a weight from f32 in cache.
 //!   A clip of rows at the least squared error moved logits further than none. In a profile of a lone pair on two
-//!   threads quantising is 8 %; rows that both workers quantise are left so, for sharing them takes one more join a
-//!   product. Products of attention stay in f32: 19 % of 100 passages on one thread, of which those of queries and keys
+//!   threads quantising is 8 %, part of it rows that both workers quantise; to share them, one more join a product, was not
+//!   tried. Products of attention stay in f32: 19 % of 100 passages on one thread, of which those of queries and keys
 //!   in bytes could save 6 at most.
 //! - **Softmax** takes powers of two, with log2(e) in the scale: one polynomial of degree 5, whose argument is reduced by
 //!   `vreduceps` and whose result is scaled by `vscalefps`, instead of exponentials with Cody and Waite's reduction.

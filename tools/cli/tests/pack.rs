@@ -62,7 +62,9 @@ fn the_checksum_is_compared_on_demand() {
     let error = inspect(out).error();
     assert!(error.starts_with(&format!("{}: ", weights.display())), "{error}");
     assert!(
-        error.ends_with("`crossrank pack MODEL_DIR OUT_DIR` makes it anew (`--dtype bf16` in bf16)"),
+        error.ends_with(
+            "`crossrank pack MODEL_DIR OUT_DIR` makes it anew (`--dtype` for another than the checkpoint's)"
+        ),
         "{error}"
     );
     run(["inspect", "--model", out], "").ok();
