@@ -278,9 +278,7 @@ impl LastLayer {
         let (cls, scratches) = (&mut ws.cls, &mut ws.scratches[..workers]);
         cls.set_sequences(sequences);
         let x = ws.hidden.view();
-        for (s, &start) in ws.cu_seqlens[..sequences].iter().enumerate() {
-            cls.hidden.view_mut().row_mut(s).copy_from_slice(x.row(start));
-        }
+        copy_cls_rows(x, &ws.cu_seqlens, cls.hidden.view_mut());
         let cls_rows = cls.hidden.view();
         let panel_heads = shape.panel_heads().unwrap_or(heads);
         let [narrow, wide] = [head_dim, hidden].map(|width| panel_heads * width);
@@ -322,6 +320,13 @@ impl LastLayer {
     pub(crate) fn products(&self) -> Vec<(&'static str, &[PackedWeights])> {
         let own = vec![(QUERY, from_ref(&self.query)), (FOLD, &self.fold[..]), (VALUES, &self.values[..])];
         [own, self.tail.products()].concat()
+    }
+}
+
+/// The first row of each sequence.
+fn copy_cls_rows(x: Rows<'_>, cu_seqlens: &[usize], mut dst: RowsMut<'_>) {
+    for (s, bounds) in cu_seqlens.windows(2).enumerate() {
+        dst.row_mut(s).copy_from_slice(x.row(bounds[0]));
     }
 }
 

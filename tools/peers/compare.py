@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peers.comparison import Comparison, Plan
 from peers.defaults import RECORDS, reference_of
-from peers.errors import SetupError
+from peers.errors import exit_code
 from peers.options import check, parser, recorded, words
 from peers.record import new_record, read_record, report, write_record
 from peers.settings import select
@@ -53,15 +53,5 @@ def compare(options: argparse.Namespace) -> None:
     print("\n".join(report(record, options.out, None if options.no_readme else options.readme)))
 
 
-def main() -> int:
-    """Ends with 1 and a line on stderr when something is missing."""
-    try:
-        compare(parse())
-    except SetupError as error:
-        print(f"compare: error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("compare", lambda: compare(parse())))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from peers.crossrank import Crossrank
 from peers.defaults import CALIBRATIONS, EVAL_DIRS, RECORDS
-from peers.errors import SetupError
+from peers.errors import exit_code
 from peers.fidelity import Fidelity, Plan, held_out
 from peers.machine import cut
 from peers.options import check, positive, shared
@@ -74,15 +74,5 @@ def measure(options: argparse.Namespace) -> None:
     print("\n".join(report(read_record(options.out), options.out, None if options.no_readme else options.readme)))
 
 
-def main() -> int:
-    """Ends with 1 and a line on stderr when something is missing, or when two that should agree do not."""
-    try:
-        measure(parse(sys.argv[1:]))
-    except SetupError as error:
-        print(f"fidelity: error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("fidelity", lambda: measure(parse(sys.argv[1:]))))

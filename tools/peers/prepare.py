@@ -9,12 +9,12 @@ from pathlib import Path
 
 from peers.artifacts import Artifacts
 from peers.defaults import CALIBRATION, PREPARED
-from peers.errors import SetupError
+from peers.errors import exit_code
 
 NAMES = ("plain.onnx", "fused.onnx", "fused-int8.onnx", "openvino-int8.xml")
 
 
-def main() -> int:
+def main() -> None:
     """Makes the artifacts asked for."""
     parser = argparse.ArgumentParser(description="Make what ONNX Runtime and OpenVINO load out of a checkpoint.")
     parser.add_argument(
@@ -35,14 +35,9 @@ def main() -> int:
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(NAMES)}")
     artifacts = Artifacts(options.model, options.out or PREPARED / options.model.resolve().name, options.calibration)
-    try:
-        for name in options.names or NAMES:
-            print(artifacts.ensure(name))
-    except SetupError as error:
-        print(f"prepare: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    for name in options.names or NAMES:
+        print(artifacts.ensure(name))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("prepare", main))

@@ -8,7 +8,7 @@ from peers import random_model
 from peers.comparison import Comparison, Plan
 from peers.crossrank import Crossrank
 from peers.defaults import RECORDS
-from peers.errors import SetupError
+from peers.errors import SetupError, exit_code
 from peers.options import check, parser, recorded, words
 from peers.random_model import WIDTHS, Width
 from peers.record import new_record, read_record, report, write_record
@@ -69,15 +69,5 @@ def compare(options: argparse.Namespace) -> None:
     print("\n".join(report(read_record(options.out), options.out, None if options.no_readme else options.readme)))
 
 
-def main() -> int:
-    """Ends with 1 and a line on stderr when something is missing."""
-    try:
-        compare(parse())
-    except SetupError as error:
-        print(f"widths: error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("widths", lambda: compare(parse())))

@@ -3,9 +3,9 @@
 //! A layer runs as it always does; its steps leave most of it in the workspace, and the rest is computed once more. So
 //! nothing is paid for it where nobody looks.
 
-use crossrank_kernels::{Epilogue, Isa, LinearScratch, Matrix, Rows, linear};
+use crossrank_kernels::{Epilogue, Isa, LinearScratch, Matrix, PackedWeights, Rows, linear};
 
-use super::{DOWN, HeadShape, LastLayer, Layer, OUTPUT, Tail, UP};
+use super::{DOWN, HeadShape, LastLayer, Layer, OUTPUT, QUERY, Tail, UP, copy_cls_rows};
 use crate::model::workspace::Workspace;
 
 /// Linear layers by their names within a layer, and the rows that each of them reads.
@@ -18,7 +18,7 @@ impl Layer {
     /// [`Layer::forward`] by one worker, observed.
     pub(crate) fn observe(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, observer: Observer<'_>) {
         let before = ws.hidden.clone();
-        observer(&[super::QUERY, KEY, VALUE], before.view());
+        observer(&[QUERY, KEY, VALUE], before.view());
         self.forward(isa, shape, ws, 1);
         // What attention gathers takes the place of the queries.
         let [context, ..] = shape.split(ws.qkv.view_mut());
@@ -30,13 +30,10 @@ impl LastLayer {
     /// [`LastLayer::forward`] by one worker, observed.
     pub(crate) fn observe(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, observer: Observer<'_>) {
         self.forward(isa, shape, ws, 1);
-        let mut before = Matrix::with_capacity(0, ws.hidden.view().cols());
-        let sequences = ws.cu_seqlens.len() - 1;
-        before.set_rows(sequences);
-        for (s, &start) in ws.cu_seqlens[..sequences].iter().enumerate() {
-            before.view_mut().row_mut(s).copy_from_slice(ws.hidden.view().row(start));
-        }
-        observer(&[super::QUERY], before.view());
+        // What entered the layer; its rows of the workspace now hold what leaves it.
+        let mut before = ws.cls.hidden.clone();
+        copy_cls_rows(ws.hidden.view(), &ws.cu_seqlens, before.view_mut());
+        observer(&[QUERY], before.view());
         observer(&[KEY, VALUE], ws.hidden.view());
         self.tail.observe(isa, ws.cls.context.view(), before.view(), observer);
     }
@@ -45,8 +42,7 @@ impl LastLayer {
 impl Tail {
     fn observe(&self, isa: Isa, context: Rows<'_>, hidden: Rows<'_>, observer: Observer<'_>) {
         let mut scratch = LinearScratch::default();
-        let mut product = |lhs: Rows<'_>, weights, epilogue| {
-            let weights: &crossrank_kernels::PackedWeights = weights;
+        let mut product = |lhs: Rows<'_>, weights: &PackedWeights, epilogue: Epilogue<'_>| {
             let mut dst = Matrix::with_capacity(0, weights.n());
             dst.set_rows(lhs.rows());
             linear(isa, lhs, weights, epilogue, &mut scratch, dst.view_mut());

@@ -1,6 +1,6 @@
 //! The documents of `rerank`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::args::InputFormat;
 use crate::failure::Failure;
@@ -31,7 +31,7 @@ pub struct Documents {
 
 impl Documents {
     /// Reads everything; one bad line is an error.
-    pub fn read(path: Option<&PathBuf>, format: InputFormat) -> Result<Self, Failure> {
+    pub fn read(path: Option<&Path>, format: InputFormat) -> Result<Self, Failure> {
         let mut input = Lines::open(path)?;
         let name = input.name().to_owned();
         let failed = |line: usize, reason| Failure::about(format_args!("{name}: line {line}"), reason);
@@ -66,7 +66,7 @@ fn from_json(line: usize, text: &str) -> Result<Document, String> {
     Ok(Document { line, text: object::string(&object, "text")?, object: Some(object) })
 }
 
-fn named_jsonl(path: Option<&PathBuf>) -> bool {
+fn named_jsonl(path: Option<&Path>) -> bool {
     let extension = path.and_then(|path| Path::new(path).extension());
     extension.is_some_and(|it| it.eq_ignore_ascii_case("jsonl") || it.eq_ignore_ascii_case("ndjson"))
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::failure::Failure;
 
@@ -27,7 +27,7 @@ pub struct Lines {
 
 impl Lines {
     /// Opens a file; none, or `-`, is stdin.
-    pub fn open(path: Option<&PathBuf>) -> Result<Self, Failure> {
+    pub fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let (name, reader): (_, Box<dyn BufRead + Send>) = match path {
             Some(path) if path != Path::new("-") => {
                 let name = path.display().to_string();
@@ -42,6 +42,16 @@ impl Lines {
     /// What errors call the input.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Hands on the lines that are not blank; an error is about the line.
+    pub fn for_each(&mut self, mut each: impl FnMut(&str) -> Result<(), String>) -> Result<(), Failure> {
+        while let Some(line) = self.next().map_err(|error| Failure::about(&self.name, error))? {
+            let done = line.text.and_then(|text| if text.trim().is_empty() { Ok(()) } else { each(&text) });
+            let at = |reason| Failure::about(format_args!("{}: line {}", self.name, line.number), reason);
+            done.map_err(at)?;
+        }
+        Ok(())
     }
 
     /// The next line, or none at the end.

@@ -38,6 +38,17 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     fs::write(to, bytes).map_err(|error| Failure::about(to.display(), error))
 }
 
+/// The folder that something is to be written in, which must exist.
+pub fn parent_folder(path: &Path) -> Result<&Path, Failure> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if parent.is_dir() {
+        Ok(parent)
+    } else {
+        let reason = "expected a name within a folder that exists, found one that does not";
+        Err(Failure::about(path.display(), reason))
+    }
+}
+
 /// Where the result goes, all at once.
 pub struct OutFolder {
     path: PathBuf,
@@ -61,14 +72,10 @@ impl OutFolder {
                 path.canonicalize().map_err(|error| failed(&error))?
             }
         };
-        let parent = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-            Some(parent) => parent.to_owned(),
-            None => return Err(failed(&"expected the name of a folder")),
-        };
-        if !parent.is_dir() {
-            return Err(failed(&"expected a name within a folder that exists, found one that does not"));
+        if path.parent().is_none() {
+            return Err(failed(&"expected the name of a folder"));
         }
+        let parent = parent_folder(&path)?.to_owned();
         Ok(Self { path, parent })
     }
 

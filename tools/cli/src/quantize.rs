@@ -31,12 +31,12 @@ use verify::Verdict;
 /// Runs the command.
 pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let out = OutFolder::check(&args.out_dir)?;
-    // The engine's own errors for a broken model, and its word on which tensors matter.
+    // The engine's own errors for a broken model, and its word on which tensors matter. It is in f32: what it would run
+    // in int8 is refused below.
     let source = Reranker::load(&args.model_dir)?;
     let eval_set = verify::prepare(args, &source)?;
     let ignored = source.info().ignored;
     let texts = args.calibrate.as_ref().map(|path| Texts::read(path, &source)).transpose()?;
-    drop(source);
 
     // From here on Ctrl-C is looked for where it is safe, so that the temporary folder is removed.
     let held = interrupt.hold();
@@ -44,10 +44,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let weights = Weights::find(&args.model_dir)?;
     let before = weights.bytes()?;
     let factors = match &texts {
-        Some(texts) => {
-            let model = Reranker::builder().dtype(crossrank::Dtype::F32).load(&args.model_dir)?;
-            texts.observe(&model, interrupt)?
-        }
+        Some(texts) => texts.observe(&source, interrupt)?,
         None => BTreeMap::new(),
     };
     let recipe = recipe(texts.as_ref());
@@ -85,7 +82,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     }
     let verdict = match &eval_set {
         Some(set) => Some(
-            verify::verify(&args.model_dir, &args.out_dir, args.dtype.into(), set)
+            verify::verify(args, &source, set)
                 .map_err(|failure| verify::unverified(&args.out_dir, failure))?,
         ),
         None => None,

@@ -23,7 +23,7 @@ const COLUMNS: usize = 100;
 pub fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     // Before the documents, which may be long in coming.
     let reranker = model::load(&args.model, Some(&args.window))?;
-    let Documents { name, documents } = Documents::read(args.file.as_ref(), args.input)?;
+    let Documents { name, documents } = Documents::read(args.file.as_deref(), args.input)?;
 
     let progress = Arc::new(AtomicUsize::new(0));
     let mut options = RerankOptions::default().score(args.score.mode.into()).progress(progress.clone());

@@ -20,7 +20,7 @@ const TOGETHER: usize = 256;
 
 /// Runs the command.
 pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
-    let lines = Lines::open(args.file.as_ref())?;
+    let lines = Lines::open(args.file.as_deref())?;
     let name = lines.name().to_owned();
     let reranker = model::load(&args.model, Some(&args.window))?;
     let mode = args.score.mode.into();

@@ -86,9 +86,10 @@ def insert(readme: Path, kind: str, lines: list[str]) -> None:
 def report(record: dict, path: Path, readme: Path | None) -> list[str]:
     """Writes the plot beside the record and the table into the README; gives the table's lines."""
     if record["kind"] == "fidelity":
+        lines = fidelity_table.block(record)
         if readme is not None:
-            insert(readme, record["kind"], fidelity_table.block(record))
-        return fidelity_table.block(record)
+            insert(readme, record["kind"], lines)
+        return lines
     far = table.spread(record)
     if far is not None and far > NOISY:
         print(f"note: a round's ratio is {far:.0%} off its median: the machine was busy; run again", file=sys.stderr)

@@ -8,6 +8,7 @@ use tempfile::NamedTempFile;
 
 use super::set::EvalSet;
 use crate::failure::Failure;
+use crate::out_folder::parent_folder;
 
 /// A line: with the texts, so that it is input of `crossrank score`, too.
 #[derive(Serialize)]
@@ -25,11 +26,7 @@ pub fn check(path: &Path) -> Result<(), Failure> {
     if path.is_dir() || path.file_name().is_none() {
         return Err(Failure::about(path.display(), "expected the name of a file, found a folder"));
     }
-    if !folder(path).is_dir() {
-        let reason = "expected a name within a folder that exists, found one that does not";
-        return Err(Failure::about(path.display(), reason));
-    }
-    Ok(())
+    parent_folder(path).map(drop)
 }
 
 /// Writes a line for each candidate of each query, best candidate of BM25 or the run first. The file is there as a whole
@@ -40,8 +37,9 @@ pub fn write(
     reference: &[Vec<f32>],
     quantized: &[Vec<f32>],
 ) -> Result<(), Failure> {
+    let folder = parent_folder(path)?;
     let write = || -> io::Result<()> {
-        let mut file = BufWriter::new(temporary(folder(path))?);
+        let mut file = BufWriter::new(temporary(folder)?);
         for ((query, reference), quantized) in set.queries.iter().zip(reference).zip(quantized) {
             for ((&document, &reference), &quantized) in query.candidates.iter().zip(reference).zip(quantized)
             {
@@ -62,10 +60,6 @@ pub fn write(
         Ok(())
     };
     write().map_err(|error| Failure::about(path.display(), error))
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Beside the file, so that it can be renamed.

@@ -4,15 +4,16 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::CANDIDATES;
-use super::set::{Ids, expected, fields, for_each_line, known};
+use super::set::{Ids, expected, fields, known};
 use crate::failure::Failure;
+use crate::input::Lines;
 
 /// Reads a TREC run: query, `Q0`, document, rank, score, tag. Gives the best documents of each query by score, as
 /// `trec_eval` does, which takes no notice of ranks; of equal scores the one that comes first.
 pub fn read(path: &Path, queries: &Ids, documents: &Ids) -> Result<Vec<Vec<usize>>, Failure> {
     let mut found: Vec<Vec<(usize, f64)>> = vec![Vec::new(); queries.len()];
     let mut seen = HashSet::new();
-    for_each_line(path, |line| {
+    Lines::open(Some(path))?.for_each(|line| {
         let names = ["query", "Q0", "document", "rank", "score", "tag"];
         let [query, _, document, _, score, _] = fields(line, names)?;
         let query = known(queries, "query", query, "queries.tsv")?;

@@ -49,7 +49,7 @@ impl EvalSet {
         let (queries, query_ids) = read_texts(&folder.join(QUERIES), query)?;
         let mut judgements = vec![HashMap::new(); queries.len()];
         let qrels = folder.join(QRELS);
-        for_each_line(&qrels, |line| {
+        Lines::open(Some(&qrels))?.for_each(|line| {
             let [query, _, document, relevance] = fields(line, ["query", "0", "document", "relevance"])?;
             let query = known(&query_ids, "query", query, QUERIES)?;
             let relevance = relevance.parse().map_err(|_| expected("relevance", "an integer", relevance))?;
@@ -120,7 +120,7 @@ fn read_texts(
     parse: impl Fn(&str) -> Result<Text, String>,
 ) -> Result<(Vec<Text>, Ids), Failure> {
     let (mut texts, mut ids) = (Vec::new(), Ids::new());
-    for_each_line(path, |line| {
+    Lines::open(Some(path))?.for_each(|line| {
         let text = parse(line)?;
         match ids.entry(text.id.clone()) {
             Entry::Occupied(_) => return Err(expected("id", "one that no line before has", &text.id)),
@@ -134,20 +134,6 @@ fn read_texts(
     } else {
         Ok((texts, ids))
     }
-}
-
-/// Hands on the lines that are not blank; an error is about the line.
-pub fn for_each_line(
-    path: impl Into<PathBuf>,
-    mut each: impl FnMut(&str) -> Result<(), String>,
-) -> Result<(), Failure> {
-    let mut lines = Lines::open(Some(&path.into()))?;
-    while let Some(line) = lines.next().map_err(|error| Failure::about(lines.name(), error))? {
-        let done = line.text.and_then(|text| if text.trim().is_empty() { Ok(()) } else { each(&text) });
-        let at = |reason| Failure::about(format_args!("{}: line {}", lines.name(), line.number), reason);
-        done.map_err(at)?;
-    }
-    Ok(())
 }
 
 /// The fields of a line, which white space parts.

@@ -1,7 +1,7 @@
 //! What the Linear layers of a model read when it scores some texts.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,23 +26,17 @@ pub struct Texts {
 
 impl Texts {
     /// Reads (query, document) pairs as `crossrank score` takes them; a bad line is an error.
-    pub fn read(path: &PathBuf, model: &Reranker) -> Result<Self, Failure> {
+    pub fn read(path: &Path, model: &Reranker) -> Result<Self, Failure> {
         let mut lines = Lines::open(Some(path))?;
-        let name = lines.name().to_owned();
         let mut pairs = Vec::new();
-        while let Some(line) = lines.next().map_err(|error| Failure::about(&name, error))? {
-            let failed =
-                |reason: String| Failure::about(format_args!("{name}: line {}", line.number), reason);
-            let text = line.text.map_err(failed)?;
-            if text.trim().is_empty() {
-                continue;
-            }
-            let (query, document) = object::pair(&text).map_err(failed)?;
-            let tokenized = model.tokenize(&query, &[document]).map_err(|error| failed(describe(&error)))?;
-            pairs.extend(tokenized);
-        }
+        lines.for_each(|line| {
+            let (query, document) = object::pair(line)?;
+            pairs.extend(model.tokenize(&query, &[document]).map_err(|error| describe(&error))?);
+            Ok(())
+        })?;
+        let name = lines.name().to_owned();
         if pairs.is_empty() {
-            return Err(Failure::about(&name, "expected (query, document) pairs, found none"));
+            return Err(Failure::about(name, "expected (query, document) pairs, found none"));
         }
         Ok(Self { pairs, name })
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
-use crossrank::{Builder, Dtype, Reranker};
+use crossrank::Reranker;
 use serde::Serialize;
 
 use crate::args::QuantizeArgs;
@@ -81,14 +81,12 @@ fn checks(figures: &Fidelity) -> [Check; 5] {
     ]
 }
 
-/// Scores with both, and compares.
-pub fn verify(source: &Path, result: &Path, dtype: Dtype, set: &EvalSet) -> Result<Verdict, Failure> {
+/// Scores with the source and with the result that was written, and compares.
+pub fn verify(args: &QuantizeArgs, source_model: &Reranker, set: &EvalSet) -> Result<Verdict, Failure> {
+    let (source, result) = (&args.model_dir, &args.out_dir);
     let about = |folder: &Path, reason: &str| Failure::about(folder.display(), reason);
-    let load = |builder: Builder, folder: &Path| {
-        builder.load(folder).map_err(|error| about(folder, &describe(&error)))
-    };
-    let source_model = load(Reranker::builder().dtype(Dtype::F32), source)?;
-    let result_model = load(Reranker::builder().dtype(dtype), result)?;
+    let loaded = Reranker::builder().dtype(args.dtype.into()).load(result);
+    let result_model = loaded.map_err(|error| about(result, &describe(&error)))?;
     let done = AtomicUsize::new(0);
     let (reference, other) = progress::watch("verifying", 2 * set.pairs(), &done, || {
         let score = |model: &Reranker, folder: &Path| {
@@ -97,7 +95,7 @@ pub fn verify(source: &Path, result: &Path, dtype: Dtype, set: &EvalSet) -> Resu
                 other => other,
             })
         };
-        Ok::<_, Failure>((score(&source_model, source)?, score(&result_model, result)?))
+        Ok::<_, Failure>((score(source_model, source)?, score(&result_model, result)?))
     })?;
     let figures = compare(set, &reference, &other).map_err(|reason| about(source, &reason))?;
     let checks = checks(&figures);
