@@ -3,7 +3,7 @@
 //!     cargo bench --bench kernels
 //!
 //! Criterion's "elements" are f32 operations (a multiply-add counts two). The share of the peak is taken against
-//! register-only multiply-adds, for int8 register-only products of bytes, measured in the same run.
+//! register-only multiply-adds, for bf16 and int8 register-only products of their kind, measured in the same run.
 
 mod common;
 
@@ -90,7 +90,11 @@ fn kernels(c: &mut Criterion) {
     for isa in Isa::available() {
         let mut scratch = LinearScratch::default();
         for dtype in [PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
-            let peak = if dtype == PanelDtype::Int8 { peak::dot_products } else { peak::multiply_adds };
+            let peak = match dtype {
+                PanelDtype::F32 => peak::multiply_adds,
+                PanelDtype::Bf16 => peak::pair_products,
+                PanelDtype::Int8 => peak::dot_products,
+            };
             for (n, k) in
                 [(384, 384), (1152, 384), (1536, 384), (384, 1536), (768, 768), (3072, 768), (768, 3072)]
             {
@@ -123,9 +127,15 @@ fn kernels(c: &mut Criterion) {
             let [mut q, k, v] = [0, 1, 2].map(|_| matrix(seq_len, hidden));
             let mut scratch = AttentionScratch::default();
             let operations = (4 * seq_len * seq_len * hidden) as u64;
-            bench(c, isa, &format!("attention 12x32 seq_len={seq_len}"), operations, || {
-                attention(isa, q.view_mut(), [k.view(), v.view()], 32, 0.177, &mut scratch);
-            });
+            for (dtype, peak) in [
+                (PanelDtype::F32, peak::multiply_adds as fn(Isa, usize) -> (u64, f32)),
+                (PanelDtype::Bf16, peak::pair_products),
+            ] {
+                let name = format!("attention {} 12x32 seq_len={seq_len}", dtype.name());
+                bench_against(peak, c, isa, &name, operations, || {
+                    attention(isa, q.view_mut(), [k.view(), v.view()], 32, 0.177, dtype, &mut scratch);
+                });
+            }
         }
         elementwise(c, isa);
     }

@@ -10,7 +10,7 @@ mod common;
 
 use common::{best_time, measuring, model, operations, pair, peak};
 use crossrank::{ModelInfo, Reranker, Tokenized};
-use crossrank_kernels::{AttentionScratch, Isa, Matrix, attention};
+use crossrank_kernels::{AttentionScratch, Isa, Matrix, PanelDtype, attention};
 
 const COUNTS: [usize; 4] = [10, 100, 1000, 10_000];
 const LENGTHS: [usize; 7] = [16, 32, 64, 128, 256, 384, 512];
@@ -95,6 +95,7 @@ fn attention_operations(info: &ModelInfo, length: usize) -> u64 {
 /// Seconds on one thread of the same.
 fn attention_time(info: &ModelInfo, length: usize) -> f64 {
     let isa = Isa::by_name(info.isa).unwrap();
+    let dtype = PanelDtype::ALL.into_iter().find(|dtype| dtype.name() == info.dtype).unwrap();
     let head_dim = info.hidden / info.heads;
     let [mut q, k, v] = [3, 5, 7].map(|seed| matrix(length, info.hidden, seed));
     let mut scratch = AttentionScratch::default();
@@ -102,7 +103,7 @@ fn attention_time(info: &ModelInfo, length: usize) -> f64 {
     let layers = info.layers - 1;
     best_time(5, || {
         for _ in 0..layers {
-            attention(isa, q.view_mut(), [k.view(), v.view()], head_dim, scale, &mut scratch);
+            attention(isa, q.view_mut(), [k.view(), v.view()], head_dim, scale, dtype, &mut scratch);
         }
     })
 }

@@ -157,7 +157,7 @@ impl Model {
     }
 
     fn widths(&self) -> Widths {
-        Widths::new(&self.config, self.dtype)
+        Widths::new(&self.config, self.isa, self.dtype)
     }
 
     /// Takes the sequences of one chunk through the network and writes their logits, labels side by side. Before each
@@ -190,7 +190,7 @@ impl Model {
         let mut ws = self.workspace();
         ws.reserve(ChunkSize::of(chunk), 1);
         self.embed(chunk.iter(), &mut ws);
-        let shape = HeadShape::new(&self.config);
+        let shape = HeadShape::new(&self.config, self.dtype);
         let mut observe = |i, parts: &[&str], rows: Rows<'_>| {
             let names: Vec<String> = parts.iter().map(|part| self.names.layer(i, part)).collect();
             observer(&names, rows);
@@ -222,10 +222,10 @@ impl Model {
     }
 
     fn layer(&self, i: usize, ws: &mut Workspace, workers: usize) {
-        self.layers[i].forward(self.isa, HeadShape::new(&self.config), ws, workers);
+        self.layers[i].forward(self.isa, HeadShape::new(&self.config, self.dtype), ws, workers);
     }
 
     fn last_layer(&self, ws: &mut Workspace, workers: usize) {
-        self.last.forward(self.isa, HeadShape::new(&self.config), ws, workers);
+        self.last.forward(self.isa, HeadShape::new(&self.config, self.dtype), ws, workers);
     }
 }

@@ -4,7 +4,11 @@ use crate::PANEL;
 use crate::isa::{Isa, Kernel};
 use crate::matmul::{MAX_TILE, MulAdd, Panels, TileEpilogue, multiply};
 use crate::matrix::Buffer;
-use crate::simd::Simd;
+use crate::operand::{
+    FloatProduct, pack_columns, pack_rows_as_columns, slot_rows, slot_stride, slots_in_place,
+};
+use crate::pack::PanelDtype;
+use crate::simd::{PairKernel, Simd};
 use crate::softmax::{self, exponentials};
 use crate::view::{Rows, RowsMut};
 
@@ -22,6 +26,8 @@ fn score_rows(seq_len: usize, mr: usize) -> usize {
 pub struct AttentionScratch {
     keys: Buffer,
     values: Buffer,
+    /// Queries of one block, rounded.
+    queries: Buffer,
     scores: Buffer,
     sums: Vec<f32>,
 }
@@ -34,6 +40,7 @@ impl AttentionScratch {
         self.keys.at_least((padded_len * head_dim).max(padded_heads * heads * head_dim));
         self.values.at_least(head_dim.next_multiple_of(PANEL).max(padded_heads) * seq_len);
         let block = score_rows(seq_len, 1) + MAX_TILE.0;
+        self.queries.at_least(block * slot_stride(head_dim.div_ceil(2)));
         self.scores.at_least((block * padded_len).max(heads * seq_len));
         // A shorter sequence may have more rows in a block.
         self.sums.reserve(seq_len.max(heads).saturating_sub(self.sums.len()));
@@ -42,6 +49,8 @@ impl AttentionScratch {
 
 /// q = softmax(scale q k^T) v, head by head, with `scale` > 0: each query becomes what it gathers. `k` and `v` are
 /// seq_len x (heads * head_dim), heads side by side; `q` is as wide and holds all rows of the sequence or some.
+/// `dtype` is that of the layers around it: beside any but f32, an instruction set that multiplies pairs of bfloat16
+/// rounds queries, keys, values and the exponentials of scores to such pairs.
 ///
 /// # Panics
 /// When the shapes do not fit, or their columns are no multiple of `head_dim`.
@@ -51,14 +60,40 @@ pub fn attention(
     [k, v]: [Rows<'_>; 2],
     head_dim: usize,
     scale: f32,
+    dtype: PanelDtype,
     scratch: &mut AttentionScratch,
 ) {
-    struct Attention<'a>(RowsMut<'a>, [Rows<'a>; 2], usize, f32, &'a mut AttentionScratch);
+    struct Attention<'a> {
+        q: RowsMut<'a>,
+        kv: [Rows<'a>; 2],
+        head_dim: usize,
+        scale: f32,
+        dtype: PanelDtype,
+        scratch: &'a mut AttentionScratch,
+    }
     impl Kernel for Attention<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            let Self(mut q, [k, v], head_dim, scale, scratch) = self;
+            if self.dtype == PanelDtype::F32 {
+                return self.heads(simd, MulAdd);
+            }
+            if let Err(back) = simd.with_pairs(self) {
+                back.heads(simd, MulAdd);
+            }
+        }
+    }
+    impl<S: Simd> PairKernel<S> for Attention<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
+            self.heads(simd, product);
+        }
+    }
+    impl Attention<'_> {
+        #[inline(always)]
+        fn heads<S: Simd, P: FloatProduct<S>>(self, simd: S, product: P) {
+            let Self { mut q, kv: [k, v], head_dim, scale, scratch, .. } = self;
             let cols = q.cols();
             assert_eq!((k.rows(), k.cols()), (v.rows(), cols), "keys and values");
             assert_eq!(v.cols(), cols, "values and queries");
@@ -66,33 +101,35 @@ pub fn attention(
             for start in (0..cols).step_by(head_dim) {
                 let head = start..start + head_dim;
                 let kv = [k, v].map(|rows| rows.column_range(head.clone()));
-                one_head(simd, q.column_range(head), kv, scale, scratch);
+                one_head(simd, product, q.column_range(head), kv, scale, scratch);
             }
         }
     }
-    isa.run(Attention(q, [k, v], head_dim, scale, scratch));
+    isa.run(Attention { q, kv: [k, v], head_dim, scale, dtype, scratch });
 }
 
-/// dst = lhs * rhs, in f32.
+/// dst = lhs * rhs
 #[inline(always)]
-fn product<S: Simd>(simd: S, lhs: Rows<'_>, rhs: Panels<'_>, dst: RowsMut<'_>) {
-    multiply(simd, MulAdd, lhs, rhs, TileEpilogue::default(), dst);
+fn plain<S: Simd, P: FloatProduct<S>>(simd: S, product: P, lhs: Rows<'_>, rhs: Panels<'_>, dst: RowsMut<'_>) {
+    multiply(simd, product, lhs, rhs, TileEpilogue::default(), dst);
 }
 
 #[inline(always)]
-fn one_head<S: Simd>(
+fn one_head<S: Simd, P: FloatProduct<S>>(
     simd: S,
+    product: P,
     mut q: RowsMut<'_>,
     [k, v]: [Rows<'_>; 2],
     scale: f32,
     scratch: &mut AttentionScratch,
 ) {
     let (seq_len, head_dim) = (k.rows(), k.cols());
+    let (key_slots, value_slots) = (head_dim.div_ceil(P::DEPTH), seq_len.div_ceil(P::DEPTH));
     let score_stride = seq_len.next_multiple_of(PANEL);
-    let keys = scratch.keys.at_least(score_stride * head_dim);
-    pack_rows_as_columns(simd, k, keys);
-    let values = scratch.values.at_least(head_dim.next_multiple_of(PANEL) * seq_len);
-    pack_columns(v, values);
+    let keys = scratch.keys.at_least(score_stride * key_slots);
+    pack_rows_as_columns(simd, product, k, keys);
+    let values = scratch.values.at_least(head_dim.next_multiple_of(PANEL) * value_slots);
+    pack_columns(simd, product, v, values);
 
     let block = score_rows(seq_len, S::MR);
     let scores = scratch.scores.at_least(block * score_stride);
@@ -100,17 +137,19 @@ fn one_head<S: Simd>(
         let rows = start..q.rows().min(start + block);
         // Whole panels are stored faster than parts of one; what is beyond the sequence is not looked at.
         let mut scores = RowsMut::new(scores, rows.len(), score_stride, score_stride);
-        let panels = Panels::packed(keys, head_dim, score_stride);
+        let panels = Panels::packed(keys, key_slots, score_stride);
         let mut q = q.row_range(rows.clone());
-        product(simd, q.as_rows(), panels, scores.reborrow());
+        let queries = slot_rows(simd, product, q.as_rows(), &mut scratch.queries);
+        plain(simd, product, queries, panels, scores.reborrow());
         let mut scores = scores.column_range(0..seq_len);
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
         }
         let sums = &mut scratch.sums[..rows.len()];
         exponentials(simd, scale, scores.reborrow(), sums);
-        let panels = Panels::packed(values, seq_len, head_dim);
-        product(simd, scores.as_rows(), panels, q.reborrow());
+        let panels = Panels::packed(values, value_slots, head_dim);
+        let weights = slots_in_place(simd, product, &mut scores);
+        plain(simd, product, weights, panels, q.reborrow());
         for (i, sum) in sums.iter().enumerate() {
             softmax::multiply(simd, 1.0 / sum, q.row_mut(i));
         }
@@ -147,10 +186,10 @@ pub fn cls_attention(
             // One panel holds the queries of 16 heads, so that every token is read once for all of them.
             let padded_heads = heads.next_multiple_of(PANEL);
             let packed = scratch.keys.at_least(padded_heads * hidden);
-            pack_rows_as_columns(simd, queries, packed);
+            pack_rows_as_columns(simd, MulAdd, queries, packed);
             let by_token = scratch.values.at_least(seq_len * padded_heads);
             let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
-            product(simd, x, Panels::packed(packed, hidden, heads), by_token.reborrow());
+            plain(simd, MulAdd, x, Panels::packed(packed, hidden, heads), by_token.reborrow());
 
             let scores = scratch.scores.at_least(heads * seq_len);
             for (j, row) in (0..seq_len).map(|j| (j, by_token.as_rows().row(j))) {
@@ -166,12 +205,12 @@ pub fn cls_attention(
             let weights = Rows::new(scores, heads, seq_len, seq_len);
             let whole = hidden - hidden % PANEL;
             let panels = Panels::in_place(x.column_range(0..whole));
-            product(simd, weights, panels, dst.column_range(0..whole));
+            plain(simd, MulAdd, weights, panels, dst.column_range(0..whole));
             if whole < hidden {
                 let packed = scratch.values.at_least(seq_len * PANEL);
-                pack_columns(x.column_range(whole..hidden), packed);
+                pack_columns(simd, MulAdd, x.column_range(whole..hidden), packed);
                 let panels = Panels::packed(packed, seq_len, hidden - whole);
-                product(simd, weights, panels, dst.column_range(whole..hidden));
+                plain(simd, MulAdd, weights, panels, dst.column_range(whole..hidden));
             }
             for (h, sum) in scratch.sums.iter().enumerate() {
                 softmax::multiply(simd, 1.0 / sum, dst.row_mut(h));
@@ -179,43 +218,4 @@ pub fn cls_attention(
         }
     }
     isa.run(ClsAttention(queries, x, scale, scratch, dst));
-}
-
-/// Packs the transpose of `rows`: n = their number, k = their length; fills the last panel with zeros.
-#[inline(always)]
-fn pack_rows_as_columns<S: Simd>(simd: S, rows: Rows<'_>, packed: &mut [f32]) {
-    let k = rows.cols();
-    for (p, panel) in packed.chunks_exact_mut(PANEL * k).enumerate() {
-        for part in (0..PANEL).step_by(S::LANES) {
-            let first = p * PANEL + part;
-            for start in (0..k).step_by(S::LANES) {
-                let columns = start..k.min(start + S::LANES);
-                let mut block = [simd.splat(0.0); PANEL];
-                for (j, vector) in block[..S::LANES].iter_mut().enumerate() {
-                    if first + j < rows.rows() {
-                        let row = &rows.row(first + j)[columns.clone()];
-                        let whole = row.len() == S::LANES;
-                        *vector = if whole { simd.load(row) } else { simd.load_partial(row, 0.0) };
-                    }
-                }
-                simd.transpose(&mut block);
-                for (i, &vector) in columns.zip(&block) {
-                    simd.store(vector, &mut panel[i * PANEL + part..]);
-                }
-            }
-        }
-    }
-}
-
-/// Packs `rows` as they are: n = their length, k = their number; fills the last panel with zeros.
-#[inline(always)]
-fn pack_columns(rows: Rows<'_>, packed: &mut [f32]) {
-    let k = rows.rows();
-    for i in 0..k {
-        for (p, from) in rows.row(i).chunks(PANEL).enumerate() {
-            let to = &mut packed[(p * k + i) * PANEL..][..PANEL];
-            to[..from.len()].copy_from_slice(from);
-            to[from.len()..].fill(0.0);
-        }
-    }
 }

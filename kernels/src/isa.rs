@@ -6,12 +6,14 @@
 use crate::arch::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::{avx2::Avx2, avx512::Avx512};
-use crate::simd::Simd;
+use crate::operand::FloatProduct;
+use crate::simd::{PairKernel, Simd};
 
 /// An instruction set that this machine has been seen to offer.
 ///
 /// Which kernels serve which dtype is decided by the set alone; scores are the same bits for the same set, and may
-/// differ in the last bits between sets.
+/// differ in the last bits between sets. `avx512_bf16` is `avx512` that rounds both sides of products to bfloat16 where
+/// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa(Level);
 
@@ -48,16 +50,25 @@ impl std::error::Error for UnavailableIsa {}
 
 impl Isa {
     /// Every name there is, slowest first, whether this machine has it or not.
-    pub const NAMES: [&'static str; 3] = ["portable", "avx2", "avx512"];
+    pub const NAMES: [&'static str; 4] = ["portable", "avx2", "avx512", "avx512_bf16"];
 
     /// The instruction sets of this machine, slowest first; `portable` is always among them.
     pub fn available() -> impl Iterator<Item = Isa> {
         Self::NAMES.into_iter().filter_map(Self::detect)
     }
 
-    /// The fastest instruction set of this machine.
+    /// The fastest instruction set of this machine: the last that is there, save `avx512_bf16` where the CPU multiplies
+    /// pairs of bfloat16 slower than f32 (Intel's).
     pub fn best() -> Isa {
-        Self::available().last().unwrap_or(Isa(Level::Portable(Portable)))
+        Self::available().filter(|isa| isa.is_fast()).last().unwrap_or(Isa(Level::Portable(Portable)))
+    }
+
+    fn is_fast(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(token) => token.is_fast(),
+            _ => true,
+        }
     }
 
     /// The instruction set of that name.
@@ -71,11 +82,11 @@ impl Isa {
     /// The name, as [`Isa::by_name`] takes it.
     pub fn name(self) -> &'static str {
         match self.0 {
-            Level::Portable(_) => Portable::NAME,
+            Level::Portable(token) => token.name(),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) => Avx2::NAME,
+            Level::Avx2(token) => token.name(),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(_) => Avx512::NAME,
+            Level::Avx512(token) => token.name(),
         }
     }
 
@@ -86,11 +97,29 @@ impl Isa {
         impl Kernel for Name {
             type Output = &'static str;
             #[inline(always)]
-            fn run<S: Simd>(self, _: S) -> &'static str {
-                S::NAME
+            fn run<S: Simd>(self, simd: S) -> &'static str {
+                simd.name()
             }
         }
         self.run(Name)
+    }
+
+    /// Whether products of bfloat16 round both sides.
+    pub(crate) fn has_pairs(self) -> bool {
+        struct HasPairs;
+        impl Kernel for HasPairs {
+            type Output = bool;
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) -> bool {
+                simd.with_pairs(self).is_ok()
+            }
+        }
+        impl<S: Simd> PairKernel<S> for HasPairs {
+            type Output = ();
+            #[inline(always)]
+            fn run<P: FloatProduct<S>>(self, _: S, _: P) {}
+        }
+        self.run(HasPairs)
     }
 
     /// The same set on a machine without instructions for products of bytes, so that tests run what such machines run.
@@ -114,6 +143,8 @@ impl Isa {
             Avx2::NAME => Avx2::detect().map(|token| Isa(Level::Avx2(token))),
             #[cfg(target_arch = "x86_64")]
             Avx512::NAME => Avx512::detect().map(|token| Isa(Level::Avx512(token))),
+            #[cfg(target_arch = "x86_64")]
+            Avx512::BF16_NAME => Avx512::detect_bf16().map(|token| Isa(Level::Avx512(token))),
             _ => None,
         }
     }

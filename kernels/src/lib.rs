@@ -81,6 +81,7 @@ mod linear;
 mod math;
 mod matmul;
 mod matrix;
+mod operand;
 mod pack;
 #[doc(hidden)]
 pub mod peak;

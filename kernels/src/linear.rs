@@ -7,9 +7,10 @@ use crate::isa::{Isa, Kernel};
 use crate::layer_norm::LayerNorm;
 use crate::matmul::{Lhs, MAX_TILE, MulAdd, Panels, Product, Source, TileEpilogue, multiply};
 use crate::matrix::Buffer;
+use crate::operand::{FloatProduct, slot_rows, slot_stride};
 use crate::pack::{PackedColumns, PanelDtype, widen_bf16_panels};
 use crate::quantize::QuantizedRows;
-use crate::simd::{DotKernel, Simd};
+use crate::simd::{DotKernel, PairKernel, Simd};
 use crate::view::{Rows, RowsMut};
 
 /// The most rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel
@@ -48,15 +49,20 @@ pub enum Epilogue<'a> {
 pub struct LinearScratch {
     /// Panels of one tile, widened.
     panels: Buffer,
+    /// Rows of one block, in bfloat16.
+    rounded: Buffer,
     /// Rows of one block, in bytes.
     quantized: QuantizedRows,
 }
 
 impl LinearScratch {
     /// Makes room for weights of up to depth `k`.
-    pub fn reserve(&mut self, dtype: PanelDtype, k: usize) {
+    pub fn reserve(&mut self, isa: Isa, dtype: PanelDtype, k: usize) {
         match dtype {
             PanelDtype::F32 => {}
+            PanelDtype::Bf16 if isa.has_pairs() => {
+                self.rounded.at_least(MAX_BLOCK_ROWS * slot_stride(k.div_ceil(2)));
+            }
             PanelDtype::Bf16 => _ = self.panels.at_least(MAX_TILE.1 * k),
             PanelDtype::Int8 => self.quantized.reserve(MAX_BLOCK_ROWS, k),
         }
@@ -154,8 +160,16 @@ fn multiply_packed<S: Simd>(
             return simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
         }
         PanelDtype::F32 => n.max(1),
-        // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
-        PanelDtype::Bf16 => MAX_TILE.1,
+        PanelDtype::Bf16 => {
+            assert_eq!(lhs.cols(), k, "depth of lhs and rhs");
+            let rhs = Panels::packed(weights.panels(), k.div_ceil(2), n).with_source(source);
+            let (room, dst) = (&mut scratch.rounded, dst.reborrow());
+            if simd.with_pairs(MultiplyPairs { lhs, room, rhs, epilogue, dst }).is_ok() {
+                return;
+            }
+            // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
+            MAX_TILE.1
+        }
     };
     // One call for both: it is compiled into as many tiles as there are shapes.
     for first in (0..n).step_by(step) {
@@ -193,5 +207,23 @@ impl<S: Simd> DotKernel<S> for MultiplyBytes<'_> {
     #[inline(always)]
     fn run<P: Product<S>>(self, simd: S, product: P) {
         multiply(simd, product, self.lhs, self.rhs, self.epilogue, self.dst);
+    }
+}
+
+/// [`multiply`] with the product of pairs.
+struct MultiplyPairs<'a> {
+    lhs: Rows<'a>,
+    room: &'a mut Buffer,
+    rhs: Panels<'a>,
+    epilogue: TileEpilogue<'a>,
+    dst: RowsMut<'a>,
+}
+
+impl<S: Simd> PairKernel<S> for MultiplyPairs<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
+        let lhs = slot_rows(simd, product, self.lhs, self.room);
+        multiply(simd, product, lhs, self.rhs, self.epilogue, self.dst);
     }
 }

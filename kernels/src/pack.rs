@@ -18,8 +18,8 @@ use crate::stored::StoredMatrix;
 pub enum PanelDtype {
     /// f32.
     F32,
-    /// bfloat16, rounded to the nearest, ties to even. Products widen it and are f32 in all else: on the instruction
-    /// sets here there is no faster way to have them, so the other side is not rounded.
+    /// bfloat16, rounded to the nearest, ties to even. On `avx512_bf16` products round the other side, too, and sum in f32;
+    /// elsewhere they widen it, for want of a faster way, and are f32 in all else.
     Bf16,
     /// Signed bytes with a scale for each output. Matrices that are stored so are taken as they are; the rows of others
     /// are scaled so that the largest magnitude becomes 127. Products quantise the other side, each row by itself, to

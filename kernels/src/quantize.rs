@@ -7,6 +7,7 @@
 use crate::PANEL;
 use crate::matmul::Lhs;
 use crate::matrix::Buffer;
+use crate::operand::slot_stride;
 use crate::simd::Simd;
 use crate::view::Rows;
 
@@ -28,12 +29,6 @@ fn pair_of_zero(zero: u8) -> f32 {
     f32::from_bits(((-zero & 0xffff) | ((-zero * 128) << 16)).cast_unsigned())
 }
 
-/// Slots from one row of bytes to the next: whole cache lines, an odd number of them, for rows a power of two apart
-/// would share the sets of an L1 cache.
-pub(crate) fn slot_stride(k: usize) -> usize {
-    (k.div_ceil(4 * PANEL) | 1) * PANEL
-}
-
 /// A block of activations in bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct QuantizedRows {
@@ -44,7 +39,7 @@ pub(crate) struct QuantizedRows {
 
 impl QuantizedRows {
     pub(crate) fn reserve(&mut self, rows: usize, k: usize) {
-        self.slots.at_least(rows * slot_stride(k));
+        self.slots.at_least(rows * slot_stride(k.div_ceil(4)));
         self.zeros.at_least(rows);
         self.scales.at_least(rows);
     }
@@ -52,7 +47,7 @@ impl QuantizedRows {
     #[inline(always)]
     pub(crate) fn quantize<S: Simd>(&mut self, simd: S, rows: Rows<'_>) -> Lhs<'_> {
         let (count, k) = (rows.rows(), rows.cols());
-        let stride = slot_stride(k);
+        let stride = slot_stride(k.div_ceil(4));
         let slots = self.slots.at_least(count * stride);
         let (zeros, scales) = (self.zeros.at_least(count), self.scales.at_least(count));
         for first in (0..count).step_by(GROUP) {
@@ -158,7 +153,7 @@ pub(crate) struct QuantizedPanel {
 
 impl QuantizedPanel {
     pub(crate) fn new(k: usize) -> Self {
-        let stride = slot_stride(k);
+        let stride = slot_stride(k.div_ceil(4));
         Self { slots: Buffer::zeros(PANEL * stride), stride, sums: [0.0; PANEL], scales: [0.0; PANEL] }
     }
 

@@ -4,19 +4,21 @@
 //! Lanes are never mixed except by the two reductions, whose order is fixed.
 
 use crate::matmul::{Product, Tile};
+use crate::operand::FloatProduct;
 
 /// f32 vectors of one instruction set, and the shape of its matrix tile.
 pub(crate) trait Simd: Copy {
     /// A vector of `LANES` f32 values.
     type V: Copy;
-    /// Name of the instruction set.
-    const NAME: &'static str;
     /// Values in a vector: a divisor of [`PANEL`](crate::PANEL).
     const LANES: usize;
     /// Rows of a full matrix tile.
     const MR: usize;
     /// Panels side by side in a full matrix tile.
     const TILE_PANELS: usize;
+
+    /// Name of the instruction set.
+    fn name(self) -> &'static str;
 
     fn splat(self, x: f32) -> Self::V;
     /// The first `LANES` values of `from`; panics when there are fewer.
@@ -27,6 +29,17 @@ pub(crate) trait Simd: Copy {
     fn store(self, v: Self::V, to: &mut [f32]);
     /// Stores the first `to.len()` lanes, fewer than `LANES`.
     fn store_partial(self, v: Self::V, to: &mut [f32]);
+
+    /// All of `from`, at most `LANES` values, followed by zeros.
+    #[inline(always)]
+    fn load_some(self, from: &[f32]) -> Self::V {
+        if from.len() == Self::LANES { self.load(from) } else { self.load_partial(from, 0.0) }
+    }
+    /// Stores the first `to.len()` lanes, at most `LANES`.
+    #[inline(always)]
+    fn store_some(self, v: Self::V, to: &mut [f32]) {
+        if to.len() == Self::LANES { self.store(v, to) } else { self.store_partial(v, to) }
+    }
 
     /// # Safety
     /// `from` must be valid for reading `LANES` values; no alignment is needed.
@@ -125,6 +138,12 @@ pub(crate) trait Simd: Copy {
     /// Runs a kernel with the fastest way to multiply bytes.
     fn with_dot<K: DotKernel<Self>>(self, kernel: K) -> K::Output;
 
+    /// Runs a kernel with products of pairs of bfloat16, or gives it back where f32 is as fast.
+    #[inline(always)]
+    fn with_pairs<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
+        Err(kernel)
+    }
+
     /// `rows` rows of a tile of a product.
     ///
     /// # Safety
@@ -136,4 +155,10 @@ pub(crate) trait Simd: Copy {
 pub(crate) trait DotKernel<S: Simd> {
     type Output;
     fn run<P: Product<S>>(self, simd: S, product: P) -> Self::Output;
+}
+
+/// The same for an operation on pairs of bfloat16.
+pub(crate) trait PairKernel<S: Simd> {
+    type Output;
+    fn run<P: FloatProduct<S>>(self, simd: S, product: P) -> Self::Output;
 }

@@ -4,10 +4,14 @@ mod common;
 
 use common::approx::Approx;
 use common::{Grid, Random, assert_close, assert_same_bits, config, for_each_isa, wide};
-use crossrank_kernels::{AttentionScratch, Isa, attention, cls_attention, reference};
+use crossrank_kernels::{AttentionScratch, Isa, PanelDtype, attention, cls_attention, reference};
 use proptest::prelude::*;
 
+/// What rounding to bfloat16, of 8 significant bits, changes at most.
+const BF16_ROUNDING: f64 = 1.0 / 256.0;
+
 /// Queries, keys and values side by side, as one product makes them.
+#[derive(Clone)]
 struct Case {
     seq_len: usize,
     heads: usize,
@@ -29,10 +33,21 @@ impl Case {
     }
 
     fn run(&self, isa: Isa, gaps: [usize; 2], scratch: &mut AttentionScratch) -> Vec<f32> {
+        self.run_beside(PanelDtype::F32, isa, gaps, scratch)
+    }
+
+    fn run_beside(
+        &self,
+        dtype: PanelDtype,
+        isa: Isa,
+        gaps: [usize; 2],
+        scratch: &mut AttentionScratch,
+    ) -> Vec<f32> {
         let cols = self.cols();
         let kv = [1, 2].map(|part| Grid::of(&self.part(part), self.seq_len, cols, gaps[0]));
         let mut q = Grid::of(&self.part(0), self.seq_len, cols, gaps[1]);
-        attention(isa, q.view_mut(), kv.each_ref().map(Grid::view), self.head_dim, self.scale(), scratch);
+        let kv = kv.each_ref().map(Grid::view);
+        attention(isa, q.view_mut(), kv, self.head_dim, self.scale(), dtype, scratch);
         q.values()
     }
 
@@ -69,6 +84,36 @@ impl Case {
         bounds
     }
 
+    /// With every value rounded to bfloat16.
+    fn rounded(&self) -> Self {
+        let qkv = self.qkv.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect();
+        Self { qkv, ..*self }
+    }
+
+    /// Beside layers in bfloat16 or bytes: pairs of bfloat16 where the set multiplies such, else f32 to the bit. Where
+    /// it does, the weights of the values are rounded after the reference's.
+    fn check_rounded(&self, gaps: [usize; 2], scratch: &mut AttentionScratch) {
+        let rounded = self.rounded();
+        let mut magnitudes = rounded.clone();
+        for row in magnitudes.qkv.chunks_mut(3 * self.cols()) {
+            row[2 * self.cols()..].iter_mut().for_each(|value| *value = value.abs());
+        }
+        let bounds = rounded.bounds().into_iter().zip(magnitudes.expected());
+        let bounds: Vec<f64> =
+            bounds.map(|(error, magnitude)| error + 1.01 * BF16_ROUNDING * magnitude + 1e-30).collect();
+        for_each_isa(|isa| {
+            let what = format!("{}: {} x {} x {}", isa.name(), self.seq_len, self.heads, self.head_dim);
+            let [bf16, int8] =
+                [PanelDtype::Bf16, PanelDtype::Int8].map(|dtype| self.run_beside(dtype, isa, gaps, scratch));
+            assert_same_bits(&what, &bf16, &int8);
+            if isa.name() == "avx512_bf16" {
+                assert_close(&what, &bf16, &rounded.expected(), &bounds);
+            } else {
+                assert_same_bits(&what, &bf16, &self.run(isa, gaps, scratch));
+            }
+        });
+    }
+
     fn check(&self, gaps: [usize; 2], scratch: &mut AttentionScratch) {
         let (expected, bounds) = (self.expected(), self.bounds());
         for_each_isa(|isa| {
@@ -86,8 +131,9 @@ fn every_length_and_head_is_that_of_f64() {
     const HEADS: [usize; 5] = [1, 3, 5, 12, 17];
     for seq_len in (1..=40).rev() {
         let head_dim = HEAD_DIMS[seq_len % HEAD_DIMS.len()];
-        Case::random(seq_len, HEADS[seq_len % HEADS.len()], head_dim, seq_len as u64)
-            .check([3, 5], &mut scratch);
+        let case = Case::random(seq_len, HEADS[seq_len % HEADS.len()], head_dim, seq_len as u64);
+        case.check([3, 5], &mut scratch);
+        case.check_rounded([3, 5], &mut scratch);
     }
     for head_dim in HEAD_DIMS {
         for heads in HEADS {
@@ -101,7 +147,9 @@ fn long_sequences_are_those_of_f64() {
     let mut scratch = AttentionScratch::default();
     for (seq_len, heads, head_dim) in [(512, 2, 32), (128, 12, 32), (128, 2, 64), (257, 1, 20), (100, 5, 12)]
     {
-        Case::random(seq_len, heads, head_dim, 60).check([0, 0], &mut scratch);
+        let case = Case::random(seq_len, heads, head_dim, 60);
+        case.check([0, 0], &mut scratch);
+        case.check_rounded([0, 0], &mut scratch);
     }
 }
 
@@ -116,7 +164,9 @@ proptest! {
         gaps in [0..20_usize, 0..20_usize],
         seed: u64,
     ) {
-        Case::random(seq_len, heads, head_dim, seed).check(gaps, &mut AttentionScratch::default());
+        let case = Case::random(seq_len, heads, head_dim, seed);
+        case.check(gaps, &mut AttentionScratch::default());
+        case.check_rounded(gaps, &mut AttentionScratch::default());
     }
 }
 
@@ -128,11 +178,13 @@ fn what_a_scratch_held_before_does_not_matter() {
             let case = Case::random(seq_len, heads, head_dim, 70);
             let mut poison = Case::random(37, 2, 33, 71);
             poison.qkv.fill(f32::NAN);
-            poison.run(isa, [0, 0], &mut used);
-            used.reserve(seq_len * 2, heads, head_dim);
-            let fresh = case.run(isa, [0, 0], &mut AttentionScratch::default());
-            let what = format!("{}: {seq_len} x {heads} x {head_dim}", isa.name());
-            assert_same_bits(&what, &case.run(isa, [2, 1], &mut used), &fresh);
+            for dtype in [PanelDtype::F32, PanelDtype::Bf16] {
+                poison.run_beside(dtype, isa, [0, 0], &mut used);
+                used.reserve(seq_len * 2, heads, head_dim);
+                let fresh = case.run_beside(dtype, isa, [0, 0], &mut AttentionScratch::default());
+                let what = format!("{}: {seq_len} x {heads} x {head_dim} beside {dtype:?}", isa.name());
+                assert_same_bits(&what, &case.run_beside(dtype, isa, [2, 1], &mut used), &fresh);
+            }
         }
     });
 }
@@ -145,9 +197,11 @@ fn nan_reaches_what_depends_on_it_and_nothing_else() {
         let cols = heads * head_dim;
         let clean = Case::random(seq_len, heads, head_dim, 80);
         for_each_isa(|isa| {
-            let unharmed = clean.run(isa, [0, 0], &mut AttentionScratch::default());
-            assert!(unharmed.iter().all(|x| x.is_finite()));
-            for part in 0..3 {
+            let dtypes = [PanelDtype::F32, PanelDtype::Bf16];
+            for (dtype, part) in dtypes.into_iter().flat_map(|dtype| [0, 1, 2].map(|part| (dtype, part))) {
+                let run = |case: &Case| case.run_beside(dtype, isa, [0, 0], &mut AttentionScratch::default());
+                let unharmed = run(&clean);
+                assert!(unharmed.iter().all(|x| x.is_finite()));
                 // In the middle head.
                 let column = head_dim + 17;
                 let mut harmed = Case::random(seq_len, heads, head_dim, 80);
@@ -160,9 +214,8 @@ fn nan_reaches_what_depends_on_it_and_nothing_else() {
                         *x = f32::NAN;
                     }
                 }
-                let found = harmed.run(isa, [0, 0], &mut AttentionScratch::default());
-                let what = format!("{}: {seq_len}, NaN in part {part} at {at}", isa.name());
-                assert_same_bits(&what, &found, &expected);
+                let what = format!("{}: {seq_len}, NaN in part {part} at {at} beside {dtype:?}", isa.name());
+                assert_same_bits(&what, &run(&harmed), &expected);
             }
         });
     }

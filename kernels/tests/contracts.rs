@@ -123,7 +123,15 @@ fn attention_refuses_what_does_not_fit() {
         let run = |shapes: [[usize; 2]; 3], head_dim| {
             let [mut q, k, v] = shapes.map(|[rows, cols]| grid(rows, cols));
             let mut scratch = AttentionScratch::default();
-            attention(isa, q.view_mut(), [&k, &v].map(Grid::view), head_dim, 1.0, &mut scratch);
+            attention(
+                isa,
+                q.view_mut(),
+                [&k, &v].map(Grid::view),
+                head_dim,
+                1.0,
+                PanelDtype::F32,
+                &mut scratch,
+            );
         };
         run([[3, 8]; 3], 4);
         // Some rows of the queries may stand alone.

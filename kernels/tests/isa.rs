@@ -12,7 +12,10 @@ fn every_available_set_is_found_by_its_name_and_is_in_force() {
         assert_eq!(Isa::by_name(isa.name()), Ok(isa));
         assert_eq!(isa.in_force(), isa.name());
     }
-    assert_eq!(available.last(), Some(&Isa::best()));
+    // Save that pairs of bfloat16 may be slower than f32.
+    let mut fastest = available.iter().rev();
+    let best = Isa::best();
+    assert!(fastest.next() == Some(&best) || fastest.next() == Some(&best) && best.name() == "avx512");
     let mut checked = Vec::new();
     common::for_each_isa(|isa| checked.push(isa));
     assert_eq!(checked, available, "what the other tests run on");

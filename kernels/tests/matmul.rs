@@ -36,6 +36,7 @@ fn multiplied<'w>(
     dst
 }
 
+#[derive(Clone)]
 struct Case {
     m: usize,
     n: usize,
@@ -340,7 +341,77 @@ fn nan_and_infinity_reach_what_depends_on_them_and_nothing_else() {
     }
 }
 
-/// Products widen bfloat16, which is exact: with the rounded weights in f32 they give the same bits, at every edge.
+/// Where products round the other side to bfloat16, too.
+fn multiplies_pairs(isa: Isa) -> bool {
+    isa.name() == "avx512_bf16"
+}
+
+fn to_bf16(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect()
+}
+
+/// Products of pairs against f64 of what both sides are rounded to, and each row against its own bits in company.
+#[test]
+fn products_of_pairs_are_those_of_rounded_operands() {
+    for (n, k) in [(1, 1), (16, 2), (17, 3), (33, 7), (60, 60), (100, 384), (48, 385), (32, 1536), (7, 0)] {
+        let rows = 31;
+        let case = Case::random(rows, n, k, (n * 1000 + k) as u64);
+        let rounded = Case { lhs: to_bf16(&case.lhs), weights: to_bf16(&case.weights), ..case.clone() };
+        let [lhs, weights, bias] = [&rounded.lhs, &rounded.weights, &rounded.bias].map(|values| wide(values));
+        let expected = reference::matmul(&lhs, &weights, &bias, rows, k);
+        let bounds = bounds(&lhs, &weights, &bias, rows, k);
+        let bytes = to_bytes(&case.weights);
+        let matrix = StoredMatrix::new(Stored::F32, &bytes, &[], n, k);
+        for_each_isa(|isa| {
+            if !multiplies_pairs(isa) {
+                return;
+            }
+            let packed = PackedWeights::pack(isa, PanelDtype::Bf16, &[(matrix, &case.bias)]);
+            let run = |first: usize, m: usize| {
+                let lhs = Grid::of(&case.lhs[first * k..][..m * k], m, k, 3);
+                multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 5).values()
+            };
+            let all = run(0, rows);
+            assert_close(&format!("{}: {rows} x {n} x {k}", isa.name()), &all, &expected, &bounds);
+            for (first, m) in [(0, 1), (30, 1), (3, 13), (2, 14), (5, 15), (0, 0)] {
+                let what = format!("{}: rows {first} and {m} more, n {n}, k {k}", isa.name());
+                assert_same_bits(&what, &run(first, m), &all[first * n..][..m * n]);
+            }
+        });
+    }
+}
+
+/// NaN on either side of a pair reaches its row or its column, infinity times zero is NaN, a zero that fills up an odd
+/// depth is neither.
+#[test]
+fn products_of_pairs_hide_nothing() {
+    for k in [1, 2, 5, 40, 63] {
+        let (rows, n) = (16, 33);
+        let case = Case::random(rows, n, k, k as u64);
+        for_each_isa(|isa| {
+            let run = |lhs: &[f32], weights: &[f32]| {
+                let bytes = to_bytes(weights);
+                let matrix = StoredMatrix::new(Stored::F32, &bytes, &[], n, k);
+                let packed = PackedWeights::pack(isa, PanelDtype::Bf16, &[(matrix, &case.bias)]);
+                multiplied(isa, &Grid::of(lhs, rows, k, 0), &packed, Epilogue::Bias, n, 0).values()
+            };
+            for bad in [f32::NAN, f32::INFINITY] {
+                let at = k - 1;
+                let in_row = run(&changed(&case.lhs, 8 * k + at, bad), &case.weights);
+                let in_column = run(&case.lhs, &changed(&case.weights, 32 * k + at, bad));
+                for (i, (row, column)) in in_row.iter().zip(&in_column).enumerate() {
+                    assert_eq!(row.is_finite(), i / n != 8, "{}: {bad} in row 8 at {i}", isa.name());
+                    assert_eq!(column.is_finite(), i % n != 32, "{}: {bad} in output 32 at {i}", isa.name());
+                }
+            }
+            let zeros = changed(&case.weights, 32 * k, 0.0);
+            let product = run(&changed(&case.lhs, 8 * k, f32::INFINITY), &zeros)[8 * n + 32];
+            assert!(product.is_nan(), "{}: infinity times zero gave {product}", isa.name());
+        });
+    }
+}
+
+/// Where products widen bfloat16, which is exact, they give the bits of the rounded weights in f32, at every edge.
 #[test]
 fn bf16_panels_give_the_bits_of_their_rounded_weights() {
     for (n, k) in [(1, 1), (16, 2), (17, 3), (33, 7), (60, 60), (100, 384), (48, 385), (7, 0)] {
@@ -355,16 +426,9 @@ fn bf16_panels_give_the_bits_of_their_rounded_weights() {
         }
         let bytes = to_bytes(&case.weights);
         let matrix = StoredMatrix::new(Stored::F32, &bytes, &[], n, k);
-        let rounded = case.weights.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect();
-        let rounded = Case { weights: rounded, lhs: case.lhs.clone(), bias: case.bias.clone(), ..case };
+        let rounded = Case { weights: to_bf16(&case.weights), ..case.clone() };
         for_each_isa(|isa| {
             let packed = PackedWeights::pack(isa, PanelDtype::Bf16, &[(matrix, &case.bias)]);
-            for m in [0, 1, 5, 13, 14, 15, rows] {
-                let lhs = Grid::of(&case.lhs[..m * k], m, k, 3);
-                let dst = multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 5);
-                let what = format!("{}: {m} x {n} x {k}", isa.name());
-                assert_same_bits(&what, &dst.values(), &rounded.run(isa, m, [3, 5]));
-            }
             let packed_bytes = n.next_multiple_of(16) * (k.div_ceil(2) * 4 + 4);
             assert_eq!(packed.bytes(), packed_bytes, "half of f32, and the bias");
             // The transpose of the transpose.
@@ -376,6 +440,16 @@ fn bf16_panels_give_the_bits_of_their_rounded_weights() {
             );
             let across = StoredMatrix::new(Stored::F32, &across, &[], k, n);
             let transposed = PackedWeights::pack_transposed(isa, PanelDtype::Bf16, across, 0..k);
+            assert_eq!(transposed.panel_bytes(), packed.panel_bytes(), "{}", isa.name());
+            if multiplies_pairs(isa) {
+                return;
+            }
+            for m in [0, 1, 5, 13, 14, 15, rows] {
+                let lhs = Grid::of(&case.lhs[..m * k], m, k, 3);
+                let dst = multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 5);
+                let what = format!("{}: {m} x {n} x {k}", isa.name());
+                assert_same_bits(&what, &dst.values(), &rounded.run(isa, m, [3, 5]));
+            }
             let lhs = Grid::of(&case.lhs, rows, k, 0);
             let dst = multiplied(isa, &lhs, &transposed, Epilogue::Bias, n, 0);
             let no_bias = Case {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::slice::{from_mut, from_ref};
 
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, PANEL, PackedWeights, Rows, RowsMut,
+    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, PANEL, PackedWeights, PanelDtype, Rows, RowsMut,
     StoredMatrix, attention, cls_attention, linear, row_blocks,
 };
 
@@ -57,19 +57,20 @@ struct Tail {
     down_norm: LayerNorm,
 }
 
-/// Sizes that attention needs.
+/// Sizes and dtype that attention needs.
 #[derive(Clone, Copy)]
 pub(crate) struct HeadShape {
     heads: usize,
     head_dim: usize,
     /// 1 / sqrt(head_dim)
     scale: f32,
+    dtype: PanelDtype,
 }
 
 impl HeadShape {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, dtype: PanelDtype) -> Self {
         let head_dim = config.head_dim();
-        Self { heads: config.heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }
+        Self { heads: config.heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt(), dtype }
     }
 
     /// Columns of all heads.
@@ -107,7 +108,7 @@ impl HeadShape {
             }
             let kv = [k, v].map(|all| all.row_range(bounds[0]..bounds[1]));
             let q = q.row_range(own.start - rows.start..own.end - rows.start);
-            attention(isa, q, kv, self.head_dim, self.scale, scratch);
+            attention(isa, q, kv, self.head_dim, self.scale, self.dtype, scratch);
         }
     }
 }
@@ -272,7 +273,7 @@ impl LastLayer {
     /// `ws.hidden` in, `ws.cls.hidden` out, a row a sequence. There are few rows: workers share the heads and the
     /// columns.
     pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
-        let HeadShape { heads, head_dim, scale } = shape;
+        let HeadShape { heads, head_dim, scale, .. } = shape;
         let hidden = shape.width();
         let sequences = ws.cu_seqlens.len() - 1;
         let (cls, scratches) = (&mut ws.cls, &mut ws.scratches[..workers]);

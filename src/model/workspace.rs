@@ -1,6 +1,6 @@
 //! The memory of a forward pass: grows to the largest chunk and stays.
 
-use crossrank_kernels::{AttentionScratch, LinearScratch, MAX_BLOCK_ROWS, Matrix, PanelDtype};
+use crossrank_kernels::{AttentionScratch, Isa, LinearScratch, MAX_BLOCK_ROWS, Matrix, PanelDtype};
 
 use crate::config::Config;
 use crate::tokenized::Tokenized;
@@ -65,13 +65,14 @@ pub(crate) struct Widths {
     heads: usize,
     head_dim: usize,
     intermediate: usize,
+    isa: Isa,
     dtype: PanelDtype,
 }
 
 impl Widths {
-    pub(super) fn new(config: &Config, dtype: PanelDtype) -> Self {
+    pub(super) fn new(config: &Config, isa: Isa, dtype: PanelDtype) -> Self {
         let &Config { heads, intermediate, .. } = config;
-        Self { heads, head_dim: config.head_dim(), intermediate, dtype }
+        Self { heads, head_dim: config.head_dim(), intermediate, isa, dtype }
     }
 }
 
@@ -86,12 +87,12 @@ impl Scratch {
     }
 
     pub(super) fn reserve(&mut self, size: ChunkSize, widths: Widths) {
-        let Widths { heads, head_dim, intermediate, dtype } = widths;
+        let Widths { heads, head_dim, intermediate, isa, dtype } = widths;
         for matrix in [&mut self.attended, &mut self.inner] {
             matrix.set_rows(size.tokens.min(MAX_BLOCK_ROWS));
         }
         self.attention.reserve(size.longest, heads, head_dim);
-        self.linear.reserve(dtype, intermediate.max(heads * head_dim));
+        self.linear.reserve(isa, dtype, intermediate.max(heads * head_dim));
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Vnni(());
 struct Words;
 
 impl Avx2 {
+    pub(crate) const NAME: &'static str = "avx2";
+
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
@@ -64,11 +66,14 @@ impl Avx2 {
 
 impl Simd for Avx2 {
     type V = __m256;
-    const NAME: &'static str = "avx2";
     const LANES: usize = 8;
     const MR: usize = 6;
     const TILE_PANELS: usize = 1;
 
+    #[inline(always)]
+    fn name(self) -> &'static str {
+        Self::NAME
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         op!(_mm256_set1_ps(x))

@@ -11,6 +11,8 @@ use crate::simd::{DotKernel, Simd};
 pub(crate) struct Portable;
 
 impl Portable {
+    pub(crate) const NAME: &'static str = "portable";
+
     #[inline(always)]
     fn map(x: f32x8, f: impl Fn(f32) -> f32) -> f32x8 {
         f32x8::from(x.to_array().map(f))
@@ -33,11 +35,14 @@ impl Portable {
 
 impl Simd for Portable {
     type V = f32x8;
-    const NAME: &'static str = "portable";
     const LANES: usize = 8;
     const MR: usize = 2;
     const TILE_PANELS: usize = 1;
 
+    #[inline(always)]
+    fn name(self) -> &'static str {
+        Self::NAME
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> f32x8 {
         f32x8::splat(x)
