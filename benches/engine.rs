@@ -4,7 +4,7 @@
 //!
 //! With `../shared` beside the checkout these are its four workloads and its model; otherwise the default model and
 //! texts of its own. Criterion's "elements" are useful f32 operations: the collapsed last layer counts as what it
-//! needs. The share of the peak is taken against register-only multiply-adds on as many threads in the same run.
+//! needs. The share of the peak is taken against register-only products of the same dtype on as many threads in the same run.
 
 mod common;
 
@@ -17,7 +17,8 @@ use crossrank::{Dtype, Reranker};
 fn engine(c: &mut Criterion) {
     let measuring = measuring();
     let workloads = workloads();
-    for (dtype, threads) in [(Dtype::F32, 1), (Dtype::F32, 2), (Dtype::Bf16, 1), (Dtype::Bf16, 2)] {
+    let dtypes = [Dtype::F32, Dtype::Bf16, Dtype::Int8];
+    for (dtype, threads) in dtypes.into_iter().flat_map(|dtype| [(dtype, 1), (dtype, 2)]) {
         let reranker = Reranker::builder().dtype(dtype).threads(threads).load(model()).unwrap();
         let info = reranker.info();
         let mut group = c.benchmark_group(format!("{} {} {threads} threads", info.dtype, info.isa));
@@ -35,9 +36,9 @@ fn engine(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new("ids to logits", &workload.name), |b| b.iter(&mut score));
             if measuring {
                 let rate = operations(&info, &pairs) as f64 / best_time(5, &mut score);
-                let peak = peak(info.isa, threads);
+                let peak = peak(&info);
                 println!(
-                    "{} in {} on {threads} threads: {:.1} GFLOP/s, {:.0} % of the peak of {:.1}",
+                    "{} in {} on {threads} threads: {:.1} G operations/s, {:.0} % of the peak of {:.1}",
                     workload.name,
                     info.dtype,
                     rate / 1e9,

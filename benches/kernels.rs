@@ -54,20 +54,8 @@ fn best_times(mut a: impl FnMut(), mut b: impl FnMut()) -> [f64; 2] {
     best
 }
 
-/// Measures one kernel, and its share of the peak unless criterion only tests.
-fn bench(c: &mut Criterion, isa: Isa, name: &str, operations: u64, run: impl FnMut()) {
-    bench_against(peak::multiply_adds, c, isa, name, operations, run);
-}
-
-/// The same by the share of another peak.
-fn bench_against(
-    peak: fn(Isa, usize) -> (u64, f32),
-    c: &mut Criterion,
-    isa: Isa,
-    name: &str,
-    operations: u64,
-    mut run: impl FnMut(),
-) {
+/// Measures one kernel, and its share of the peak of `dtype` unless criterion only tests.
+fn bench(dtype: PanelDtype, c: &mut Criterion, isa: Isa, name: &str, operations: u64, mut run: impl FnMut()) {
     let mut group = c.benchmark_group(isa.name());
     group.throughput(Throughput::Elements(operations));
     let mut ran = false;
@@ -78,8 +66,8 @@ fn bench_against(
     group.finish();
     // A kernel that the command line left out is not measured here either.
     if ran && measuring() {
-        let (peak_operations, _) = peak(isa, 200_000);
-        let [peak, time] = best_times(|| _ = black_box(peak(isa, 200_000)), run);
+        let (peak_operations, _) = peak::products(isa, dtype, 200_000);
+        let [peak, time] = best_times(|| _ = black_box(peak::products(isa, dtype, 200_000)), run);
         let [peak, rate] = [peak_operations as f64 / peak, operations as f64 / time].map(|rate| rate / 1e9);
         let share = 100.0 * rate / peak;
         println!("{} {name}: {rate:.1} G operations/s, {share:.0} % of the peak of {peak:.1}", isa.name());
@@ -89,12 +77,7 @@ fn bench_against(
 fn kernels(c: &mut Criterion) {
     for isa in Isa::available() {
         let mut scratch = LinearScratch::default();
-        for dtype in [PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
-            let peak = match dtype {
-                PanelDtype::F32 => peak::multiply_adds,
-                PanelDtype::Bf16 => peak::pair_products,
-                PanelDtype::Int8 => peak::dot_products,
-            };
+        for dtype in PanelDtype::ALL {
             for (n, k) in
                 [(384, 384), (1152, 384), (1536, 384), (384, 1536), (768, 768), (3072, 768), (768, 3072)]
             {
@@ -103,7 +86,7 @@ fn kernels(c: &mut Criterion) {
                     let (lhs, mut dst) = (matrix(m, k), matrix(m, n));
                     let (name, operations) =
                         (format!("matmul {} m={m} n={n} k={k}", dtype.name()), (2 * m * n * k) as u64);
-                    bench_against(peak, c, isa, &name, operations, || {
+                    bench(dtype, c, isa, &name, operations, || {
                         linear(isa, lhs.view(), &weights, Epilogue::Bias, &mut scratch, dst.view_mut());
                     });
                 }
@@ -113,13 +96,13 @@ fn kernels(c: &mut Criterion) {
         let weights = |n, k| weights(isa, PanelDtype::F32, n, k);
         let operations = (2 * m * hidden * inner) as u64;
         let (up, x, mut y) = (weights(inner, hidden), matrix(m, hidden), matrix(m, inner));
-        bench(c, isa, "matmul + gelu m=64 n=1536 k=384", operations, || {
+        bench(PanelDtype::F32, c, isa, "matmul + gelu m=64 n=1536 k=384", operations, || {
             let epilogue = Epilogue::Activation(Activation::Gelu);
             linear(isa, x.view(), &up, epilogue, &mut scratch, y.view_mut());
         });
         let norm = LayerNorm::new(values(hidden), values(hidden), 1e-12);
         let (down, mut z) = (weights(hidden, inner), matrix(m, hidden));
-        bench(c, isa, "matmul + residual + norm m=64 n=384 k=1536", operations, || {
+        bench(PanelDtype::F32, c, isa, "matmul + residual + norm m=64 n=384 k=1536", operations, || {
             let epilogue = Epilogue::ResidualNorm { residual: x.view(), norm: &norm };
             linear(isa, y.view(), &down, epilogue, &mut scratch, z.view_mut());
         });
@@ -127,12 +110,9 @@ fn kernels(c: &mut Criterion) {
             let [mut q, k, v] = [0, 1, 2].map(|_| matrix(seq_len, hidden));
             let mut scratch = AttentionScratch::default();
             let operations = (4 * seq_len * seq_len * hidden) as u64;
-            for (dtype, peak) in [
-                (PanelDtype::F32, peak::multiply_adds as fn(Isa, usize) -> (u64, f32)),
-                (PanelDtype::Bf16, peak::pair_products),
-            ] {
+            for dtype in [PanelDtype::F32, PanelDtype::Bf16] {
                 let name = format!("attention {} 12x32 seq_len={seq_len}", dtype.name());
-                bench_against(peak, c, isa, &name, operations, || {
+                bench(dtype, c, isa, &name, operations, || {
                     attention(isa, q.view_mut(), [k.view(), v.view()], 32, 0.177, dtype, &mut scratch);
                 });
             }

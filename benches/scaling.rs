@@ -53,7 +53,7 @@ fn by_count(reranker: &Reranker, counts: &[usize]) {
 
 fn by_length(reranker: &Reranker, lengths: &[usize], tokens: usize) {
     let info = reranker.info();
-    let peak = measuring().then(|| peak(info.isa, info.threads));
+    let peak = measuring().then(|| peak(&info));
     println!("length  microseconds a token  Gop/s  of best  of peak  attention: operations   time");
     let rows: Vec<_> = lengths
         .iter()
@@ -95,7 +95,7 @@ fn attention_operations(info: &ModelInfo, length: usize) -> u64 {
 /// Seconds on one thread of the same.
 fn attention_time(info: &ModelInfo, length: usize) -> f64 {
     let isa = Isa::by_name(info.isa).unwrap();
-    let dtype = PanelDtype::ALL.into_iter().find(|dtype| dtype.name() == info.dtype).unwrap();
+    let dtype = PanelDtype::by_name(info.dtype).unwrap();
     let head_dim = info.hidden / info.heads;
     let [mut q, k, v] = [3, 5, 7].map(|seed| matrix(length, info.hidden, seed));
     let mut scratch = AttentionScratch::default();

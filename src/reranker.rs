@@ -33,13 +33,14 @@ pub enum Dtype {
     Auto,
     /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4. Weights that the checkpoint holds in int8 are widened.
     F32,
-    /// The Linear weights of the encoder in bfloat16, half the memory of f32; everything else is f32, the other side
-    /// of their products included. It saves memory, not time: widening takes about a tenth longer than f32.
+    /// The Linear weights of the encoder in bfloat16, half the memory of f32; residuals, norms and softmax are f32. On
+    /// the instruction set `avx512_bf16` activations and attention are rounded to bfloat16 for their products, too, which
+    /// takes little more than half the time of f32; elsewhere it saves memory, not time: widening takes a tenth longer.
     Bf16,
     /// Products of the encoder in bytes, summed exactly: weights with a scale for each output, as an int8 checkpoint holds
     /// them or else scaled by their largest magnitude, activations with a scale and a zero point for each token. The `[CLS]`
-    /// rows of the last layer, the head and everything between products are f32. Several times faster than f32 where the
-    /// CPU has AVX-512 VNNI.
+    /// rows of the last layer, the head and everything between products are f32; attention is, too, save on the instruction
+    /// set `avx512_bf16`, where its products are bfloat16. Several times faster than f32 where the CPU has AVX-512 VNNI.
     Int8,
 }
 
@@ -147,8 +148,8 @@ impl Builder {
         self
     }
 
-    /// The instruction set by name: `portable`, `avx2` or `avx512`. Default: the value of the environment variable
-    /// `CROSSRANK_ISA` if it is set, else the best of this machine.
+    /// The instruction set by name: `portable`, `avx2`, `avx512` or `avx512_bf16`. Default: the value of the environment variable
+    /// `CROSSRANK_ISA` if it is set, else the fastest of this machine.
     pub fn isa(mut self, name: impl Into<String>) -> Self {
         self.isa = Some(name.into());
         self

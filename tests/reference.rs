@@ -77,7 +77,7 @@ fn the_trained_model_gives_pytorchs_ids_and_logits() {
     });
 }
 
-/// bf16 rounds the weights: logits move, by less than what is promised of them.
+/// bf16 rounds the weights, and on some instruction sets what they are multiplied by: logits move, by less than what is promised of them.
 #[test]
 fn bf16_stays_near_pytorchs_logits() {
     const MEAN: f32 = 0.015;
@@ -88,7 +88,7 @@ fn bf16_stays_near_pytorchs_logits() {
     let pairs = read_pairs(&shared.join("reference/minilm-l6.jsonl"));
     let texts: Vec<(&str, &str)> = pairs.iter().map(|pair| (&*pair.query, &*pair.document)).collect();
     for_each_isa(|isa| {
-        if isa != crossrank_kernels::Isa::best().name() {
+        if !isa.starts_with("avx512") {
             return skip(&format!("bf16 on the reference pairs of minilm-l6 on {isa}"));
         }
         let reranker = Reranker::builder().isa(isa).dtype(Dtype::Bf16);

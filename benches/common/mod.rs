@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossrank::{ModelInfo, Tokenized};
-use crossrank_kernels::{Isa, peak};
+use crossrank_kernels::{Isa, PanelDtype, peak};
 
 /// Whether this is `cargo bench`: `cargo test` runs everything once, unmeasured. As criterion tells it.
 pub fn measuring() -> bool {
@@ -81,17 +81,17 @@ pub fn best_time(runs: usize, mut run: impl FnMut()) -> f64 {
     times.fold(f64::INFINITY, f64::min)
 }
 
-/// f32 operations a second that `threads` threads reach with registers alone.
-pub fn peak(isa: &str, threads: usize) -> f64 {
-    let isa = Isa::by_name(isa).unwrap();
+/// Operations a second that `threads` threads reach with registers alone, in products of the dtype of a model.
+pub fn peak(info: &ModelInfo) -> f64 {
+    let (isa, dtype) = (Isa::by_name(info.isa).unwrap(), PanelDtype::by_name(info.dtype).unwrap());
     let rounds = 3_000_000;
     let operations = AtomicU64::new(0);
     let time = best_time(5, || {
         operations.store(0, Ordering::Relaxed);
         std::thread::scope(|scope| {
-            for _ in 0..threads {
+            for _ in 0..info.threads {
                 scope.spawn(|| {
-                    let (done, result) = peak::multiply_adds(isa, rounds);
+                    let (done, result) = peak::products(isa, dtype, rounds);
                     black_box(result);
                     operations.fetch_add(done, Ordering::Relaxed);
                 });

@@ -206,6 +206,11 @@ impl PanelDtype {
         }
     }
 
+    /// That of a name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
     /// The name, as users write it and files hold it.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use crate::isa::{Isa, Kernel};
 use crate::matmul::{MulAdd, Product};
 use crate::operand::FloatProduct;
+use crate::pack::PanelDtype;
 use crate::simd::{DotKernel, PairKernel, Simd};
 
 /// Multiply-adds that do not wait for each other: more than latency times throughput of any core known, and no more
@@ -11,9 +12,18 @@ const CHAINS: usize = 12;
 /// The same where a vector takes two of sixteen registers.
 const PORTABLE_CHAINS: usize = 6;
 
+/// The products that panels of `dtype` are for, as [`multiply_adds`] runs them.
+pub fn products(isa: Isa, dtype: PanelDtype, rounds: usize) -> (u64, f32) {
+    match dtype {
+        PanelDtype::F32 => multiply_adds(isa, rounds),
+        PanelDtype::Bf16 => pair_products(isa, rounds),
+        PanelDtype::Int8 => dot_products(isa, rounds),
+    }
+}
+
 /// Runs `rounds` rounds of multiply-adds that touch no memory, and returns how many f32 operations they were (a
 /// multiply-add counts two), with a value that depends on all of them.
-pub fn multiply_adds(isa: Isa, rounds: usize) -> (u64, f32) {
+fn multiply_adds(isa: Isa, rounds: usize) -> (u64, f32) {
     struct MultiplyAdds(usize);
     impl Kernel for MultiplyAdds {
         type Output = (u64, f32);
@@ -27,7 +37,7 @@ pub fn multiply_adds(isa: Isa, rounds: usize) -> (u64, f32) {
 }
 
 /// The same with products of bytes as the kernels have them, u8 by s8, which are integer operations.
-pub fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
+fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
     struct DotProducts(usize);
     impl Kernel for DotProducts {
         type Output = (u64, f32);
@@ -48,7 +58,7 @@ pub fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
 }
 
 /// The same with products of pairs of bfloat16, or, where the set has none, of f32.
-pub fn pair_products(isa: Isa, rounds: usize) -> (u64, f32) {
+fn pair_products(isa: Isa, rounds: usize) -> (u64, f32) {
     struct PairProducts(usize);
     impl Kernel for PairProducts {
         type Output = Option<(u64, f32)>;

@@ -59,8 +59,7 @@ pub(super) fn recognise(file: &str, metadata: &HashMap<String, String>) -> Resul
     if metadata.get(VERSION.0).map(String::as_str) != Some(VERSION.1) {
         return Err(error(VERSION.0, VERSION.1));
     }
-    let found = metadata.get(DTYPE).map(String::as_str);
-    let dtype = PanelDtype::ALL.into_iter().find(|dtype| found == Some(dtype.name()));
+    let dtype = metadata.get(DTYPE).and_then(|name| PanelDtype::by_name(name));
     dtype.map(Some).ok_or_else(|| error(DTYPE, "f32, bf16 or int8"))
 }
 

@@ -404,7 +404,8 @@ impl FloatProduct<Avx512> for Bf16 {
     #[inline(always)]
     fn slots(self, simd: Avx512, values: &[f32]) -> __m512 {
         let (low, high) = values.split_at(values.len().min(Avx512::LANES));
-        let [low, high] = [low, high].map(|part| simd.load_some(part));
+        // (Not a closure, for the reason that `activation.rs` gives.)
+        let (low, high) = (simd.load_some(low), simd.load_some(high));
         bf16_op!(transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)))
     }
     #[inline(always)]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use crossrank::{Error, RerankOptions, Reranker};
-use crossrank_kernels::{Isa, peak};
+use crossrank_kernels::{Isa, PanelDtype, peak};
 use serde::{Deserialize, Serialize};
 
 use super::workload::Workload;
@@ -169,7 +169,10 @@ fn measure(reranker: &Reranker, workload: &Workload, seconds: f64) -> Result<Mea
         from_text,
         from_ids,
         peak_rss: peak_rss(),
-        peak_rate: Isa::by_name(info.isa).ok().map(|isa| peak_rate(isa, info.threads)),
+        peak_rate: Isa::by_name(info.isa)
+            .ok()
+            .zip(PanelDtype::by_name(info.dtype))
+            .map(|(isa, dtype)| peak_rate(isa, dtype, info.threads)),
     })
 }
 
@@ -185,7 +188,7 @@ fn peak_rss() -> Option<u64> {
 }
 
 /// Best of several short tries: what the machine allows.
-fn peak_rate(isa: Isa, threads: usize) -> f64 {
+fn peak_rate(isa: Isa, dtype: PanelDtype, threads: usize) -> f64 {
     const TRIES: usize = 5;
     const ROUNDS: usize = 2_000_000;
     let rates = (0..TRIES).map(|_| {
@@ -194,7 +197,7 @@ fn peak_rate(isa: Isa, threads: usize) -> f64 {
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let (operations, result) = peak::multiply_adds(isa, ROUNDS);
+                    let (operations, result) = peak::products(isa, dtype, ROUNDS);
                     black_box(result);
                     done.fetch_add(operations, Ordering::Relaxed);
                 });

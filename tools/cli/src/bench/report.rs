@@ -140,7 +140,7 @@ impl Table {
         [
             "p50, p90, p99: milliseconds from text to ranking, by nearest rank, and docs/s and tokens/s at the p50.",
             "forward: p50 from ready ids; tokenise: what is left of the p50 from text.",
-            "of peak: operations that the model needs, against f32 multiply-adds on registers alone on as many threads.",
+            "of peak: operations that the model needs, against products of the dtype on registers alone on as many threads.",
             "MB: peak resident memory of a process that did this alone, its load included.",
         ]
     }
