@@ -4,9 +4,7 @@ use crate::PANEL;
 use crate::isa::{Isa, Kernel};
 use crate::matmul::{MAX_TILE, MulAdd, Panels, TileEpilogue, multiply};
 use crate::matrix::Buffer;
-use crate::operand::{
-    FloatProduct, pack_columns, pack_rows_as_columns, slot_rows, slot_stride, slots_in_place,
-};
+use crate::operand::{FloatProduct, pack_columns, pack_rows_as_columns, slot_rows, slot_stride};
 use crate::pack::PanelDtype;
 use crate::simd::{PairKernel, Simd};
 use crate::softmax::{self, exponentials};
@@ -146,9 +144,9 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
             scratch.sums.resize(rows.len(), 0.0);
         }
         let sums = &mut scratch.sums[..rows.len()];
-        exponentials(simd, scale, scores.reborrow(), sums);
+        exponentials(simd, product, scale, scores.reborrow(), sums);
         let panels = Panels::packed(values, value_slots, head_dim);
-        let weights = slots_in_place(simd, product, &mut scores);
+        let weights = scores.as_rows().column_range(0..value_slots);
         plain(simd, product, weights, panels, q.reborrow());
         for (i, sum) in sums.iter().enumerate() {
             softmax::multiply(simd, 1.0 / sum, q.row_mut(i));
@@ -200,7 +198,7 @@ pub fn cls_attention(
             scratch.sums.clear();
             scratch.sums.resize(heads, 0.0);
             let rows = RowsMut::new(scores, heads, seq_len, seq_len);
-            exponentials(simd, scale, rows, &mut scratch.sums);
+            exponentials(simd, MulAdd, scale, rows, &mut scratch.sums);
 
             let weights = Rows::new(scores, heads, seq_len, seq_len);
             let whole = hidden - hidden % PANEL;

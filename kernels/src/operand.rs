@@ -4,28 +4,44 @@ use crate::PANEL;
 use crate::matmul::{MulAdd, Product};
 use crate::matrix::Buffer;
 use crate::simd::Simd;
-use crate::view::{Rows, RowsMut};
+use crate::view::Rows;
 
 /// A product of floats, and how its slots are made of f32.
 pub(crate) trait FloatProduct<S: Simd>: Product<S> {
     /// Values along k in a slot: 1 or 2.
     const DEPTH: usize;
-    /// The slots of `values`, at most `LANES` of them; what is beyond holds zeros.
-    fn slots(self, simd: S, values: &[f32]) -> S::V;
-    /// The slots of values that stand in the same lane; with a depth of 1, of the first.
+    /// The slots of values that follow each other; with a depth of 1, of the first vector.
+    fn along(self, simd: S, values: [S::V; 2]) -> S::V;
+    /// The slots of values that stand in the same lane; with a depth of 1, of the first vector.
     fn across(self, simd: S, values: [S::V; 2]) -> S::V;
 }
 
 impl<S: Simd> FloatProduct<S> for MulAdd {
     const DEPTH: usize = 1;
     #[inline(always)]
-    fn slots(self, simd: S, values: &[f32]) -> S::V {
-        simd.load_some(values)
+    fn along(self, _: S, [values, _]: [S::V; 2]) -> S::V {
+        values
     }
     #[inline(always)]
     fn across(self, _: S, [values, _]: [S::V; 2]) -> S::V {
         values
     }
+}
+
+/// The slots of `values`, at most `LANES` of them; what is beyond holds zeros.
+#[inline(always)]
+fn slots<S: Simd, P: FloatProduct<S>>(simd: S, product: P, values: &[f32]) -> S::V {
+    let mut vectors = [simd.splat(0.0); 2];
+    if values.len() == P::DEPTH * S::LANES {
+        for (i, vector) in vectors[..P::DEPTH].iter_mut().enumerate() {
+            *vector = simd.load(&values[i * S::LANES..]);
+        }
+    } else {
+        for (vector, part) in vectors.iter_mut().zip(values.chunks(S::LANES)) {
+            *vector = simd.load_some(part, 0.0);
+        }
+    }
+    product.along(simd, vectors)
 }
 
 /// From one row of slots to the next: whole cache lines, an odd number of them, for rows a power of two apart would share
@@ -45,38 +61,16 @@ pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     if P::DEPTH == 1 {
         return rows;
     }
-    let slots = rows.cols().div_ceil(P::DEPTH);
-    let stride = slot_stride(slots);
+    let depth = rows.cols().div_ceil(P::DEPTH);
+    let stride = slot_stride(depth);
     let room = room.at_least(rows.rows() * stride);
     for i in 0..rows.rows() {
-        let (from, to) = (rows.row(i), &mut room[i * stride..][..slots]);
+        let (from, to) = (rows.row(i), &mut room[i * stride..][..depth]);
         for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_mut(S::LANES)) {
-            simd.store_some(product.slots(simd, from), to);
+            simd.store_some(slots(simd, product, from), to);
         }
     }
-    Rows::new(room, rows.rows(), slots, stride)
-}
-
-/// The same of rows that are needed no more: rounded, they take the first part of their own memory.
-#[inline(always)]
-pub(crate) fn slots_in_place<'a, S: Simd, P: FloatProduct<S>>(
-    simd: S,
-    product: P,
-    rows: &'a mut RowsMut<'_>,
-) -> Rows<'a> {
-    let slots = rows.cols().div_ceil(P::DEPTH);
-    if P::DEPTH > 1 {
-        for i in 0..rows.rows() {
-            let row = rows.row_mut(i);
-            // What is written lies before what is still to be read.
-            for at in (0..slots).step_by(S::LANES) {
-                let to = at..slots.min(at + S::LANES);
-                let from = P::DEPTH * at..row.len().min(P::DEPTH * to.end);
-                simd.store_some(product.slots(simd, &row[from]), &mut row[to]);
-            }
-        }
-    }
-    rows.as_rows().column_range(0..slots)
+    Rows::new(room, rows.rows(), depth, stride)
 }
 
 /// Packs the transpose of `rows` into panels: n = their number, k = their length; fills the last panel with zeros.
@@ -87,17 +81,17 @@ pub(crate) fn pack_rows_as_columns<S: Simd, P: FloatProduct<S>>(
     rows: Rows<'_>,
     packed: &mut [f32],
 ) {
-    let slots = rows.cols().div_ceil(P::DEPTH);
-    for (p, panel) in packed.chunks_exact_mut(PANEL * slots).enumerate() {
+    let depth = rows.cols().div_ceil(P::DEPTH);
+    for (p, panel) in packed.chunks_exact_mut(PANEL * depth).enumerate() {
         for part in (0..PANEL).step_by(S::LANES) {
             let first = p * PANEL + part;
-            for start in (0..slots).step_by(S::LANES) {
-                let columns = start..slots.min(start + S::LANES);
+            for start in (0..depth).step_by(S::LANES) {
+                let columns = start..depth.min(start + S::LANES);
                 let values = P::DEPTH * start..rows.cols().min(P::DEPTH * columns.end);
                 let mut block = [simd.splat(0.0); PANEL];
                 for (j, vector) in block[..S::LANES].iter_mut().enumerate() {
                     if first + j < rows.rows() {
-                        *vector = product.slots(simd, &rows.row(first + j)[values.clone()]);
+                        *vector = slots(simd, product, &rows.row(first + j)[values.clone()]);
                     }
                 }
                 simd.transpose(&mut block);
@@ -117,17 +111,17 @@ pub(crate) fn pack_columns<S: Simd, P: FloatProduct<S>>(
     rows: Rows<'_>,
     packed: &mut [f32],
 ) {
-    let slots = rows.rows().div_ceil(P::DEPTH);
-    for i in 0..slots {
+    let depth = rows.rows().div_ceil(P::DEPTH);
+    for i in 0..depth {
         for column in (0..rows.cols().next_multiple_of(PANEL)).step_by(S::LANES) {
             let columns = column.min(rows.cols())..rows.cols().min(column + S::LANES);
             let mut values = [simd.splat(0.0); 2];
             for (j, values) in values[..P::DEPTH].iter_mut().enumerate() {
                 if P::DEPTH * i + j < rows.rows() {
-                    *values = simd.load_some(&rows.row(P::DEPTH * i + j)[columns.clone()]);
+                    *values = simd.load_some(&rows.row(P::DEPTH * i + j)[columns.clone()], 0.0);
                 }
             }
-            let to = (column / PANEL * slots + i) * PANEL + column % PANEL;
+            let to = (column / PANEL * depth + i) * PANEL + column % PANEL;
             simd.store(product.across(simd, values), &mut packed[to..]);
         }
     }

@@ -30,10 +30,10 @@ pub(crate) trait Simd: Copy {
     /// Stores the first `to.len()` lanes, fewer than `LANES`.
     fn store_partial(self, v: Self::V, to: &mut [f32]);
 
-    /// All of `from`, at most `LANES` values, followed by zeros.
+    /// All of `from`, at most `LANES` values, followed by `fill`.
     #[inline(always)]
-    fn load_some(self, from: &[f32]) -> Self::V {
-        if from.len() == Self::LANES { self.load(from) } else { self.load_partial(from, 0.0) }
+    fn load_some(self, from: &[f32], fill: f32) -> Self::V {
+        if from.len() == Self::LANES { self.load(from) } else { self.load_partial(from, fill) }
     }
     /// Stores the first `to.len()` lanes, at most `LANES`.
     #[inline(always)]

@@ -2,6 +2,8 @@
 
 use crate::isa::{Isa, Kernel};
 use crate::math::exp2;
+use crate::matmul::MulAdd;
+use crate::operand::FloatProduct;
 use crate::simd::Simd;
 use crate::view::RowsMut;
 
@@ -13,7 +15,7 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            let [sum] = group(simd, self.0, [&mut *self.1]);
+            let [sum] = group(simd, MulAdd, self.0, [&mut *self.1]);
             multiply(simd, 1.0 / sum, self.1);
         }
     }
@@ -23,30 +25,42 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
 /// Rows of scores that are worked on together, because the largest of a row is waited for before anything else.
 const GROUP: usize = 4;
 
-/// Each row = e^(scale (row - max)); writes the sums, by which the caller divides where it costs least. `scale` > 0.
+/// Each row = e^(scale (row - max)) as a left-hand side of `product`, at the beginning of its memory; writes the sums, by
+/// which the caller divides where it costs least. `scale` > 0.
 #[inline(always)]
-pub(crate) fn exponentials<S: Simd>(simd: S, scale: f32, mut rows: RowsMut<'_>, sums: &mut [f32]) {
+pub(crate) fn exponentials<S: Simd, P: FloatProduct<S>>(
+    simd: S,
+    product: P,
+    scale: f32,
+    mut rows: RowsMut<'_>,
+    sums: &mut [f32],
+) {
     assert_eq!(sums.len(), rows.rows(), "sums and rows");
     let mut groups = sums.chunks_exact_mut(GROUP);
     let mut first = 0;
     for sums in &mut groups {
-        sums.copy_from_slice(&group::<S, GROUP>(simd, scale, rows.group_mut(first)));
+        sums.copy_from_slice(&group::<S, P, GROUP>(simd, product, scale, rows.group_mut(first)));
         first += GROUP;
     }
     // Tiles of an even number of rows often leave two.
     let mut pairs = groups.into_remainder().chunks_exact_mut(2);
     for sums in &mut pairs {
-        sums.copy_from_slice(&group::<S, 2>(simd, scale, rows.group_mut(first)));
+        sums.copy_from_slice(&group::<S, P, 2>(simd, product, scale, rows.group_mut(first)));
         first += 2;
     }
     for sum in pairs.into_remainder() {
-        [*sum] = group::<S, 1>(simd, scale, rows.group_mut(first));
+        [*sum] = group::<S, P, 1>(simd, product, scale, rows.group_mut(first));
     }
 }
 
 /// The same of `N` rows of one length; returns the sums.
 #[inline(always)]
-fn group<S: Simd, const N: usize>(simd: S, scale: f32, rows: [&mut [f32]; N]) -> [f32; N] {
+fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
+    simd: S,
+    product: P,
+    scale: f32,
+    rows: [&mut [f32]; N],
+) -> [f32; N] {
     let cols = rows[0].len();
     let whole = cols - cols % S::LANES;
     let lowest = f32::NEG_INFINITY;
@@ -71,17 +85,24 @@ fn group<S: Simd, const N: usize>(simd: S, scale: f32, rows: [&mut [f32]; N]) ->
     let mut totals = [0.0; N];
     for ((total, row), max) in totals.iter_mut().zip(rows).zip(maxima) {
         let mut sum = simd.splat(0.0);
-        let mut chunks = row.chunks_exact_mut(S::LANES);
-        for chunk in &mut chunks {
-            let e = exp2(simd, simd.mul(simd.sub(simd.load(chunk), max), scale));
-            sum = simd.add(sum, e);
-            simd.store(e, chunk);
+        let step = P::DEPTH * S::LANES;
+        let whole = cols - cols % step;
+        // What is written lies before what is still to be read.
+        for at in (0..whole).step_by(step) {
+            let mut e = [simd.splat(0.0); 2];
+            for (i, e) in e[..P::DEPTH].iter_mut().enumerate() {
+                *e = exp2(simd, simd.mul(simd.sub(simd.load(&row[at + i * S::LANES..]), max), scale));
+                sum = simd.add(sum, *e);
+            }
+            simd.store(product.along(simd, e), &mut row[at / P::DEPTH..]);
         }
-        let tail = chunks.into_remainder();
-        if !tail.is_empty() {
-            let e = exp2(simd, simd.mul(simd.sub(simd.load_partial(tail, lowest), max), scale));
-            sum = simd.add(sum, e);
-            simd.store_partial(e, tail);
+        if whole < cols {
+            let mut e = [simd.splat(0.0); 2];
+            for (e, tail) in e.iter_mut().zip(row[whole..].chunks(S::LANES)) {
+                *e = exp2(simd, simd.mul(simd.sub(simd.load_some(tail, lowest), max), scale));
+                sum = simd.add(sum, *e);
+            }
+            simd.store_some(product.along(simd, e), &mut row[whole / P::DEPTH..cols.div_ceil(P::DEPTH)]);
         }
         *total = simd.sum(sum);
     }

@@ -402,10 +402,7 @@ impl Product<Avx512> for Bf16 {
 impl FloatProduct<Avx512> for Bf16 {
     const DEPTH: usize = 2;
     #[inline(always)]
-    fn slots(self, simd: Avx512, values: &[f32]) -> __m512 {
-        let (low, high) = values.split_at(values.len().min(Avx512::LANES));
-        // (Not a closure, for the reason that `activation.rs` gives.)
-        let (low, high) = (simd.load_some(low), simd.load_some(high));
+    fn along(self, _: Avx512, [low, high]: [__m512; 2]) -> __m512 {
         bf16_op!(transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)))
     }
     #[inline(always)]
