@@ -234,3 +234,15 @@ fn metadata_out_of_a_checkpoint_cannot_steer_the_terminal() {
         assert_eq!(lines.len(), 3);
     }
 }
+
+#[test]
+fn the_default_model_names_the_calibration_texts_beside_it() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default"));
+    let texts = fs::read(folder.join("calibration.jsonl")).unwrap();
+    let found = recipe(folder);
+    assert_eq!(found["quantization_calibration_sha256"], sha256(texts), "made on other texts");
+    let built_in = run(["inspect"], "").ok();
+    for line in shown(&found) {
+        assert!(built_in.contains(&format!("metadata:          {line}\n")), "no {line} in {built_in}");
+    }
+}
