@@ -46,6 +46,11 @@ pub struct ModelInfo {
     pub chunk_tokens: usize,
     /// Tensors of the checkpoint by dtype: how many, and how many elements.
     pub tensors: BTreeMap<String, (usize, usize)>,
+    /// What the checkpoint's metadata say of how it was quantised, by key: `quantization`, and what begins with
+    /// `quantization_`. As `crossrank quantize` writes them: rounding, calibration, how many tensors, checksums of the
+    /// source and of the calibration texts. Nobody has checked them, and a file may hold any text there. Empty if the
+    /// checkpoint has none; of shards that disagree the first counts.
+    pub quantization: BTreeMap<String, String>,
     /// Tensors of the checkpoint that the model does not use.
     pub ignored: Vec<String>,
     /// Memory of the packed Linear weights, in bytes. Embeddings stay in the checkpoint.
@@ -98,12 +103,19 @@ impl ModelInfo {
             threads: reranker.threads().count(),
             chunk_tokens: reranker.chunk_tokens(),
             tensors,
+            quantization: model
+                .weights()
+                .quantization()
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
             ignored: model.weights().unused(),
             packed_bytes,
             shared_bytes,
             packed_checkpoint: model.weights().packed().is_some(),
         }
     }
+
     /// Operations that the network needs for a pair of so many tokens, a multiply-add counting two: all layers but the
     /// last for every token, the last for the first token alone. What is held against a machine's peak.
     ///

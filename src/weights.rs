@@ -138,6 +138,19 @@ impl Weights {
         self.tensors.iter().map(|(name, entry)| (&**name, entry.dtype, &*entry.shape))
     }
 
+    /// Metadata on how the checkpoint was quantised: `quantization`, and keys that begin with `quantization_`. Of shards
+    /// that disagree the first counts.
+    pub(crate) fn quantization(&self) -> BTreeMap<&str, &str> {
+        let mut found = BTreeMap::new();
+        for (key, value) in self.shards.iter().flat_map(|shard| &shard.metadata) {
+            let rest = key.strip_prefix(QUANTIZATION.0);
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_')) {
+                found.entry(key.as_str()).or_insert(value.as_str());
+            }
+        }
+        found
+    }
+
     /// Names of the tensors that nothing has asked for.
     pub(crate) fn unused(&self) -> Vec<String> {
         let used = self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -230,3 +230,30 @@ fn a_byte_that_was_flipped_is_found_by_the_checksum() {
         }
     }
 }
+
+#[test]
+fn of_shards_that_disagree_on_their_quantisation_the_first_counts() {
+    let copy = ModelCopy::of("sharded");
+    for (i, value) in [(1, "a"), (2, "b"), (3, "c")] {
+        let file = format!("model-0000{i}-of-00003.safetensors");
+        let bytes = std::fs::read(copy.file(&file)).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter();
+        let tensors: Tensors = tensors
+            .map(|(name, view)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec())))
+            .collect();
+        let own = format!("quantization_{value}");
+        let metadata = [("quantization_of", value), (&*own, "own"), ("quantizations", "not ours")];
+        copy.write(&file, common::copy::serialize(&tensors, Some(&metadata)));
+    }
+    let source = load(copy.path(), None);
+    let found: Vec<(String, String)> = source.info().quantization.into_iter().collect();
+    let expected = ["a", "b", "c"].map(|value| (format!("quantization_{value}"), "own".to_owned()));
+    assert_eq!(found[..3], expected);
+    assert_eq!(found[3..], [("quantization_of".to_owned(), "a".to_owned())]);
+
+    let mut bytes = Vec::new();
+    source.write_packed(&mut bytes).unwrap();
+    copy.remove("model.safetensors.index.json").write(FILE, bytes);
+    assert_eq!(load(copy.path(), None).info().quantization.into_iter().collect::<Vec<_>>(), found);
+    assert!(load(&fixture("sharded"), None).info().quantization.is_empty());
+}

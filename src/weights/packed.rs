@@ -25,8 +25,8 @@ const DATA: &str = "data_sha256";
 
 /// Data begins at a multiple of so many bytes.
 const ALIGN: usize = 64;
-/// Metadata comes first in what is written here; it fits in so many bytes.
-const METADATA: usize = 1024;
+/// The mark of a packed file comes first in what is written here: within so many bytes.
+const MARK: usize = 1024;
 
 /// The name of a product's panels.
 pub(crate) fn panels_name(product: &str) -> String {
@@ -66,7 +66,7 @@ pub(super) fn recognise(file: &str, metadata: &HashMap<String, String>) -> Resul
 /// Whether a file that does not parse was a packed one.
 pub(super) fn looks_packed(bytes: &[u8]) -> bool {
     let mark = FORMAT.0.as_bytes();
-    bytes[..bytes.len().min(METADATA)].windows(mark.len()).any(|window| window == mark)
+    bytes[..bytes.len().min(MARK)].windows(mark.len()).any(|window| window == mark)
 }
 
 /// Compares the checksum of the data with the one that the file carries. False when it is not packed and has none.
@@ -117,15 +117,13 @@ pub(crate) fn write(
         add(name, (entry.dtype, entry.shape.clone()), end)?;
     }
 
-    let mut metadata = weights.shards.iter().flat_map(|shard| &shard.metadata).collect::<HashMap<_, _>>();
     let own = [FORMAT, VERSION, (DTYPE, dtype.name())];
     let sums = [(SOURCE, source_checksum(weights)), (DATA, hex(&digest.finalize()))];
     let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let sums = sums.map(|(key, value)| (key.to_owned(), value));
-    // Of the source's metadata only what says how the tensors are read that are still there.
-    metadata.retain(|key, _| [super::QUANTIZATION.0, super::QUANTIZATION_VERSION.0].contains(&key.as_str()));
     let mut all: Map<String, Value> = own.into_iter().chain(sums).map(|(k, v)| (k, json!(v))).collect();
-    all.extend(metadata.into_iter().map(|(key, value)| (key.clone(), json!(value))));
+    // Of the source's metadata only what says how the tensors are read that are still there, and how they were made.
+    all.extend(weights.quantization().into_iter().map(|(key, value)| (key.to_owned(), json!(value))));
 
     // In front, whatever the tensors are called.
     let mut header = format!("{{\"__metadata__\":{},", Value::Object(all)).into_bytes();

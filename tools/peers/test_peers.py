@@ -1,4 +1,4 @@
-"""What can be checked without any engine: `python -m unittest discover tools/peers`."""
+"""What can be checked without any engine, with numpy alone: `python -m unittest discover tools/peers`."""
 
 import tempfile
 import unittest

@@ -105,7 +105,8 @@ pub struct InspectArgs {
 ///
 /// Embeddings and the Linear weights of encoder and pooler become signed bytes with an F32 scale for each row;
 /// everything else stays as it is stored, but with --calibrate the biases of those layers, which make up for the mean
-/// error, are F32. The result loads like any other model.
+/// error, are F32. The result loads like any other model. Its metadata say how it was made, out of what and on which
+/// texts, with checksums: `crossrank inspect` shows them.
 ///
 /// With --verify both models score the first 50 candidates of each query, the source in f32 and the result as it runs,
 /// and both are compared: nDCG@10 and MRR@10 of each, how much of the first ten they share, Kendall's tau-b over a

@@ -1,7 +1,7 @@
 //! Lines of a file or of stdin.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use crate::failure::Failure;
@@ -18,6 +18,26 @@ pub struct Line {
     pub text: Result<String, String>,
 }
 
+/// A file, or stdin where there is none or it is `-`, with its name for errors.
+fn open(path: Option<&Path>) -> Result<(String, Box<dyn BufRead + Send>), Failure> {
+    match path {
+        Some(path) if path != Path::new("-") => {
+            let name = path.display().to_string();
+            let file = File::open(path).map_err(|error| Failure::about(&name, error))?;
+            Ok((name, Box::new(BufReader::new(file))))
+        }
+        _ => Ok(("<stdin>".to_owned(), Box::new(BufReader::new(io::stdin())))),
+    }
+}
+
+/// All that a file, or stdin, holds, with its name for errors.
+pub fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+    let (name, mut reader) = open(Some(path))?;
+    let mut contents = Vec::new();
+    reader.read_to_end(&mut contents).map_err(|error| Failure::about(&name, error))?;
+    Ok((name, contents))
+}
+
 /// Lines with their numbers. A byte order mark before the first is dropped; a last line needs no newline.
 pub struct Lines {
     name: String,
@@ -28,15 +48,13 @@ pub struct Lines {
 impl Lines {
     /// Opens a file; none, or `-`, is stdin.
     pub fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let (name, reader): (_, Box<dyn BufRead + Send>) = match path {
-            Some(path) if path != Path::new("-") => {
-                let name = path.display().to_string();
-                let file = File::open(path).map_err(|error| Failure::about(&name, error))?;
-                (name, Box::new(BufReader::new(file)))
-            }
-            _ => ("<stdin>".to_owned(), Box::new(BufReader::new(io::stdin()))),
-        };
+        let (name, reader) = open(path)?;
         Ok(Self { name, reader, number: 0 })
+    }
+
+    /// Of contents that have been read; errors call them `name`.
+    pub fn of(name: String, contents: Vec<u8>) -> Self {
+        Self { name, reader: Box::new(Cursor::new(contents)), number: 0 }
     }
 
     /// What errors call the input.

@@ -4,6 +4,7 @@ mod calibrate;
 mod checkpoint;
 mod compensate;
 mod moments;
+mod recipe;
 mod rows;
 mod verify;
 
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossrank::Reranker;
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::args::{QuantizeArgs, ReportFormat};
 use crate::failure::{Failure, say};
@@ -26,6 +28,7 @@ use crate::progress;
 use calibrate::Texts;
 use checkpoint::{Tensor, Weights};
 use compensate::Factor;
+use recipe::{Recipe, hex};
 use verify::Verdict;
 
 /// Runs the command.
@@ -47,7 +50,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         Some(texts) => texts.observe(&source, interrupt)?,
         None => BTreeMap::new(),
     };
-    let recipe = recipe(texts.as_ref());
+    let calibration = texts.as_ref().map(|texts| texts.calibration(&source));
     let done = AtomicUsize::new(0);
     let summary = progress::watch("quantizing", before, &done, || {
         let mut result = Quantization {
@@ -55,13 +58,16 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
             factors: &factors,
             shifts: Vec::new(),
             tensors: Vec::new(),
-            summary: Summary { rounding: recipe.clone(), ..Summary::default() },
+            digest: Sha256::new(),
+            summary: Summary { recipe: Recipe::new(calibration), left_out: Vec::new(), worst: None },
         };
         for file in &weights.files {
             result.add_file(file, &done, interrupt)?;
         }
         result.shift_biases();
-        checkpoint::write(&folder.path().join(checkpoint::WEIGHTS), &recipe, &result.tensors)?;
+        result.summary.recipe.source_sha256 = hex(result.digest);
+        let metadata = result.summary.recipe.metadata();
+        checkpoint::write(&folder.path().join(checkpoint::WEIGHTS), &metadata, &result.tensors)?;
         Ok::<_, Failure>(result.summary)
     })?;
     copy_neighbours(&args.model_dir, folder.path(), interrupt)?;
@@ -119,14 +125,10 @@ struct Report<'a> {
 }
 
 /// What is said of the result.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Summary {
-    /// How.
-    rounding: String,
-    /// Tensors in I8.
-    quantized: usize,
-    /// Tensors as they were.
-    kept: usize,
+    #[serde(rename = "quantization")]
+    recipe: Recipe,
     /// Names and dtypes.
     left_out: Vec<String>,
     worst: Option<WorstRow>,
@@ -142,13 +144,8 @@ struct WorstRow {
 impl Summary {
     /// For people.
     fn facts(&self, before: usize, after: usize, out_dir: &Path) -> Vec<(&'static str, String)> {
-        let mut facts = vec![
-            ("rounding", self.rounding.clone()),
-            ("tensors in I8", self.quantized.to_string()),
-            ("tensors as they were", self.kept.to_string()),
-            ("weights before", megabytes(before)),
-            ("weights after", megabytes(after)),
-        ];
+        let mut facts = self.recipe.facts();
+        facts.extend([("weights before", megabytes(before)), ("weights after", megabytes(after))]);
         if let Some(worst) = &self.worst {
             let error = format!(
                 "{:.3}% of the row's norm, row {} of {}",
@@ -171,6 +168,8 @@ struct Quantization<'a> {
     /// Biases, and what goes off them.
     shifts: Vec<(String, Vec<f64>)>,
     tensors: Vec<Tensor>,
+    /// Of the source's files.
+    digest: Sha256,
     summary: Summary,
 }
 
@@ -178,6 +177,7 @@ impl Quantization<'_> {
     fn add_file(&mut self, file: &Path, done: &AtomicUsize, interrupt: &Interrupt) -> Result<(), Failure> {
         let name = file.display();
         let bytes = fs::read(file).map_err(|error| Failure::about(&name, error))?;
+        self.digest.update(&bytes);
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| Failure::about(&name, error))?;
         let mut tensors = tensors.tensors();
         tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -215,11 +215,11 @@ impl Quantization<'_> {
                     shape: shape.to_vec(),
                     data: quantized.values,
                 });
-                self.summary.quantized += 1;
+                self.summary.recipe.tensors_i8 += 1;
             } else {
                 rows::check_finite(dtype, data).map_err(failed)?;
                 self.tensors.push(Tensor { name: tensor, dtype, shape: shape.to_vec(), data: data.to_vec() });
-                self.summary.kept += 1;
+                self.summary.recipe.tensors_kept += 1;
             }
             done.fetch_add(data.len(), Ordering::Relaxed);
         }
@@ -228,26 +228,16 @@ impl Quantization<'_> {
 
     /// Takes off each bias what rounding adds to its product. The difference is small beside a bias: such are F32.
     fn shift_biases(&mut self) {
+        let recipe = &mut self.summary.recipe;
         for (name, shifts) in &self.shifts {
             let Some(bias) = self.tensors.iter_mut().find(|tensor| tensor.name == *name) else { continue };
             let values = rows::widen(bias.dtype, &bias.data).zip(shifts);
             bias.data =
                 values.flat_map(|(value, shift)| ((f64::from(value) - shift) as f32).to_le_bytes()).collect();
             bias.dtype = Dtype::F32;
+            recipe.tensors_kept -= 1;
+            recipe.tensors_f32 += 1;
         }
-    }
-}
-
-/// How bytes and scales are chosen, for the metadata and the report.
-fn recipe(texts: Option<&Texts>) -> String {
-    match texts {
-        None => "nearest".to_owned(),
-        Some(texts) => format!(
-            "compensated, damping {}, on {} pairs, {} tokens",
-            compensate::DAMPING,
-            texts.pairs.len(),
-            texts.pairs.iter().map(crossrank::Tokenized::len).sum::<usize>()
-        ),
     }
 }
 

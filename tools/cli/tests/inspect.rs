@@ -75,7 +75,7 @@ fn help_says_what_users_must_know() {
     for (command, parts) in [
         ("rerank", &[".jsonl or .ndjson", "`text`", "--label", "a blank line is a document"][..]),
         ("score", &["Blank lines are skipped", "`query`", "--truncation"]),
-        ("quantize", &["F32 scale for each row", "<OUT_DIR>"]),
+        ("quantize", &["F32 scale for each row", "Its metadata say", "<OUT_DIR>"]),
         ("inspect", &["--model", "--check", "--timings"]),
         ("pack", &["the same bits", "--dtype", "<OUT_DIR>"]),
         ("bench", &["by nearest rank", "peak_rss_mb", "at least 3 runs", "default: 3"]),

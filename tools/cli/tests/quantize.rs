@@ -150,8 +150,7 @@ fn calibrated_weights_score_nearer_to_the_source_and_are_the_same_each_time() {
         let bytes = fs::read(first.join("model.safetensors")).unwrap();
         assert!(bytes == fs::read(second.join("model.safetensors")).unwrap(), "{name}: other bytes");
         let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-        let rounding = &metadata.metadata().clone().unwrap()["quantization_rounding"];
-        assert!(rounding.starts_with("compensated, damping 0.01, on "), "{rounding}");
+        assert_eq!(metadata.metadata().clone().unwrap()["quantization_rounding"], "compensated");
 
         let off = |out: &Path| -> f32 {
             let found = logits(out.to_str().unwrap(), &input);

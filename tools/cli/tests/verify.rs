@@ -97,7 +97,7 @@ fn a_model_that_loses_nothing_passes() {
     assert!(figures["worst_delta"].as_f64().unwrap() < 1e-3, "{report}");
     assert!(figures["logit_sd"].as_f64().unwrap() > 0.0);
     assert_eq!(figures["judged_queries"], 3);
-    assert!(report["quantized"].as_u64().unwrap() > 0);
+    assert!(report["quantization"]["tensors_i8"].as_u64().unwrap() > 0);
     assert_eq!(report["written_to"], place.path("out"));
 
     fs::remove_dir_all(place.path("out")).unwrap();

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tokenizers import Encoding
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -17,7 +20,7 @@ class Batch:
     inputs: dict[str, np.ndarray]
 
 
-def batches(encodings: list[Encoding], size: int, kinds: dict[str, type]) -> Iterator[Batch]:
+def batches(encodings: "list[Encoding]", size: int, kinds: dict[str, type]) -> Iterator[Batch]:
     """Batches of `size`, longest pairs first, each padded to its longest.
 
     `kinds` names the inputs that the graph has and their integer type, so that converting is not paid for twice.

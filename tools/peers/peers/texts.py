@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from peers.errors import SetupError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Pairs = list[tuple[str, str]]
 
@@ -78,8 +80,10 @@ def read_config(model: Path) -> dict:
         raise SetupError(f"{path}: {error}") from error
 
 
-def read_tokenizer(model: Path) -> Tokenizer:
+def read_tokenizer(model: Path) -> "Tokenizer":
     """The model's tokenizer, truncating as crossrank does by default and padding nothing."""
+    from tokenizers import Tokenizer
+
     path = model / "tokenizer.json"
     if not path.is_file():
         raise SetupError(f"--model {model}: no tokenizer.json")

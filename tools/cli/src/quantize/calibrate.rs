@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::{Reranker, Tokenized};
 use crossrank_kernels::{Isa, Rows};
+use sha2::{Digest, Sha256};
 
-use super::compensate::Factor;
+use super::compensate::{DAMPING, Factor};
 use super::moments::Moments;
+use super::recipe::{Calibration, hex};
 use crate::failure::{Failure, describe};
-use crate::input::Lines;
+use crate::input::{self, Lines};
 use crate::interrupt::Interrupt;
 use crate::{object, progress};
 
@@ -20,14 +22,18 @@ const TOKENS: usize = 512;
 
 /// Texts, tokenised.
 pub struct Texts {
-    pub pairs: Vec<Tokenized>,
-    pub name: String,
+    pairs: Vec<Tokenized>,
+    name: String,
+    /// Of the file, as it was read.
+    sha256: String,
 }
 
 impl Texts {
     /// Reads (query, document) pairs as `crossrank score` takes them; a bad line is an error.
     pub fn read(path: &Path, model: &Reranker) -> Result<Self, Failure> {
-        let mut lines = Lines::open(Some(path))?;
+        let (name, contents) = input::read(path)?;
+        let sha256 = hex(Sha256::new_with_prefix(&contents));
+        let mut lines = Lines::of(name, contents);
         let mut pairs = Vec::new();
         lines.for_each(|line| {
             let (query, document) = object::pair(line)?;
@@ -38,7 +44,18 @@ impl Texts {
         if pairs.is_empty() {
             return Err(Failure::about(name, "expected (query, document) pairs, found none"));
         }
-        Ok(Self { pairs, name })
+        Ok(Self { pairs, name, sha256 })
+    }
+
+    /// What the result says of these.
+    pub fn calibration(&self, model: &Reranker) -> Calibration {
+        Calibration {
+            damping: DAMPING,
+            pairs: self.pairs.len(),
+            tokens: self.pairs.iter().map(Tokenized::len).sum(),
+            sha256: self.sha256.clone(),
+            isa: model.info().isa,
+        }
     }
 
     /// What each Linear layer reads of these, by the name of its weight.

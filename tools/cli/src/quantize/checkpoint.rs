@@ -16,10 +16,6 @@ use crate::failure::Failure;
 pub const WEIGHTS: &str = "model.safetensors";
 const SHARD_INDEX: &str = "model.safetensors.index.json";
 
-/// What says how the bytes are to be read; the engine takes no I8 without it.
-const METADATA: [(&str, &str); 3] =
-    [("format", "pt"), ("quantization", "crossrank-int8-rowwise-symmetric"), ("quantization_version", "1")];
-
 /// The weights of a folder that the engine has loaded, so that shards are known to be files within it.
 pub struct Weights {
     pub files: Vec<PathBuf>,
@@ -71,14 +67,16 @@ struct Header<'a> {
     tensors: IndexMap<&'a str, TensorInfo>,
 }
 
-/// Writes a safetensors file. The `safetensors` crate writes metadata in the order of a hash map, another in each
-/// run; here the same tensors give the same bytes.
-pub fn write(path: &Path, rounding: &str, tensors: &[Tensor]) -> Result<(), Failure> {
+/// Writes a safetensors file with metadata. The `safetensors` crate writes them in the order of a hash map, another in
+/// each run; here the same tensors give the same bytes.
+pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Tensor]) -> Result<(), Failure> {
     let mut tensors: Vec<&Tensor> = tensors.iter().collect();
     // Widest first, as the crate does, which aligns every tensor.
     tensors.sort_by(|a, b| (Reverse(a.dtype), &a.name).cmp(&(Reverse(b.dtype), &b.name)));
-    let mut metadata = BTreeMap::from(METADATA);
-    metadata.insert("quantization_rounding", rounding);
+    let mut metadata: BTreeMap<&str, &str> =
+        metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    // What the hub's libraries ask for.
+    metadata.insert("format", "pt");
     let mut header = Header { metadata, tensors: IndexMap::new() };
     let mut start = 0;
     for tensor in &tensors {
