@@ -91,3 +91,25 @@ pub(crate) fn centred_normal_cdf<S: Simd>(simd: S, x: S::V) -> S::V {
     let outside = simd.copysign(simd.splat(0.5), x);
     simd.select_lt(simd.abs(x), simd.splat(PHI_MAX), inside, outside)
 }
+
+/// The same as closely as a value that is about to be rounded to 8 bits can show: absolute error under
+/// 6.4e-5 max(1, 1 / |x|), exactly +-0.5 from 3.85 on.
+///
+/// x P(x^2), fitted to the least maximal error of x times it, over max(1, |x|), on 0..3.85 by iteratively reweighted least
+/// squares.
+#[inline(always)]
+pub(crate) fn coarse_centred_normal_cdf<S: Simd>(simd: S, x: S::V) -> S::V {
+    const MAX: f32 = 3.85;
+    const P: [f32; 7] = [
+        0.398_485_27,
+        -0.065_446_235,
+        0.009_183_67,
+        -9.017_564_6e-4,
+        5.732_119e-5,
+        -2.086_583_7e-6,
+        3.266_289_3e-8,
+    ];
+    let inside = simd.mul(x, polynomial(simd, simd.mul(x, x), P));
+    let outside = simd.copysign(simd.splat(0.5), x);
+    simd.select_lt(simd.abs(x), simd.splat(MAX), inside, outside)
+}

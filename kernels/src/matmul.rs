@@ -25,6 +25,9 @@ pub(crate) const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
 pub(crate) trait Product<S: Simd>: Copy {
     /// Whether slots hold four bytes, u8 on the left and s8 on the right, and sums are i32.
     const BYTES: bool;
+    /// Whether its operands have been rounded to 8 significant bits or fewer, so that what is made of its sums may be as
+    /// coarse.
+    const ROUNDED: bool;
     /// Rows of a full tile.
     const MR: usize;
     /// sum + lhs * rhs
@@ -37,6 +40,7 @@ pub(crate) struct MulAdd;
 
 impl<S: Simd> Product<S> for MulAdd {
     const BYTES: bool = false;
+    const ROUNDED: bool = false;
     const MR: usize = S::MR;
     #[inline(always)]
     fn step(self, simd: S, lhs: S::V, rhs: S::V, sum: S::V) -> S::V {
@@ -252,7 +256,11 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                 }
             }
             if let Some(activation) = activation {
-                activation.map(simd, out);
+                if P::ROUNDED {
+                    activation.map::<S, true>(simd, out);
+                } else {
+                    activation.map::<S, false>(simd, out);
+                }
             }
             if !whole {
                 for i in 0..rows {

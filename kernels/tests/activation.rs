@@ -5,7 +5,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Grid, Random, assert_same_bits, for_each_isa};
-use crossrank_kernels::{Activation, reference};
+use crossrank_kernels::{
+    Activation, Epilogue, Isa, LinearScratch, PackedWeights, PanelDtype, Stored, StoredMatrix, linear,
+    reference,
+};
 
 const ALL: [Activation; 5] =
     [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh];
@@ -30,17 +33,29 @@ fn for_each_run(mut check: impl FnMut(&[f32])) {
 
 /// The maximal error of `activation`, in units of `unit(x)`, is under `stated`.
 fn measure(activation: Activation, expected: fn(f64) -> f64, unit: fn(f64) -> f64, stated: f64) {
+    let apply = |isa, values: &mut [f32]| activation.apply(isa, values);
+    measure_as(&format!("{activation:?}"), apply, expected, unit, stated);
+}
+
+/// The same of any function.
+fn measure_as(
+    what: &str,
+    apply: impl Fn(Isa, &mut [f32]),
+    expected: fn(f64) -> f64,
+    unit: fn(f64) -> f64,
+    stated: f64,
+) {
     let mut worst = BTreeMap::new();
     for_each_run(|xs| {
         let xs64 = xs.iter().map(|&x| f64::from(x));
         let expected: Vec<(f64, f64)> = xs64.map(|x| (expected(x), unit(x))).collect();
         for_each_isa(|isa| {
             let mut found = xs.to_vec();
-            activation.apply(isa, &mut found);
+            apply(isa, &mut found);
             let worst = worst.entry(isa.name()).or_insert((0.0, 0.0));
             for ((&x, &(expected, unit)), &found) in xs.iter().zip(&expected).zip(&found) {
                 let error = (f64::from(found) - expected).abs() / unit;
-                assert!(error < stated, "{}: {activation:?}({x}) = {found}: {error:e}", isa.name());
+                assert!(error < stated, "{}: {what}({x}) = {found}: {error:e}", isa.name());
                 if error > worst.0 {
                     *worst = (error, x);
                 }
@@ -48,7 +63,7 @@ fn measure(activation: Activation, expected: fn(f64) -> f64, unit: fn(f64) -> f6
         });
     });
     for (name, (error, x)) in worst {
-        println!("{name}: {activation:?}: maximal error {error:.4e} at {x}");
+        println!("{name}: {what}: maximal error {error:.4e} at {x}");
     }
 }
 
@@ -60,6 +75,35 @@ fn at_least_1(x: f64) -> f64 {
 #[test]
 fn gelu_errs_no_more_than_stated() {
     measure(Activation::Gelu, reference::gelu, at_least_1, 2.7e-7);
+}
+
+/// As the epilogue of a product of weights that are all zeros, which leaves the bias.
+fn gelu_of_biases(dtype: PanelDtype, isa: Isa, values: &mut [f32]) {
+    let n = values.len();
+    let zeros = vec![0; 4 * n];
+    let weights =
+        PackedWeights::pack(isa, dtype, &[(StoredMatrix::new(Stored::F32, &zeros, &[], n, 1), values)]);
+    let lhs = Grid::of(&[1.0], 1, 1, 0);
+    let mut dst = Grid::poisoned(1, n, 0);
+    let epilogue = Epilogue::Activation(Activation::Gelu);
+    linear(isa, lhs.view(), &weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
+    values.copy_from_slice(&dst.values());
+}
+
+#[test]
+fn gelu_after_products_of_rounded_operands_errs_no_more_than_stated() {
+    for dtype in [PanelDtype::Bf16, PanelDtype::Int8] {
+        let what = format!("Gelu in {}", dtype.name());
+        let apply = |isa, values: &mut [f32]| gelu_of_biases(dtype, isa, values);
+        measure_as(&what, apply, reference::gelu, at_least_1, 6.5e-5);
+        for_each_isa(|isa| {
+            let mut values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 3.85, -3.85];
+            gelu_of_biases(dtype, isa, &mut values);
+            let [nan, infinite, also_nan, ..] = values;
+            assert!(nan.is_nan() && infinite == f32::INFINITY && also_nan.is_nan(), "{}", isa.name());
+            assert_eq!(values[3..5], [0.0, 0.0], "{}", isa.name());
+        });
+    }
 }
 
 #[test]

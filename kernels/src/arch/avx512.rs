@@ -366,6 +366,7 @@ impl Simd for Avx512 {
 
 impl Product<Avx512> for Vnni {
     const BYTES: bool = true;
+    const ROUNDED: bool = true;
     const MR: usize = Avx512::MR;
     #[inline(always)]
     fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
@@ -388,6 +389,7 @@ macro_rules! bf16_op {
 
 impl Product<Avx512> for Bf16 {
     const BYTES: bool = false;
+    const ROUNDED: bool = true;
     const MR: usize = Avx512::MR;
     #[inline(always)]
     fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
@@ -429,6 +431,7 @@ const INTERLEAVED: [u16; 32] = {
 
 impl Product<Avx512> for Words {
     const BYTES: bool = true;
+    const ROUNDED: bool = true;
     /// Panels take two registers a vector, and each activation two. There would be room for 12, whose tiles take long to
     /// compile; few CPUs come this way.
     const MR: usize = 6;
