@@ -1,4 +1,4 @@
-//! Kernels by instruction set on the shapes of a 384-wide and a 768-wide model, one thread.
+//! Kernels by instruction set on the shapes of 384-, 768- and 1024-wide models, one thread.
 //!
 //!     cargo bench --bench kernels
 //!
@@ -16,6 +16,20 @@ use crossrank_kernels::{
     Activation, AttentionScratch, Epilogue, Isa, LayerNorm, LinearScratch, Matrix, PackedWeights, PanelDtype,
     Stored, StoredMatrix, attention, linear, peak, softmax,
 };
+
+/// Outputs and depths of the Linear layers of 384-, 768- and 1024-wide models.
+const SHAPES: [(usize, usize); 10] = [
+    (384, 384),
+    (1152, 384),
+    (1536, 384),
+    (384, 1536),
+    (768, 768),
+    (3072, 768),
+    (768, 3072),
+    (1024, 1024),
+    (4096, 1024),
+    (1024, 4096),
+];
 
 /// Signed numbers that do not cancel to nothing and never grow: a fixed sequence.
 fn values(n: usize) -> Vec<f32> {
@@ -78,9 +92,7 @@ fn kernels(c: &mut Criterion) {
     for isa in Isa::available() {
         let mut scratch = LinearScratch::default();
         for dtype in PanelDtype::ALL {
-            for (n, k) in
-                [(384, 384), (1152, 384), (1536, 384), (384, 1536), (768, 768), (3072, 768), (768, 3072)]
-            {
+            for (n, k) in SHAPES {
                 let weights = weights(isa, dtype, n, k);
                 for m in [64, 256] {
                     let (lhs, mut dst) = (matrix(m, k), matrix(m, n));

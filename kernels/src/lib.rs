@@ -17,7 +17,8 @@
 //!
 //! # Why it is fast
 //! Figures are from an Intel Emerald Rapids guest (family 6, model 207: 2 cores, AVX-512, 2 MiB L2 a core), for a
-//! 384-wide model of six layers unless they say otherwise. `cargo bench --bench kernels` measures each kernel against
+//! 384-wide model of six layers unless they say otherwise; "Zen 4" is an AMD EPYC guest (family 25, model 17: 2 cores, 1
+//! MiB L2 a core). `cargo bench --bench kernels` measures each kernel against
 //! multiply-adds in registers by turns; `cargo bench --bench engine` whole requests.
 //!
 //! - **Tile.** 14 rows x 2 vectors (6 x 2 on AVX2): 28 sums in registers, two for the weights, one for a broadcast
@@ -35,32 +36,25 @@
 //!   its part only: on that 1024-wide model 180 to 148 ms, on a 768-wide one of 12 layers 43 to 39; no difference at 384.
 //! - **Epilogues.** Bias, residual and activation are applied to a tile while it is in L1, LayerNorm to a block of rows
 //!   while it is in L2. The feed-forward network takes a block through both of its products.
-//! - **bf16.** Two values a slot. A group of panels is widened into scratch once for a block of rows, and the tile is that
-//!   of f32. Widening inside the tile, two products a step, was 2.5 times slower than f32. `vdpbf16ps` was not built: on
-//!   this machine it is slower than f32 multiply-adds.
-//! - **int8.** Weights are s8 with a scale an output; each row of activations becomes u8 with a scale and a zero
-//!   point at the door of the product, a block at a time: sum x w = s_x s_w (sum q_x q_w - zero sum q_w), exact in
-//!   i32. A slot holds four bytes of one output, so panels, tile and prefetching are those of f32, with `vpdpbusd`
-//!   for the multiply-add. A tile begins with its zero points' part: `vpmaddwd` of (-zero, -128 zero) and a column
-//!   sum cut in two, which is one instruction where a 32-bit product is two. The two extremes of a row are maxima of
-//!   its bits as signed and as unsigned integers, which NaN cannot slip through. 610 to 700 G operations/s, 82 to 93
-//!   % of VNNI in registers, on products 384 to 3,072 wide, quantising included; 80 to 89 % with AVX-VNNI. Without
-//!   either, widened to 16 bits, AVX2 has 94 % of the rate of f32 multiply-adds in registers.
-//!   Packing takes 0.4 ns a weight from f32 in cache.
-//!   A clip of rows at the least squared error moved logits further than none. In a profile of a lone pair on two
-//!   threads quantising is 8 %, part of it rows that both workers quantise; to share them, one more join a product, was not
-//!   tried. Products of attention stay in f32: 19 % of 100 passages on one thread, of which those of queries and keys
-//!   in bytes could save 6 at most.
+//! - **bf16.** Two values a slot. Where the CPU multiplies pairs fast (AMD's; the instruction set `avx512_bf16`), a block of
+//!   rows is rounded at the door of the product, and the tile is that of f32 with `vdpbf16ps` for the multiply-add. Attention
+//!   rounds keys and values as it packs them, and the exponentials as it makes them. @BF16@
+//!   Intel's `vdpbf16ps` is slower than f32 multiply-adds: there, and without it, a group of panels is widened into scratch
+//!   once for a block of rows. Widening inside the tile, two products a step, was 2.5 times slower than f32.
+//! - **int8.** A slot holds four bytes of one output; panels, tile and prefetching are those of f32 with `vpdpbusd` for the
+//!   multiply-add. [`int8`] has the scheme, its algebra and its figures.
 //! - **Softmax** takes powers of two, with log2(e) in the scale: one polynomial of degree 5, whose argument is reduced by
 //!   `vreduceps` and whose result is scaled by `vscalefps`, instead of exponentials with Cody and Waite's reduction.
 //! - **LayerNorm and softmax** wait for the sum or the maximum of a row; four rows at once wait once: 59 to 38 ns a row of
 //!   384 in L1; attention 7 to 9 % faster up to 68 tokens, no different from 128 tokens on.
-//! - **GELU** divides by one Newton step from a 14-bit reciprocal: 0.5 % of snippets50 less than the division unit.
+//! - **GELU** divides by one Newton step from a 14-bit reciprocal: 0.5 % of snippets50 less than the division unit. After
+//!   products of rounded operands it is one polynomial, off by less than rounding its result again will be: on Zen 4, one
+//!   thread, 1 to 2 % of int8 and bf16.
 //! - **Views are inlined**: calls out of a kernel, each clearing the vector registers, were 3 % of snippets50.
 //!
 //! Tried and dropped, within the noise or worse: blocks of up to 98, 126 and 252 rows, huge pages,
 //! GELU by a polynomial without the division (4 % faster on AVX-512, 20 % slower on AVX2), exp by polynomials in even and
-//! odd halves, aligned LayerNorm weights.
+//! odd halves, aligned LayerNorm weights, chunks of 512 to 1,024 tokens (int8, Zen 4), the last layer of four chunks at once.
 //!
 //! # Bits
 //! The order of every sum follows from the instruction set and the shape of one row's work: never from the number of
@@ -75,6 +69,7 @@ mod activation;
 mod arch;
 mod attention;
 mod embedding;
+pub mod int8;
 mod isa;
 mod layer_norm;
 mod linear;

@@ -7,7 +7,7 @@ import sys
 from peers import random_model
 from peers.comparison import Comparison, Plan
 from peers.crossrank import Crossrank
-from peers.defaults import RECORDS
+from peers.defaults import PEERS_README, RECORDS
 from peers.errors import SetupError, exit_code
 from peers.options import check, parser, recorded, words
 from peers.random_model import WIDTHS, Width
@@ -23,6 +23,7 @@ def parse() -> argparse.Namespace:
     p.add_argument(
         "--widths", type=words, default=words(known), metavar="H,...", help=f"hidden sizes (default: {known})"
     )
+    p.set_defaults(readme=PEERS_README)
     return p.parse_args()
 
 

@@ -8,6 +8,8 @@ BINARY = ROOT / "target/release/crossrank"
 PREPARED = ROOT / "target/peers"
 RECORDS = ROOT / "benches/records"
 README = ROOT / "README.md"
+# Where the table of other widths goes.
+PEERS_README = ROOT / "tools/peers/README.md"
 SHARED = ROOT / "../shared"
 MODEL = SHARED / "models/minilm-l6"
 WORKLOADS = SHARED / "data/workloads.json"
