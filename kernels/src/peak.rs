@@ -12,7 +12,8 @@ const CHAINS: usize = 12;
 /// The same where a vector takes two of sixteen registers.
 const PORTABLE_CHAINS: usize = 6;
 
-/// The products that panels of `dtype` are for, as [`multiply_adds`] runs them.
+/// Runs `rounds` rounds of the products that panels of `dtype` are for, which touch no memory, and returns how many
+/// operations they were (a multiply-add counts two), with a value that depends on all of them.
 pub fn products(isa: Isa, dtype: PanelDtype, rounds: usize) -> (u64, f32) {
     match dtype {
         PanelDtype::F32 => multiply_adds(isa, rounds),
@@ -21,8 +22,7 @@ pub fn products(isa: Isa, dtype: PanelDtype, rounds: usize) -> (u64, f32) {
     }
 }
 
-/// Runs `rounds` rounds of multiply-adds that touch no memory, and returns how many f32 operations they were (a
-/// multiply-add counts two), with a value that depends on all of them.
+/// Those of f32.
 fn multiply_adds(isa: Isa, rounds: usize) -> (u64, f32) {
     struct MultiplyAdds(usize);
     impl Kernel for MultiplyAdds {
@@ -36,7 +36,7 @@ fn multiply_adds(isa: Isa, rounds: usize) -> (u64, f32) {
     isa.run(MultiplyAdds(rounds))
 }
 
-/// The same with products of bytes as the kernels have them, u8 by s8, which are integer operations.
+/// Those of bytes as the kernels have them, u8 by s8, which are integer operations.
 fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
     struct DotProducts(usize);
     impl Kernel for DotProducts {
@@ -57,7 +57,7 @@ fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
     isa.run(DotProducts(rounds))
 }
 
-/// The same with products of pairs of bfloat16, or, where the set has none, of f32.
+/// Those of pairs of bfloat16, or, where the set has none, of f32.
 fn pair_products(isa: Isa, rounds: usize) -> (u64, f32) {
     struct PairProducts(usize);
     impl Kernel for PairProducts {
