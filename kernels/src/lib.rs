@@ -38,7 +38,8 @@
 //!   while it is in L2. The feed-forward network takes a block through both of its products.
 //! - **bf16.** Two values a slot. Where the CPU multiplies pairs fast (AMD's; the instruction set `avx512_bf16`), a block of
 //!   rows is rounded at the door of the product, and the tile is that of f32 with `vdpbf16ps` for the multiply-add. Attention
-//!   rounds keys and values as it packs them, and the exponentials as it makes them. @BF16@
+//!   rounds keys and values as it packs them, and the exponentials as it makes them. Zen 4, 100 passages on
+//!   one thread: 3,900 and 4,097 ms widened, 2,105 and 2,048 in pairs.
 //!   Intel's `vdpbf16ps` is slower than f32 multiply-adds: there, and without it, a group of panels is widened into scratch
 //!   once for a block of rows. Widening inside the tile, two products a step, was 2.5 times slower than f32.
 //! - **int8.** A slot holds four bytes of one output; panels, tile and prefetching are those of f32 with `vpdpbusd` for the
