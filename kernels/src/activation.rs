@@ -32,19 +32,19 @@ impl Activation {
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) {
                 let len = self.1.len();
-                self.0.map::<S, false>(simd, RowsMut::new(self.1, 1, len, len));
+                self.0.map(simd, false, RowsMut::new(self.1, 1, len, len));
             }
         }
         isa.run(Apply(self, values));
     }
 
-    /// `COARSE`: to what will be rounded to 8 bits again, like what it was made of, less exactly and in less time.
+    /// `coarse`: to what will be rounded to 8 bits again, like what it was made of, less exactly and in less time.
     ///
     /// The choice, and what a function needs of constants, is made once for all rows: those of a tile are short.
     #[inline(always)]
-    pub(crate) fn map<S: Simd, const COARSE: bool>(self, simd: S, rows: RowsMut<'_>) {
+    pub(crate) fn map<S: Simd>(self, simd: S, coarse: bool, rows: RowsMut<'_>) {
         match self {
-            Self::Gelu if COARSE => map::<S, CoarseGelu>(simd, rows),
+            Self::Gelu if coarse => map::<S, CoarseGelu>(simd, rows),
             Self::Gelu => map::<S, Gelu>(simd, rows),
             Self::GeluTanh => map::<S, GeluTanh>(simd, rows),
             Self::Relu => map::<S, Relu>(simd, rows),

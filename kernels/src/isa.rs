@@ -6,8 +6,7 @@
 use crate::arch::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::{avx2::Avx2, avx512::Avx512};
-use crate::operand::FloatProduct;
-use crate::simd::{PairKernel, Simd};
+use crate::simd::Simd;
 
 /// An instruction set that this machine has been seen to offer.
 ///
@@ -65,9 +64,11 @@ impl Isa {
 
     fn is_fast(self) -> bool {
         match self.0 {
+            Level::Portable(_) => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(token) => token.is_fast(),
-            _ => true,
         }
     }
 
@@ -106,20 +107,13 @@ impl Isa {
 
     /// Whether products of bfloat16 round both sides.
     pub(crate) fn has_pairs(self) -> bool {
-        struct HasPairs;
-        impl Kernel for HasPairs {
-            type Output = bool;
-            #[inline(always)]
-            fn run<S: Simd>(self, simd: S) -> bool {
-                simd.with_pairs(self).is_ok()
-            }
+        match self.0 {
+            Level::Portable(_) => false,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => false,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(token) => token.has_pairs(),
         }
-        impl<S: Simd> PairKernel<S> for HasPairs {
-            type Output = ();
-            #[inline(always)]
-            fn run<P: FloatProduct<S>>(self, _: S, _: P) {}
-        }
-        self.run(HasPairs)
     }
 
     /// The same set on a machine without instructions for products of bytes, so that tests run what such machines run.

@@ -150,18 +150,17 @@ fn multiply_packed<S: Simd>(
     mut dst: RowsMut<'_>,
 ) {
     let (k, n) = (weights.k(), weights.n());
+    assert_eq!(lhs.cols(), k, "depth of lhs and rhs");
     let next = if turn.last { None } else { Some(weights.upcoming()) };
     let source = Source::Far { first_is_near: !turn.first, next };
     let step = match weights.dtype() {
         PanelDtype::Int8 => {
-            assert_eq!(lhs.cols(), k, "depth of lhs and rhs");
             let lhs = scratch.quantized.quantize(simd, lhs);
             let rhs = Panels::bytes(weights.panels(), k.div_ceil(4), n).with_source(source);
             return simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
         }
         PanelDtype::F32 => n.max(1),
         PanelDtype::Bf16 => {
-            assert_eq!(lhs.cols(), k, "depth of lhs and rhs");
             let rhs = Panels::packed(weights.panels(), k.div_ceil(2), n).with_source(source);
             let (room, dst) = (&mut scratch.rounded, dst.reborrow());
             if simd.with_pairs(MultiplyPairs { lhs, room, rhs, epilogue, dst }).is_ok() {

@@ -27,7 +27,7 @@ pub(crate) trait Product<S: Simd>: Copy {
     const BYTES: bool;
     /// Whether its operands have been rounded to 8 significant bits or fewer, so that what is made of its sums may be as
     /// coarse.
-    const ROUNDED: bool;
+    const ROUNDED: bool = true;
     /// Rows of a full tile.
     const MR: usize;
     /// sum + lhs * rhs
@@ -256,11 +256,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                 }
             }
             if let Some(activation) = activation {
-                if P::ROUNDED {
-                    activation.map::<S, true>(simd, out);
-                } else {
-                    activation.map::<S, false>(simd, out);
-                }
+                activation.map(simd, P::ROUNDED, out);
             }
             if !whole {
                 for i in 0..rows {

@@ -318,8 +318,7 @@ fn push_transposed<S: Simd>(
             let mut block = [simd.splat(0.0); PANEL];
             for (i, values) in block[..S::LANES].iter_mut().enumerate() {
                 let row = &rows[(first + i) * stride + start..][..width];
-                let whole = width == S::LANES;
-                *values = if whole { simd.load(row) } else { simd.load_partial(row, 0.0) };
+                *values = simd.load_some(row, 0.0);
             }
             simd.transpose(&mut block);
             for (&values, line) in block[..S::LANES].iter().zip(&mut lines) {

@@ -77,7 +77,9 @@ fn pair_products(isa: Isa, rounds: usize) -> (u64, f32) {
     isa.run(PairProducts(rounds)).unwrap_or_else(|| multiply_adds(isa, rounds))
 }
 
-/// sum = sum + sum * rhs in each chain, `rounds` times, each step `operations` for a lane. Both factors may not stay the same: bytes that do would be
+/// sum = sum + sum * rhs in each chain, `rounds` times, each step `operations` for a lane.
+///
+/// Both factors may not stay the same: bytes that do would be
 /// widened once where that is a step of its own.
 #[inline(always)]
 fn chains<S: Simd, P: Product<S>>(

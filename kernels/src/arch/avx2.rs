@@ -312,7 +312,6 @@ impl Simd for Avx2 {
 
 impl Product<Avx2> for Vnni {
     const BYTES: bool = true;
-    const ROUNDED: bool = true;
     const MR: usize = Avx2::MR;
     #[inline(always)]
     fn step(self, _: Avx2, lhs: __m256, rhs: __m256, sum: __m256) -> __m256 {
@@ -326,7 +325,6 @@ impl Product<Avx2> for Vnni {
 
 impl Product<Avx2> for Words {
     const BYTES: bool = true;
-    const ROUNDED: bool = true;
     /// Panels take two registers a vector, and each activation two.
     const MR: usize = 4;
     #[inline(always)]

@@ -52,12 +52,19 @@ impl Avx512 {
         Some(Self { bf16: Some(bf16), ..Self::detect()? })
     }
 
+    /// Whether it multiplies pairs of bfloat16.
+    pub(crate) fn has_pairs(self) -> bool {
+        self.bf16.is_some()
+    }
+
     /// Whether nothing in it is slower than what it is there for. Products of pairs have half the rate of f32 on Intel's
     /// CPUs, which have AMX for them, and twice the rate on AMD's.
     pub(crate) fn is_fast(self) -> bool {
-        let vendor = __cpuid(0);
-        let amd = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD";
-        self.bf16.is_none() || amd
+        let is_amd = || {
+            let vendor = __cpuid(0);
+            [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD"
+        };
+        !self.has_pairs() || is_amd()
     }
 
     /// As on a CPU that lacks VNNI.
@@ -97,7 +104,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn name(self) -> &'static str {
-        if self.bf16.is_some() { Self::BF16_NAME } else { Self::NAME }
+        if self.has_pairs() { Self::BF16_NAME } else { Self::NAME }
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -366,7 +373,6 @@ impl Simd for Avx512 {
 
 impl Product<Avx512> for Vnni {
     const BYTES: bool = true;
-    const ROUNDED: bool = true;
     const MR: usize = Avx512::MR;
     #[inline(always)]
     fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
@@ -389,7 +395,6 @@ macro_rules! bf16_op {
 
 impl Product<Avx512> for Bf16 {
     const BYTES: bool = false;
-    const ROUNDED: bool = true;
     const MR: usize = Avx512::MR;
     #[inline(always)]
     fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
@@ -431,7 +436,6 @@ const INTERLEAVED: [u16; 32] = {
 
 impl Product<Avx512> for Words {
     const BYTES: bool = true;
-    const ROUNDED: bool = true;
     /// Panels take two registers a vector, and each activation two. There would be room for 12, whose tiles take long to
     /// compile; few CPUs come this way.
     const MR: usize = 6;

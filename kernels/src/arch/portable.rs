@@ -209,7 +209,6 @@ struct Scalar;
 
 impl Product<Portable> for Scalar {
     const BYTES: bool = true;
-    const ROUNDED: bool = true;
     const MR: usize = Portable::MR;
     #[inline(always)]
     fn step(self, _: Portable, lhs: f32x8, rhs: f32x8, sum: f32x8) -> f32x8 {
