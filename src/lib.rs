@@ -50,6 +50,8 @@ mod weights;
 pub use error::{Error, Result};
 pub use files::{ModelBytes, WeightSource};
 pub use info::ModelInfo;
+#[doc(hidden)]
+pub use observe::Reading;
 #[cfg(feature = "tokenizers")]
 pub use rerank::{Ranked, RerankOptions};
 pub use reranker::{Builder, Dtype, PairScore, Reranker};

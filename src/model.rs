@@ -19,12 +19,13 @@ pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::observe::Reading;
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
 use crate::weights::{Dtype, Weights, packed};
 use embeddings::Embeddings;
 use head::Head;
-use layer::{HeadShape, LastLayer, Layer};
+use layer::{DOWN_NORM, HeadShape, LastLayer, Layer, OUTPUT_NORM, QUERY, UP};
 use names::Names;
 use workspace::Widths;
 
@@ -186,22 +187,31 @@ impl Model {
     }
 
     /// The same for one chunk by one worker; shows what each Linear layer of encoder and pooler reads.
-    pub(crate) fn observe(&self, chunk: &[Tokenized], observer: &mut dyn FnMut(&[String], Rows<'_>)) {
+    pub(crate) fn observe(&self, chunk: &[Tokenized], observer: &mut dyn FnMut(Reading<'_>)) {
         let mut ws = self.workspace();
         ws.reserve(ChunkSize::of(chunk), 1);
         self.embed(chunk.iter(), &mut ws);
         let shape = HeadShape::new(&self.config, self.dtype);
+        let last = self.layers.len();
         let mut observe = |i, parts: &[&str], rows: Rows<'_>| {
-            let names: Vec<String> = parts.iter().map(|part| self.names.layer(i, part)).collect();
-            observer(&names, rows);
+            let linears: Vec<String> = parts.iter().map(|part| self.names.layer(i, part)).collect();
+            let norms = match parts {
+                _ if i == last => None,
+                [QUERY, ..] if i == 0 => {
+                    Some([self.names.embeddings("LayerNorm"), self.names.layer(0, OUTPUT_NORM)])
+                }
+                [QUERY, ..] => Some([self.names.layer(i - 1, DOWN_NORM), self.names.layer(i, OUTPUT_NORM)]),
+                [UP] => Some([OUTPUT_NORM, DOWN_NORM].map(|part| self.names.layer(i, part))),
+                _ => None,
+            };
+            observer(Reading { linears: &linears, rows, norms: norms.as_ref() });
         };
         for (i, layer) in self.layers.iter().enumerate() {
             layer.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(i, parts, rows));
         }
-        let last = self.layers.len();
         self.last.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(last, parts, rows));
         if self.head.has_pooler() {
-            observer(&[self.names.pooler()], ws.cls.hidden.view());
+            observer(Reading { linears: &[self.names.pooler()], rows: ws.cls.hidden.view(), norms: None });
         }
     }
 

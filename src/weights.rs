@@ -310,6 +310,16 @@ impl Weights {
         let bias = self.vector(isa, &format!("{prefix}.{bias}"), hidden)?;
         Ok(LayerNorm::new(weight, bias, eps))
     }
+
+    /// The same of what has a residual added, with its scale where there is one: `crossrank quantize` writes it.
+    pub(crate) fn residual_norm(&self, isa: Isa, prefix: &str, hidden: usize, eps: f32) -> Result<LayerNorm> {
+        let norm = self.layer_norm(isa, prefix, hidden, eps)?;
+        let scale = format!("{prefix}.residual_scale");
+        if !self.contains(&scale) {
+            return Ok(norm);
+        }
+        Ok(norm.with_residual_scale(self.vector(isa, &scale, hidden)?))
+    }
 }
 
 /// How the kernels read a dtype, if they do.

@@ -13,6 +13,7 @@ pub struct LayerNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     eps: f32,
+    residual_scale: Vec<f32>,
 }
 
 impl LayerNorm {
@@ -22,10 +23,26 @@ impl LayerNorm {
     /// When the two differ in length.
     pub fn new(weight: Vec<f32>, bias: Vec<f32>, eps: f32) -> Self {
         assert_eq!(weight.len(), bias.len(), "LayerNorm weight and bias");
-        Self { weight, bias, eps }
+        let residual_scale = vec![1.0; weight.len()];
+        Self { weight, bias, eps, residual_scale }
     }
 
-    /// dst = norm(dst + residual), each row by itself: (x - mean) / sqrt(variance + eps) * weight + bias.
+    /// The same, with a factor for each column of the residual: where the norm that it comes from has its weight and bias
+    /// divided by them.
+    ///
+    /// # Panics
+    /// When there are not as many as weights.
+    pub fn with_residual_scale(self, residual_scale: Vec<f32>) -> Self {
+        assert_eq!(residual_scale.len(), self.weight.len(), "LayerNorm weight and residual scale");
+        Self { residual_scale, ..self }
+    }
+
+    /// A factor for each column of the residual; 1 unless they were given.
+    pub fn residual_scale(&self) -> &[f32] {
+        &self.residual_scale
+    }
+
+    /// dst = norm(dst + residual * residual_scale), each row by itself: (x - mean) / sqrt(variance + eps) * weight + bias.
     ///
     /// # Panics
     /// When `dst`, `residual` and the weights differ in shape.
@@ -47,7 +64,7 @@ impl LayerNorm {
         if let Some(residual) = residual {
             assert_eq!((residual.rows(), residual.cols()), (dst.rows(), dst.cols()), "residual and dst");
             for i in 0..dst.rows() {
-                add(simd, residual.row(i), dst.row_mut(i));
+                add(simd, residual.row(i), &self.residual_scale, dst.row_mut(i));
             }
         }
         let row_stride = dst.row_stride();
@@ -100,15 +117,17 @@ fn splat_each<S: Simd, const N: usize>(simd: S, values: [f32; N]) -> [S::V; N] {
     vectors
 }
 
-/// dst += x
+/// dst += x * scale, not fused, so that all instruction sets give the same bits.
 #[inline(always)]
-fn add<S: Simd>(simd: S, x: &[f32], dst: &mut [f32]) {
-    let (mut from, mut to) = (x.chunks_exact(S::LANES), dst.chunks_exact_mut(S::LANES));
-    for (x, dst) in (&mut from).zip(&mut to) {
-        simd.store(simd.add(simd.load(dst), simd.load(x)), dst);
+fn add<S: Simd>(simd: S, x: &[f32], scale: &[f32], dst: &mut [f32]) {
+    let (mut from, mut by) = (x.chunks_exact(S::LANES), scale.chunks_exact(S::LANES));
+    let mut to = dst.chunks_exact_mut(S::LANES);
+    for ((x, scale), dst) in (&mut from).zip(&mut by).zip(&mut to) {
+        simd.store(simd.add(simd.load(dst), simd.mul(simd.load(x), simd.load(scale))), dst);
     }
-    for (dst, x) in to.into_remainder().iter_mut().zip(from.remainder()) {
-        *dst += x;
+    let rest = from.remainder().iter().zip(by.remainder());
+    for (dst, (x, scale)) in to.into_remainder().iter_mut().zip(rest) {
+        *dst += x * scale;
     }
 }
 

@@ -33,15 +33,42 @@ pub enum Epilogue<'a> {
     Bias,
     /// Bias, then an activation, tile by tile.
     Activation(Activation),
-    /// Bias, and a residual of the shape of dst.
-    Residual(Rows<'a>),
-    /// Bias and residual, then layer normalisation of each finished row.
+    /// Bias and residual.
+    Residual(Residual<'a>),
+    /// Bias and residual, as the norm scales it, then layer normalisation of each finished row.
     ResidualNorm {
         /// Added before normalising; of the shape of dst.
         residual: Rows<'a>,
         /// The normalisation.
         norm: &'a LayerNorm,
     },
+}
+
+/// What is added to a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Residual<'a> {
+    /// Of the shape of dst.
+    pub rows: Rows<'a>,
+    /// A factor for each column.
+    pub scale: &'a [f32],
+}
+
+impl<'a> Residual<'a> {
+    /// Some columns of it.
+    pub fn column_range(self, columns: Range<usize>) -> Self {
+        Self { rows: self.rows.column_range(columns.clone()), scale: &self.scale[columns] }
+    }
+
+    /// Some rows of it.
+    fn row_range(self, rows: Range<usize>) -> Self {
+        Self { rows: self.rows.row_range(rows), ..self }
+    }
+
+    /// Panics when its shape is not that of dst.
+    pub(crate) fn check(&self, dst: &RowsMut<'_>) {
+        let shape = (self.rows.rows(), self.rows.cols(), self.scale.len());
+        assert_eq!(shape, (dst.rows(), dst.cols(), dst.cols()), "residual, its scale, and dst");
+    }
 }
 
 /// Memory that a product works in; grows to the deepest weights and stays.
@@ -110,12 +137,13 @@ fn linear_columns(
             let (activation, residual) = match epilogue {
                 Epilogue::Bias => (None, None),
                 Epilogue::Activation(activation) => (Some(activation), None),
-                Epilogue::Residual(residual) | Epilogue::ResidualNorm { residual, .. } => {
-                    (None, Some(residual))
+                Epilogue::Residual(residual) => (None, Some(residual)),
+                Epilogue::ResidualNorm { residual: rows, norm } => {
+                    (None, Some(Residual { rows, scale: norm.residual_scale() }))
                 }
             };
             if let Some(residual) = residual {
-                assert_eq!((residual.rows(), residual.cols()), (dst.rows(), dst.cols()), "residual and dst");
+                residual.check(&dst);
             }
             for block in row_blocks(lhs.rows()) {
                 let residual = residual.map(|residual| residual.row_range(block.clone()));

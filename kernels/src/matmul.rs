@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::PANEL;
 use crate::activation::Activation;
+use crate::linear::Residual;
 use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
 
@@ -166,8 +167,7 @@ impl<'a> Panels<'a> {
 pub(crate) struct TileEpilogue<'a> {
     /// One value a column, padded to whole panels.
     pub(crate) bias: Option<&'a [f32]>,
-    /// Of the shape of dst.
-    pub(crate) residual: Option<Rows<'a>>,
+    pub(crate) residual: Option<Residual<'a>>,
     pub(crate) activation: Option<Activation>,
 }
 
@@ -182,7 +182,7 @@ impl TileEpilogue<'_> {
     }
 }
 
-/// dst = activation(lhs * rhs + bias + residual).
+/// dst = activation(lhs * rhs + bias + residual * scale).
 ///
 /// A product of bytes is scaled between its sum and the bias.
 #[inline(always)]
@@ -200,7 +200,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     assert_eq!((lhs.rows(), rhs.n), (dst.rows(), dst.cols()), "rows of lhs, columns of rhs, and dst");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
     if let Some(residual) = residual {
-        assert_eq!((residual.rows(), residual.cols()), (dst.rows(), dst.cols()), "residual and dst");
+        residual.check(&dst);
     }
     assert!(!P::BYTES || zeros.len() >= lhs.rows() && scales.len() >= lhs.rows(), "zeros and scales of lhs");
     assert!(P::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
@@ -227,8 +227,8 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
             // above `lhs` has `rows` rows of k elements from `row` on, `rhs` `tile_panels` panels from `panel` on,
             // `bias` as many columns, `zeros` and `scales`, where they count, as many rows, and what is left of
-            // `residual` from `row` and `first` on is, like `out`, `rows` x whole panels. `out` is borrowed
-            // exclusively, so it overlaps none of them.
+            // `residual` from `row` and `first` on is, like `out`, `rows` x whole panels, with as many scales. `out` is
+            // borrowed exclusively, so it overlaps none of them.
             unsafe {
                 let tile = Tile {
                     lhs: lhs.row_range(row..row + rows).as_ptr(),
@@ -241,8 +241,10 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                     scales: scales.as_ptr().wrapping_add(row),
                     ahead: rhs.ahead(panel, tile_panels, row / P::MR, tiles),
                     bias: bias.map(|bias| bias.as_ptr().add(first)),
-                    residual: residual.filter(|_| whole).map(|residual| {
-                        (residual.as_ptr().add(row * residual.row_stride() + first), residual.row_stride())
+                    residual: residual.filter(|_| whole).map(|Residual { rows, scale }| TileResidual {
+                        rows: rows.as_ptr().add(row * rows.row_stride() + first),
+                        stride: rows.row_stride(),
+                        scale: scale.as_ptr().add(first),
                     }),
                     dst: out.as_mut_ptr(),
                     dst_stride: out.row_stride(),
@@ -251,8 +253,11 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             }
             if let (false, Some(residual)) = (whole, residual) {
                 for i in 0..rows {
-                    let residual = &residual.row(row + i)[first..];
-                    out.row_mut(i).iter_mut().zip(residual).for_each(|(x, residual)| *x += residual);
+                    let residual = residual.rows.row(row + i)[first..].iter().zip(&residual.scale[first..]);
+                    out.row_mut(i)
+                        .iter_mut()
+                        .zip(residual)
+                        .for_each(|(x, (residual, scale))| *x += residual * scale);
                 }
             }
             if let Some(activation) = activation {
@@ -288,10 +293,17 @@ pub(crate) struct Tile {
     scales: *const f32,
     ahead: Ahead,
     bias: Option<*const f32>,
-    /// And its stride.
-    residual: Option<(*const f32, usize)>,
+    residual: Option<TileResidual>,
     dst: *mut f32,
     dst_stride: usize,
+}
+
+/// Where a tile finds what it adds.
+#[derive(Clone, Copy)]
+struct TileResidual {
+    rows: *const f32,
+    stride: usize,
+    scale: *const f32,
 }
 
 /// Runs a block for each row of a tile of `R` rows, with its number as a constant. A loop over an array of sums is
@@ -308,12 +320,12 @@ macro_rules! for_each_row {
     };
 }
 
-/// dst = lhs * rhs + bias + residual for `R` rows and `C` vectors of columns, all held in registers.
+/// dst = lhs * rhs + bias + residual * scale for `R` rows and `C` vectors of columns, all held in registers.
 ///
 /// # Safety
 /// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels
 /// are `rhs_panel_stride` apart; for bytes also the rows before and after those, and R values of `zeros` and of
-/// `scales`; C vectors of `bias` and of each of the R rows of `residual`, if any. Valid for writing: C vectors of each
+/// `scales`; C vectors of `bias`, of each of the R rows of `residual` and of its scale, if any. Valid for writing: C vectors of each
 /// of the R rows of `dst`, which overlaps none of them.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize>(
@@ -370,7 +382,7 @@ pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize
                 let column = c * S::LANES;
                 let mut sum = sum;
                 if P::BYTES {
-                    // Not fused, so that all instruction sets give the same bits.
+                    // Nothing here is fused, so that all instruction sets give the same bits.
                     let column_scales = simd.load_raw(rhs_at.add(in_panels(column)));
                     let scale = simd.mul(simd.splat(*t.scales.add(ROW)), column_scales);
                     sum = simd.mul(simd.convert_i32(sum), scale);
@@ -378,8 +390,9 @@ pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize
                 if let Some(bias) = t.bias {
                     sum = simd.add(sum, simd.load_raw(bias.add(column)));
                 }
-                if let Some((residual, stride)) = t.residual {
-                    sum = simd.add(sum, simd.load_raw(residual.add(ROW * stride + column)));
+                if let Some(residual) = t.residual {
+                    let row = simd.load_raw(residual.rows.add(ROW * residual.stride + column));
+                    sum = simd.add(sum, simd.mul(row, simd.load_raw(residual.scale.add(column))));
                 }
                 simd.store_raw(sum, t.dst.add(ROW * t.dst_stride + column));
             }

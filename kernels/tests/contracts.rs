@@ -43,7 +43,7 @@ fn linear_refuses_what_does_not_fit() {
         assert_panics("residual", "residual", || fused(m - 1, n, &norm));
         assert_panics("residual", "residual", || fused(m, n + 1, &norm));
         assert_panics("residual", "residual", || fused(m, n - 1, &norm));
-        assert_panics("norm", "LayerNorm weights", || fused(m, n, &short_norm));
+        assert_panics("norm", "residual, its scale, and dst", || fused(m, n, &short_norm));
     });
 }
 
@@ -101,6 +101,9 @@ fn packed_panels_refuse_bytes_of_another_length() {
 fn layer_norm_refuses_what_does_not_fit() {
     assert_panics("weights", "LayerNorm weight and bias", || {
         LayerNorm::new(vec![1.0; 3], vec![0.0; 2], 1e-5)
+    });
+    assert_panics("residual scale", "LayerNorm weight and residual scale", || {
+        LayerNorm::new(vec![1.0; 3], vec![0.0; 3], 1e-5).with_residual_scale(vec![1.0; 2])
     });
     let norm = LayerNorm::new(vec![1.0; 9], vec![0.0; 9], 1e-5);
     for_each_isa(|isa| {

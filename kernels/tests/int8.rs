@@ -5,8 +5,8 @@ mod common;
 
 use common::{Grid, Random, assert_panics, assert_same_bits, config, for_each_isa, to_bytes};
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Stored, StoredMatrix,
-    linear, reference,
+    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Residual, Stored,
+    StoredMatrix, linear, reference,
 };
 use proptest::prelude::*;
 
@@ -149,15 +149,18 @@ proptest! {
         let lhs = random.vec(m * k);
         let product = weights.reference(&lhs, m);
         let residual = Grid::of(&random.vec(m * n), m, n, 1);
-        let norm = LayerNorm::new(random.vec(n), random.vec(n), 1e-5);
+        let norm = LayerNorm::new(random.vec(n), random.vec(n), 1e-5).with_residual_scale(random.vec(n));
         for_each_way(|isa, name| {
             let packed = weights.pack(isa);
             let with = |epilogue| multiplied(isa, &lhs, m, &packed, epilogue);
             let mut expected = product.clone();
             Activation::Silu.apply(isa, &mut expected);
             assert_same_bits(&format!("{name}: Silu"), &with(Epilogue::Activation(Activation::Silu)), &expected);
-            let sums: Vec<f32> = product.iter().zip(residual.values()).map(|(x, y)| x + y).collect();
-            assert_same_bits(&format!("{name}: Residual"), &with(Epilogue::Residual(residual.view())), &sums);
+            let scale = norm.residual_scale();
+            let scaled = residual.values().into_iter().zip(scale.iter().cycle()).map(|(x, scale)| x * scale);
+            let sums: Vec<f32> = product.iter().zip(scaled).map(|(x, residual)| x + residual).collect();
+            let found = with(Epilogue::Residual(Residual { rows: residual.view(), scale }));
+            assert_same_bits(&format!("{name}: Residual"), &found, &sums);
             let mut expected = Grid::of(&product, m, n, 0);
             norm.apply(isa, Some(residual.view()), expected.view_mut());
             let found = with(Epilogue::ResidualNorm { residual: residual.view(), norm: &norm });

@@ -15,18 +15,22 @@ fn check(rows: usize, width: usize, with_residual: bool, gaps: [usize; 2], offse
     let x: Vec<f32> = random.vec(rows * width).iter().map(|x| x + offset).collect();
     let residual = random.vec(rows * width);
     let (weight, bias) = (random.vec(width), random.vec(width));
+    let scale = random.vec(width);
     let (mut expected, mut bounds) = (Vec::new(), Vec::new());
     for (x, r) in x.chunks(width).zip(residual.chunks(width)) {
         let mut exact = wide(x);
         let mut row = Approx::all(x);
         if with_residual {
-            exact.iter_mut().zip(r).for_each(|(x, &r)| *x += f64::from(r));
-            row.iter_mut().zip(r).for_each(|(x, &r)| *x = x.plus(Approx::exact(r)));
+            let scaled = || r.iter().zip(&scale);
+            exact.iter_mut().zip(scaled()).for_each(|(x, (&r, &s))| *x += f64::from(r) * f64::from(s));
+            for (x, (&r, &s)) in row.iter_mut().zip(scaled()) {
+                *x = x.plus(Approx::exact(r).times(Approx::exact(s)));
+            }
         }
         expected.extend(reference::layer_norm(&exact, &wide(&weight), &wide(&bias), f64::from(eps)));
         bounds.extend(Approx::errors(&Approx::layer_norm(&row, &weight, &bias, eps)));
     }
-    let norm = LayerNorm::new(weight, bias, eps);
+    let norm = LayerNorm::new(weight, bias, eps).with_residual_scale(scale);
     let residual = with_residual.then(|| Grid::of(&residual, rows, width, gaps[0]));
     for_each_isa(|isa| {
         let mut dst = Grid::of(&x, rows, width, gaps[1]);

@@ -7,7 +7,7 @@ use common::{
 };
 use crossrank_kernels::{
     Activation, Epilogue, Isa, LayerNorm, LinearScratch, MAX_BLOCK_ROWS, PackedColumns, PackedWeights,
-    PanelDtype, Stored, StoredMatrix, linear, reference, row_blocks,
+    PanelDtype, Residual, Stored, StoredMatrix, linear, reference, row_blocks,
 };
 use proptest::prelude::*;
 
@@ -119,7 +119,7 @@ proptest! {
     ) {
         let case = Case::random(m, n, k, seed);
         let mut random = Random(!seed);
-        let norm = LayerNorm::new(random.vec(n), random.vec(n), 1e-5);
+        let norm = LayerNorm::new(random.vec(n), random.vec(n), 1e-5).with_residual_scale(random.vec(n));
         let residual = Grid::of(&random.vec(m * n), m, n, gaps[0]);
         for_each_isa(|isa| {
             let product = case.run(isa, m, gaps);
@@ -134,9 +134,11 @@ proptest! {
                 let what = format!("{}: {activation:?}", isa.name());
                 assert_same_bits(&what, &with(Epilogue::Activation(activation)), &expected);
             }
-            let sums = product.iter().zip(residual.values()).map(|(x, residual)| x + residual);
-            let found = with(Epilogue::Residual(residual.view()));
-            assert_same_bits(&format!("{}: Residual", isa.name()), &found, &sums.collect::<Vec<_>>());
+            let scale = norm.residual_scale();
+            let scaled = residual.values().into_iter().zip(scale.iter().cycle()).map(|(x, scale)| x * scale);
+            let sums: Vec<f32> = product.iter().zip(scaled).map(|(x, residual)| x + residual).collect();
+            let found = with(Epilogue::Residual(Residual { rows: residual.view(), scale }));
+            assert_same_bits(&format!("{}: Residual", isa.name()), &found, &sums);
             let mut expected = Grid::of(&product, m, n, gaps[1]);
             norm.apply(isa, Some(residual.view()), expected.view_mut());
             let found = with(Epilogue::ResidualNorm { residual: residual.view(), norm: &norm });

@@ -21,12 +21,16 @@ use crate::weights::Weights;
 
 /// Products by the names that packed checkpoints give them, within a layer.
 const QKV: &str = "attention.self.qkv";
-const QUERY: &str = "attention.self.query";
+pub(super) const QUERY: &str = "attention.self.query";
 const FOLD: &str = "attention.self.key.fold";
 const VALUES: &str = "attention.self.value.heads";
 const OUTPUT: &str = "attention.output.dense";
-const UP: &str = "intermediate.dense";
+pub(super) const UP: &str = "intermediate.dense";
 const DOWN: &str = "output.dense";
+
+/// What follows attention, and what follows the feed-forward part: norms of residuals.
+pub(super) const OUTPUT_NORM: &str = "attention.output.LayerNorm";
+pub(super) const DOWN_NORM: &str = "output.LayerNorm";
 
 /// Below so many rows for each worker a layer is shared by the columns of its weights.
 const ROWS_OF_A_WORKER: usize = 64;
@@ -338,14 +342,14 @@ impl Tail {
         let load = |part, n, k| {
             EncoderLinear::find(weights, isa, names.layer(i, part), n, k)?.load(weights, packing, k)
         };
-        let norm = |part| weights.layer_norm(isa, &names.layer(i, part), hidden, eps);
+        let norm = |part| weights.residual_norm(isa, &names.layer(i, part), hidden, eps);
         Ok(Self {
             output: load(OUTPUT, hidden, hidden)?,
-            output_norm: norm("attention.output.LayerNorm")?,
+            output_norm: norm(OUTPUT_NORM)?,
             up: load(UP, intermediate, hidden)?,
             hidden_act: config.hidden_act,
             down: load(DOWN, hidden, intermediate)?,
-            down_norm: norm("output.LayerNorm")?,
+            down_norm: norm(DOWN_NORM)?,
         })
     }
 

@@ -23,6 +23,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import BertConfig, BertForSequenceClassification
 
 HERE = Path(__file__).resolve().parent
+RESIDUAL_SCALE = ".LayerNorm.residual_scale"  # what `crossrank quantize --calibrate` writes beside a norm
 TOLERANCE = 1e-4  # what an engine may differ by
 PROOF = 10 * TOLERANCE  # what a mistake must move some logit by
 MAX_BYTES = 4_000_000
@@ -101,7 +102,13 @@ class Scorer:
         tensors = {canonical(name): t for name, t in widened(stored_tensors(folder)).items()}
         if not any(name.startswith("bert.pooler.") for name in tensors):
             model.bert.pooler = None
+        scales = {name: tensors.pop(name) for name in list(tensors) if name.endswith(RESIDUAL_SCALE)}
         model.load_state_dict(tensors, strict=True)
+        for name, scale in scales.items():
+            # BertSelfOutput and BertOutput: LayerNorm(dense(inputs) + residual).
+            model.get_submodule(name.removesuffix(RESIDUAL_SCALE)).register_forward_pre_hook(
+                lambda _, inputs, scale=scale: (inputs[0], inputs[1] * scale)
+            )
         assert model.config._attn_implementation == "eager"
         assert all(p.dtype == torch.float32 for p in model.parameters())
         return cls(model.to(dtype))

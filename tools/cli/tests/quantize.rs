@@ -99,7 +99,8 @@ fn weights_are_bytes_with_a_scale_a_row_and_the_rest_is_as_it_was() {
     for (name, old) in before.tensors() {
         let new = after.tensor(&name).unwrap();
         assert_eq!(old.shape(), new.shape());
-        if old.shape().len() != 2 || name == "classifier.weight" {
+        let small = ["classifier.weight", "bert.embeddings.token_type_embeddings.weight"];
+        if old.shape().len() != 2 || small.contains(&&*name) {
             assert_eq!((old.dtype(), old.data()), (new.dtype(), new.data()), "{name}");
             continue;
         }
@@ -119,8 +120,8 @@ fn weights_are_bytes_with_a_scale_a_row_and_the_rest_is_as_it_was() {
             }
         }
     }
-    // Three tables, six Linear layers in each of three layers, and the pooler.
-    assert_eq!(quantized, 3 + 3 * 6 + 1);
+    // Two of three tables, six Linear layers in each of three layers, and the pooler.
+    assert_eq!(quantized, 2 + 3 * 6 + 1);
     assert_eq!(after.len(), before.len() + quantized);
 }
 
@@ -208,7 +209,7 @@ fn shards_become_one_file_and_half_precision_is_read() {
         assert_eq!(quantize(&fixture(name), &out).code, Some(0));
         assert!(!out.join("model.safetensors.index.json").exists());
         let inspected = run(["inspect".as_ref(), "--model".as_ref(), out.as_os_str()], "").ok();
-        assert!(inspected.contains(" I8: 16, "), "{inspected}");
+        assert!(inspected.contains(" I8: 15, "), "{inspected}");
         assert!(inspected.contains(&format!(" {dtype}: ")), "{inspected}");
         assert!(inspected.contains("ignored:           none"), "{inspected}");
     }
@@ -328,7 +329,7 @@ fn a_broken_or_quantized_model_is_refused() {
 fn the_default_model_is_one_of_ours() {
     let inspected = run(["inspect"], "").ok();
     assert!(inspected.starts_with("model:             built-in default model\n"), "{inspected}");
-    assert!(inspected.contains(" I8: 40, 22682112 elements, 22.68 MB\n"), "{inspected}");
+    assert!(inspected.contains(" I8: 39, 22681344 elements, 22.68 MB\n"), "{inspected}");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default");
     let input = "{\"query\":\"where do rivers go?\",\"document\":\"A river runs to the sea.\"}\n";
     let built_in = json(&run(["score"], input).ok());

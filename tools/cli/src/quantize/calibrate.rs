@@ -6,12 +6,14 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::{Reranker, Tokenized};
-use crossrank_kernels::{Isa, Rows};
+use crossrank_kernels::Isa;
 use sha2::{Digest, Sha256};
 
+use super::checkpoint::Weights;
 use super::compensate::{DAMPING, Factor};
 use super::moments::Moments;
 use super::recipe::{Calibration, hex};
+use super::smooth::{STRENGTH, Smoothing, largest_of_columns};
 use crate::failure::{Failure, describe};
 use crate::input::{self, Lines};
 use crate::interrupt::Interrupt;
@@ -50,6 +52,7 @@ impl Texts {
     /// What the result says of these.
     pub fn calibration(&self, model: &Reranker) -> Calibration {
         Calibration {
+            smoothing: STRENGTH,
             damping: DAMPING,
             pairs: self.pairs.len(),
             tokens: self.pairs.iter().map(Tokenized::len).sum(),
@@ -58,15 +61,16 @@ impl Texts {
         }
     }
 
-    /// What each Linear layer reads of these, by the name of its weight.
+    /// What each Linear layer reads of these, by the name of its weight, with what smooths it.
     pub fn observe(
         &self,
         model: &Reranker,
+        weights: &Weights,
         interrupt: &Interrupt,
-    ) -> Result<BTreeMap<String, Rc<Factor>>, Failure> {
+    ) -> Result<(BTreeMap<String, Rc<Factor>>, Smoothing), Failure> {
         let isa = Isa::by_name(model.info().isa).unwrap_or_else(|_| Isa::best());
-        // Layers that read the same go by the first of their names.
-        let mut moments: BTreeMap<Vec<String>, Moments> = BTreeMap::new();
+        // Layers that read the same go by their names.
+        let mut inputs: BTreeMap<Vec<String>, Input> = BTreeMap::new();
         let done = AtomicUsize::new(0);
         progress::watch("calibrating", self.pairs.len(), &done, || {
             let mut first = 0;
@@ -77,25 +81,40 @@ impl Texts {
                     tokens += self.pairs[end].len();
                     end += 1;
                 }
-                let mut observer = |names: &[String], rows: Rows<'_>| {
-                    let sums = moments.entry(names.to_vec()).or_insert_with(|| Moments::new(rows.cols()));
-                    sums.add(isa, rows);
-                };
-                model.observe(&self.pairs[first..end], &mut observer)?;
+                model.observe(&self.pairs[first..end], &mut |reading| {
+                    let input = inputs.entry(reading.linears.to_vec()).or_insert_with(|| Input {
+                        moments: Moments::new(reading.rows.cols()),
+                        norms: reading.norms.cloned(),
+                    });
+                    input.moments.add(isa, reading.rows);
+                })?;
                 done.fetch_add(end - first, Ordering::Relaxed);
                 first = end;
             }
+            let names: Vec<_> = inputs.keys().cloned().collect();
+            let largest = largest_of_columns(weights, &names)?;
+            let mut smoothing = Smoothing::default();
             let mut factors = BTreeMap::new();
-            for (names, moments) in moments {
+            for ((names, Input { moments, norms }), largest) in inputs.into_iter().zip(largest) {
                 interrupt.check()?;
-                let covariance = moments.covariance(isa).ok_or_else(|| {
+                let columns = norms.map(|norms| smoothing.add(&names, &norms, moments.largest(), &largest));
+                let mut covariance = moments.covariance(isa).ok_or_else(|| {
                     let reason = format!("`{}` reads NaN or infinities of these texts", names[0]);
                     Failure::about(&self.name, reason)
                 })?;
+                if let Some(columns) = columns {
+                    covariance.scale(&columns);
+                }
                 let factor = Rc::new(Factor::new(&covariance));
                 factors.extend(names.into_iter().map(|name| (format!("{name}.weight"), factor.clone())));
             }
-            Ok(factors)
+            Ok((factors, smoothing))
         })
     }
+}
+
+/// What some Linear layers read.
+struct Input {
+    moments: Moments,
+    norms: Option<[String; 2]>,
 }

@@ -14,6 +14,8 @@ pub struct Moments {
     waiting: Vec<f32>,
     count: usize,
     sums: Vec<f64>,
+    /// Magnitudes.
+    largest: Vec<f32>,
     /// width x width
     products: Vec<f64>,
 }
@@ -28,13 +30,23 @@ pub struct Covariance {
 impl Moments {
     pub fn new(width: usize) -> Self {
         let products = vec![0.0; width * width];
-        Self { width, waiting: Vec::new(), count: 0, sums: vec![0.0; width], products }
+        Self {
+            width,
+            waiting: Vec::new(),
+            count: 0,
+            sums: vec![0.0; width],
+            largest: vec![0.0; width],
+            products,
+        }
     }
 
     /// Counts rows of this width.
     pub fn add(&mut self, isa: Isa, rows: Rows<'_>) {
         for i in 0..rows.rows() {
             self.waiting.extend_from_slice(rows.row(i));
+            for (largest, value) in self.largest.iter_mut().zip(rows.row(i)) {
+                *largest = largest.max(value.abs());
+            }
             if self.waiting.len() == BATCH * self.width {
                 self.multiply(isa);
             }
@@ -72,6 +84,11 @@ impl Moments {
         self.waiting.clear();
     }
 
+    /// The largest magnitude of each column.
+    pub fn largest(&self) -> &[f32] {
+        &self.largest
+    }
+
     /// What has been counted; nothing where no row has, or where one held NaN or an infinity.
     pub fn covariance(mut self, isa: Isa) -> Option<Covariance> {
         self.multiply(isa);
@@ -85,6 +102,18 @@ impl Moments {
         }
         let finite = matrix.iter().chain(&means).all(|value| value.is_finite());
         finite.then_some(Covariance { means, matrix })
+    }
+}
+
+impl Covariance {
+    /// That of the same columns, each times its factor.
+    pub fn scale(&mut self, factors: &[f32]) {
+        self.means.iter_mut().zip(factors).for_each(|(mean, &factor)| *mean *= f64::from(factor));
+        for (row, &factor) in self.matrix.chunks_exact_mut(factors.len().max(1)).zip(factors) {
+            for (value, &other) in row.iter_mut().zip(factors) {
+                *value *= f64::from(factor) * f64::from(other);
+            }
+        }
     }
 }
 
@@ -105,6 +134,17 @@ mod tests {
         let found = covariance(&rows).unwrap();
         assert_eq!(found.means, [2.0, 0.0]);
         assert_eq!(found.matrix, [1.0, -2.0, -2.0, 4.0]);
+    }
+
+    #[test]
+    fn a_scaled_covariance_is_that_of_scaled_rows() {
+        let mut moments = Moments::new(2);
+        moments.add(Isa::best(), Rows::new(&[1.0, 2.0, 3.0, -8.0], 2, 2, 2));
+        assert_eq!(moments.largest(), [3.0, 8.0]);
+        let mut scaled = moments.covariance(Isa::best()).unwrap();
+        scaled.scale(&[2.0, 0.5]);
+        let expected = covariance(&[[2.0, 1.0], [6.0, -4.0]]).unwrap();
+        assert_eq!((scaled.means, scaled.matrix), (expected.means, expected.matrix));
     }
 
     #[test]

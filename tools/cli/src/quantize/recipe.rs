@@ -14,7 +14,8 @@ pub struct Recipe {
     pub calibration: Option<Calibration>,
     /// Tensors in I8; the scales of their rows are not counted.
     pub tensors_i8: usize,
-    /// Biases that make up for what rounding adds to their products, on average; so in F32, whatever they were.
+    /// Biases that make up for what rounding adds to their products, on average, and norms that smooth what they give; so
+    /// in F32, whatever they were.
     pub tensors_f32: usize,
     /// Tensors as they were.
     pub tensors_kept: usize,
@@ -22,9 +23,12 @@ pub struct Recipe {
     pub source_sha256: String,
 }
 
-/// What the rounding of Linear weights made up for its errors with. (Embeddings go to the nearest byte all the same.)
+/// What activations were smoothed by, and the rounding of Linear weights made up for its errors with. (Embeddings go to
+/// the nearest byte all the same.)
 #[derive(Clone)]
 pub struct Calibration {
+    /// The power of the largest magnitudes in the factors.
+    pub smoothing: f64,
     /// Added to each variance, as a part of their mean.
     pub damping: f64,
     pub pairs: usize,
@@ -46,6 +50,7 @@ impl Recipe {
         let mut fields = vec![("rounding", json!(self.rounding()))];
         if let Some(calibration) = &self.calibration {
             fields.extend([
+                ("smoothing", json!(calibration.smoothing)),
                 ("damping", json!(calibration.damping)),
                 ("calibration_pairs", json!(calibration.pairs)),
                 ("calibration_tokens", json!(calibration.tokens)),
@@ -80,8 +85,9 @@ impl Recipe {
     /// For people.
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let mut rounding = self.rounding().to_owned();
-        if let Some(Calibration { damping, pairs, tokens, .. }) = &self.calibration {
-            rounding += &format!(", damping {damping}, on {pairs} pairs, {tokens} tokens");
+        if let Some(Calibration { smoothing, damping, pairs, tokens, .. }) = &self.calibration {
+            rounding +=
+                &format!(", smoothing {smoothing}, damping {damping}, on {pairs} pairs, {tokens} tokens");
         }
         let mut facts = vec![("rounding", rounding)];
         if let Some(Calibration { sha256, isa, .. }) = &self.calibration {
@@ -89,7 +95,7 @@ impl Recipe {
         }
         facts.extend([
             ("tensors in I8", self.tensors_i8.to_string()),
-            ("biases made F32", self.tensors_f32.to_string()),
+            ("vectors made F32", self.tensors_f32.to_string()),
             ("tensors as they were", self.tensors_kept.to_string()),
             ("source", format!("sha256 {}", self.source_sha256)),
             ("written by", written_by()),
@@ -122,6 +128,7 @@ mod tests {
     #[test]
     fn metadata_and_json_have_the_same_keys_and_values() {
         let calibration = Calibration {
+            smoothing: 0.5,
             damping: 0.01,
             pairs: 2,
             tokens: 30,

@@ -23,7 +23,7 @@ pub struct Quantized {
 }
 
 /// Quantizes a matrix of `cols` columns row by row: value = byte * scale, scale = largest magnitude / 127; each to the
-/// nearest byte, or as is best for what the rows are multiplied with.
+/// nearest byte, or as is best for what the rows are multiplied with. Before that columns are divided by `columns`.
 ///
 /// Nothing is clipped. Clipping each row where its squared error is least (60 parts of its largest magnitude, 1 to 0.5)
 /// kept the ranking no better: of the default model's F16 source the mean |delta logit|, weights alone, went from 1.70 %
@@ -32,10 +32,14 @@ pub fn quantize(
     dtype: Dtype,
     data: &[u8],
     cols: usize,
+    columns: Option<&[f32]>,
     factor: Option<&Factor>,
 ) -> Result<Quantized, String> {
     element_size(dtype)?;
-    let rows: Vec<f32> = widen(dtype, data).collect();
+    let mut rows: Vec<f32> = widen(dtype, data).collect();
+    if let Some(columns) = columns {
+        rows.iter_mut().zip(columns.iter().cycle()).for_each(|(value, column)| *value /= column);
+    }
     if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
         return Err(format!("row {}: expected finite numbers, found {}", at / cols, rows[at]));
     }
@@ -116,7 +120,7 @@ mod tests {
 
     fn quantize_f32(values: &[f32], cols: usize) -> (Vec<i8>, Vec<f32>) {
         let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let quantized = quantize(Dtype::F32, &data, cols, None).unwrap();
+        let quantized = quantize(Dtype::F32, &data, cols, None, None).unwrap();
         let scales =
             quantized.scales.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         (quantized.values.into_iter().map(|byte| byte as i8).collect(), scales)
@@ -151,15 +155,15 @@ mod tests {
     #[test]
     fn half_precision_is_widened_exactly() {
         let data: Vec<u8> = [1.0, -0.5].iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
-        assert_eq!(quantize(Dtype::F16, &data, 2, None).unwrap().values, [127, -64_i8 as u8]);
+        assert_eq!(quantize(Dtype::F16, &data, 2, None, None).unwrap().values, [127, -64_i8 as u8]);
         let data: Vec<u8> = [1.0, -0.5].iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect();
-        assert_eq!(quantize(Dtype::BF16, &data, 2, None).unwrap().values, [127, -64_i8 as u8]);
+        assert_eq!(quantize(Dtype::BF16, &data, 2, None, None).unwrap().values, [127, -64_i8 as u8]);
     }
 
     #[test]
     fn the_worst_row_is_the_one_with_the_largest_relative_error() {
         let data: Vec<u8> = [1.0f32, 1.0, 127.0, 0.5].iter().flat_map(|value| value.to_le_bytes()).collect();
-        let quantized = quantize(Dtype::F32, &data, 2, None).unwrap();
+        let quantized = quantize(Dtype::F32, &data, 2, None, None).unwrap();
         assert_eq!(quantized.worst_row, 1);
         assert!((quantized.worst_error - 0.5 / 127.0).abs() < 1e-6);
     }
@@ -168,7 +172,7 @@ mod tests {
     fn what_is_not_finite_is_named_by_its_row() {
         let data: Vec<u8> = [1.0, 2.0, 3.0, f32::NAN].iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(
-            quantize(Dtype::F32, &data, 2, None).err().unwrap(),
+            quantize(Dtype::F32, &data, 2, None, None).err().unwrap(),
             "row 1: expected finite numbers, found NaN"
         );
         assert_eq!(

@@ -1,0 +1,129 @@
+//! Smoothing: the range of a few large columns of activations goes to the weights that read them.
+//!
+//! A token's bytes share one scale, so a column that is ten times as large as the others costs them three bits. Each column
+//! is multiplied by sqrt(largest weight / largest activation) and the weights of that column are divided by it, after which
+//! both have the same largest magnitude: SmoothQuant (Xiao et al. 2022) at its strength of 0.5. Nothing is computed for
+//! it at first: what a LayerNorm gives takes the factors into its weight and bias. The rows are a residual as well, which the
+//! next LayerNorm divides by them again (`residual_scale`).
+//!
+//! What it gave, in a simulation of the default model (mean |delta logit| on every third pair of the first 16 queries of
+//! Cranfield / SQuAD, in per cent of the standard deviation of the source's logits, weights compensated):
+//!
+//! | | activations alone in bytes | all |
+//! |---|---|---|
+//! | as they are | 1.53 / 1.38 | 1.99 / 1.60 |
+//! | smoothed | 1.31 / 0.94 | 1.72 / 1.31 |
+//! | smoothed, and what the feed-forward part's second product reads too | 1.12 / 0.98 | 1.78 / 1.33 |
+//! | strength 0.35 on either side | 1.46 / 1.06 | 1.88 / 1.38 |
+//! | strength 0.65 on either side | 1.10 / 0.96 | 1.76 / 1.40 |
+//! | each column's mean taken off instead, which asks for no factor | 1.62 / 1.25 | 2.02 / 1.84 |
+//! | by sqrt(1 / largest activation) alone, the second product too | 1.10 / 0.81 | 2.96 / 1.79 |
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::rc::Rc;
+
+use safetensors::SafeTensors;
+
+use super::checkpoint::Weights;
+use super::rows::widen;
+use crate::failure::Failure;
+
+/// The power of each of the two largest magnitudes.
+pub const STRENGTH: f64 = 0.5;
+
+/// What is scaled, by the names of tensors.
+#[derive(Default)]
+pub struct Smoothing {
+    /// Factors that go off the columns of a matrix.
+    pub columns: BTreeMap<String, Rc<[f32]>>,
+    /// Factors of a vector's elements.
+    pub elements: BTreeMap<String, Vec<f32>>,
+}
+
+impl Smoothing {
+    /// Scales the columns of what `linears` read, which the norm `from` gives and to whose residual `to` adds. `inputs` and
+    /// `weights` are the largest magnitudes of each column.
+    pub fn add(
+        &mut self,
+        linears: &[String],
+        [from, to]: &[String; 2],
+        inputs: &[f32],
+        weights: &[f32],
+    ) -> Rc<[f32]> {
+        let factors: Rc<[f32]> =
+            inputs.iter().zip(weights).map(|(&input, &weight)| factor(input, weight)).collect();
+        self.columns.extend(linears.iter().map(|name| (format!("{name}.weight"), factors.clone())));
+        for part in ["weight", "bias", "gamma", "beta"] {
+            self.elements.insert(format!("{from}.{part}"), factors.to_vec());
+        }
+        let inverses = factors.iter().map(|factor| 1.0 / factor).collect();
+        self.elements.insert(format!("{to}.residual_scale"), inverses);
+        factors
+    }
+
+    /// Those vectors that a checkpoint has only with factors.
+    pub fn residual_scales(&self) -> impl Iterator<Item = (&String, &Vec<f32>)> {
+        self.elements.iter().filter(|(name, _)| name.ends_with(".residual_scale"))
+    }
+}
+
+/// 1 where either is none.
+fn factor(input: f32, weight: f32) -> f32 {
+    let factor = (f64::from(weight) / f64::from(input)).powf(STRENGTH) as f32;
+    if factor.is_normal() && (1.0 / factor).is_normal() { factor } else { 1.0 }
+}
+
+/// The largest magnitude of each column of matrices that read the same, by the names of their Linear layers.
+pub fn largest_of_columns(weights: &Weights, linears: &[Vec<String>]) -> Result<Vec<Vec<f32>>, Failure> {
+    let mut largest = vec![Vec::new(); linears.len()];
+    for file in &weights.files {
+        let bytes = fs::read(file).map_err(|error| Failure::about(file.display(), error))?;
+        let tensors =
+            SafeTensors::deserialize(&bytes).map_err(|error| Failure::about(file.display(), error))?;
+        for (largest, names) in largest.iter_mut().zip(linears) {
+            for name in names {
+                let Ok(view) = tensors.tensor(&format!("{name}.weight")) else { continue };
+                let &[_, cols] = view.shape() else { continue };
+                largest.resize(cols, 0.0);
+                for (i, value) in widen(view.dtype(), view.data()).enumerate() {
+                    let largest = &mut largest[i % cols];
+                    *largest = f32::max(*largest, value.abs());
+                }
+            }
+        }
+    }
+    Ok(largest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_become_as_large() {
+        let factor = factor(8.0, 0.5);
+        assert_eq!(factor, 0.25);
+        assert_eq!((8.0 * factor, 0.5 / factor), (2.0, 2.0));
+    }
+
+    #[test]
+    fn what_has_no_ratio_stays() {
+        for (input, weight) in [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (f32::INFINITY, 1.0), (f32::NAN, 1.0)] {
+            assert_eq!(factor(input, weight), 1.0);
+        }
+    }
+
+    #[test]
+    fn a_norm_and_the_next_take_the_factors() {
+        let mut smoothing = Smoothing::default();
+        let norms = ["a.LayerNorm", "b.LayerNorm"].map(str::to_owned);
+        let factors =
+            smoothing.add(&["query".to_owned(), "key".to_owned()], &norms, &[4.0, 0.0], &[1.0, 1.0]);
+        assert_eq!(*factors, [0.5, 1.0]);
+        assert_eq!(*smoothing.columns["key.weight"], [0.5, 1.0]);
+        assert_eq!(smoothing.elements["a.LayerNorm.gamma"], [0.5, 1.0]);
+        let scales: Vec<_> = smoothing.residual_scales().collect();
+        assert_eq!(scales, [(&"b.LayerNorm.residual_scale".to_owned(), &vec![2.0, 1.0])]);
+    }
+}
