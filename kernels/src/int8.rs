@@ -8,9 +8,9 @@
 //!   values begin at -0.17: there a scale without a zero point would leave half of the bytes unused.
 //! - **Sums** are i32 and exact, so they are the same on every instruction set and in any order. Scale and bias follow in
 //!   f32 in the tile's epilogue, unfused, for the same reason.
-//! - **In f32** stay the residual stream, LayerNorm, softmax, the head, and the last layer's `[CLS]` rows with their weights:
-//!   few rows, and next to the score. Products of attention are f32, or pairs of bfloat16 where those are fast. GELU is as
-//!   exact as the bytes it becomes.
+//! - **In f32** stay the residual stream, LayerNorm, softmax and the head. Products of the last layer's `[CLS]` rows have
+//!   weights in bfloat16: they are few rows, next to the score, but their weights are a third of what a lone pair reads.
+//!   Products of attention are f32. Both are pairs of bfloat16 where those are fast. GELU is as exact as the bytes it becomes.
 //!
 //! # The algebra
 //! With c = sum q_w, which is known when the weights are packed,

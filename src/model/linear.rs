@@ -19,8 +19,8 @@ impl Packing {
     /// That of products that one row a sequence goes through: too few to pay for quantising them, and next to the score.
     pub(crate) fn of_cls(self) -> Self {
         let dtype = match self.dtype {
-            PanelDtype::F32 | PanelDtype::Int8 => PanelDtype::F32,
-            PanelDtype::Bf16 => PanelDtype::Bf16,
+            PanelDtype::F32 => PanelDtype::F32,
+            PanelDtype::Bf16 | PanelDtype::Int8 => PanelDtype::Bf16,
         };
         Self { dtype, ..self }
     }

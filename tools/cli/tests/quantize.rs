@@ -143,7 +143,7 @@ fn calibrated_weights_score_nearer_to_the_source_and_are_the_same_each_time() {
         let ran = calibrate(&fixture(name), &first, &path("texts.jsonl"));
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         assert!(
-            ran.stdout.contains("rounding:             compensated, damping 0.01, on "),
+            ran.stdout.contains("rounding:             compensated, smoothing 0.5, damping 0.01, on "),
             "{}",
             ran.stdout
         );
