@@ -38,9 +38,10 @@ pub enum Dtype {
     /// takes little more than half the time of f32; elsewhere it saves memory, not time: widening takes a tenth longer.
     Bf16,
     /// Products of the encoder in bytes, summed exactly: weights with a scale for each output, as an int8 checkpoint holds
-    /// them or else scaled by their largest magnitude, activations with a scale and a zero point for each token. The `[CLS]`
-    /// rows of the last layer, the head and everything between products are f32; attention is, too, save on the instruction
-    /// set `avx512_bf16`, where its products are bfloat16. Several times faster than f32 where the CPU has AVX-512 VNNI.
+    /// them or else scaled by their largest magnitude, activations with a scale and a zero point for each token. The weights
+    /// of the last layer, whose products are of `[CLS]` rows alone, are bfloat16. The head, attention and everything between
+    /// products are f32, save on the instruction set `avx512_bf16`, where attention's products and those rows are bfloat16.
+    /// Several times faster than f32 where the CPU has AVX-512 VNNI.
     Int8,
 }
 

@@ -103,9 +103,10 @@ pub struct InspectArgs {
 
 /// Write a model as an I8 checkpoint, a quarter of the size of F32.
 ///
-/// Embeddings and the Linear weights of encoder and pooler become signed bytes with an F32 scale for each row;
-/// everything else stays as it is stored, but with --calibrate the biases of those layers, which make up for the mean
-/// error, are F32. The result loads like any other model. Its metadata say how it was made, out of what and on which
+/// Embeddings of words and positions and the Linear weights of encoder and pooler become signed bytes with an F32 scale
+/// for each row; everything else stays as it is stored. With --calibrate some of the rest is changed, in F32: biases make
+/// up for the mean error, and LayerNorms shrink the columns of large range that the next layer reads, whose weights grow
+/// by as much. The result loads like any other model. Its metadata say how it was made, out of what and on which
 /// texts, with checksums: `crossrank inspect` shows them.
 ///
 /// With --verify both models score the first 50 candidates of each query, the source in f32 and the result as it runs,
@@ -122,7 +123,7 @@ pub struct QuantizeArgs {
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
-    /// Round the weights so that what the model makes of these pairs changes least: JSON objects, one a line, with the
+    /// Scale columns and round the weights so that what the model makes of these pairs changes least: JSON objects, one a line, with the
     /// keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough
     #[arg(long, value_name = "FILE")]
     pub calibrate: Option<PathBuf>,

@@ -135,7 +135,7 @@ fn calibrated_weights_score_nearer_to_the_source_and_are_the_same_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let (mut nearest, mut compensated) = (0.0, 0.0);
-    for name in ["gelu-60", "gelu-new-f16", "gelu-tanh-bf16", "no-pooler", "silu-1-layer"] {
+    for name in ["gelu-60", "gelu-new-f16", "gelu-tanh-bf16", "no-pooler", "relu-3-labels", "silu-1-layer"] {
         let (input, expected) = reference(name);
         fs::write(path("texts.jsonl"), &input).unwrap();
         let [plain, first, second] = ["plain", "first", "second"].map(|out| path(&format!("{name}-{out}")));
