@@ -2,6 +2,7 @@
 
 use crossrank_kernels::{AttentionScratch, Isa, LinearScratch, MAX_BLOCK_ROWS, Matrix, PanelDtype};
 
+use super::linear::Packing;
 use crate::config::Config;
 use crate::tokenized::Tokenized;
 
@@ -92,7 +93,10 @@ impl Scratch {
             matrix.set_rows(size.tokens.min(MAX_BLOCK_ROWS));
         }
         self.attention.reserve(size.longest, heads, head_dim);
-        self.linear.reserve(isa, dtype, intermediate.max(heads * head_dim));
+        let packing = Packing { isa, dtype };
+        for Packing { dtype, .. } in [packing, packing.of_cls()] {
+            self.linear.reserve(isa, dtype, intermediate.max(heads * head_dim));
+        }
     }
 }
 
