@@ -44,6 +44,19 @@ pub enum Epilogue<'a> {
     },
 }
 
+impl<'a> Epilogue<'a> {
+    /// What is added beside the bias.
+    pub fn residual(self) -> Option<Residual<'a>> {
+        match self {
+            Self::Bias | Self::Activation(_) => None,
+            Self::Residual(residual) => Some(residual),
+            Self::ResidualNorm { residual: rows, norm } => {
+                Some(Residual { rows, scale: norm.residual_scale() })
+            }
+        }
+    }
+}
+
 /// What is added to a product.
 #[derive(Clone, Copy, Debug)]
 pub struct Residual<'a> {
@@ -134,14 +147,11 @@ fn linear_columns(
             let Self { lhs, weights, epilogue, scratch, mut dst } = self;
             assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
             assert_eq!(weights.n(), dst.cols(), "columns of rhs, and dst");
-            let (activation, residual) = match epilogue {
-                Epilogue::Bias => (None, None),
-                Epilogue::Activation(activation) => (Some(activation), None),
-                Epilogue::Residual(residual) => (None, Some(residual)),
-                Epilogue::ResidualNorm { residual: rows, norm } => {
-                    (None, Some(Residual { rows, scale: norm.residual_scale() }))
-                }
+            let activation = match epilogue {
+                Epilogue::Activation(activation) => Some(activation),
+                _ => None,
             };
+            let residual = epilogue.residual();
             if let Some(residual) = residual {
                 residual.check(&dst);
             }

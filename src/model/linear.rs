@@ -1,6 +1,6 @@
 //! Linear layers: checked and packed, and their products shared among workers.
 
-use crossrank_kernels::{Epilogue, Isa, PANEL, PackedWeights, PanelDtype, Residual, Rows, RowsMut, linear};
+use crossrank_kernels::{Epilogue, Isa, PANEL, PackedWeights, PanelDtype, Rows, RowsMut, linear};
 
 use super::workspace::Scratch;
 use crate::config::Config;
@@ -76,13 +76,9 @@ pub(crate) fn linear_by_columns(
     let n = weights.n();
     fork_columns(n.div_ceil(UNIT), [UNIT], [dst.reborrow()], scratches, &|units, [dst], scratch| {
         let columns = units.start * UNIT..n.min(units.end * UNIT);
-        let epilogue = match epilogue {
-            Epilogue::Residual(residual) => Epilogue::Residual(residual.column_range(columns.clone())),
-            Epilogue::ResidualNorm { residual: rows, norm } => {
-                let residual = Residual { rows, scale: norm.residual_scale() };
-                Epilogue::Residual(residual.column_range(columns.clone()))
-            }
-            Epilogue::Bias | Epilogue::Activation(_) => epilogue,
+        let epilogue = match epilogue.residual() {
+            Some(residual) => Epilogue::Residual(residual.column_range(columns.clone())),
+            None => epilogue,
         };
         linear(isa, lhs, weights.columns(columns), epilogue, &mut scratch.linear, dst);
     });
