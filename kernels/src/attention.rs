@@ -2,7 +2,7 @@
 
 use crate::PANEL;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{MAX_TILE, MulAdd, Panels, TileEpilogue, multiply};
+use crate::matmul::{Lhs, MAX_TILE, MulAdd, Panels, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::operand::{FloatProduct, pack_columns, pack_rows_as_columns, slot_rows, slot_stride};
 use crate::pack::PanelDtype;
@@ -15,7 +15,7 @@ const SCORE_BYTES: usize = 16 * 1024;
 
 /// Query rows whose scores are made together: as many tiles of `mr` rows as fit, at least one.
 fn score_rows(seq_len: usize, mr: usize) -> usize {
-    let row_bytes = seq_len.max(1).next_multiple_of(PANEL) * size_of::<f32>();
+    let row_bytes = slot_stride(seq_len) * size_of::<f32>();
     (SCORE_BYTES / row_bytes).max(mr).next_multiple_of(mr)
 }
 
@@ -39,7 +39,7 @@ impl AttentionScratch {
         self.values.at_least(head_dim.next_multiple_of(PANEL).max(padded_heads) * seq_len);
         let block = score_rows(seq_len, 1) + MAX_TILE.0;
         self.queries.at_least(block * slot_stride(head_dim.div_ceil(2)));
-        self.scores.at_least((block * padded_len).max(heads * seq_len));
+        self.scores.at_least((block * slot_stride(seq_len)).max(heads * seq_len));
         // A shorter sequence may have more rows in a block.
         self.sums.reserve(seq_len.max(heads).saturating_sub(self.sums.len()));
     }
@@ -108,7 +108,13 @@ pub fn attention(
 
 /// dst = lhs * rhs
 #[inline(always)]
-fn plain<S: Simd, P: FloatProduct<S>>(simd: S, product: P, lhs: Rows<'_>, rhs: Panels<'_>, dst: RowsMut<'_>) {
+fn plain<'a, S: Simd, P: FloatProduct<S>>(
+    simd: S,
+    product: P,
+    lhs: impl Into<Lhs<'a>>,
+    rhs: Panels<'_>,
+    dst: RowsMut<'_>,
+) {
     multiply(simd, product, lhs, rhs, TileEpilogue::default(), dst);
 }
 
@@ -123,30 +129,30 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
 ) {
     let (seq_len, head_dim) = (k.rows(), k.cols());
     let (key_slots, value_slots) = (head_dim.div_ceil(P::DEPTH), seq_len.div_ceil(P::DEPTH));
-    let score_stride = seq_len.next_multiple_of(PANEL);
-    let keys = scratch.keys.at_least(score_stride * key_slots);
+    let padded_len = seq_len.next_multiple_of(PANEL);
+    let score_stride = slot_stride(seq_len);
+    let keys = scratch.keys.at_least(padded_len * key_slots);
     pack_rows_as_columns(simd, product, k, keys);
     let values = scratch.values.at_least(head_dim.next_multiple_of(PANEL) * value_slots);
     pack_columns(simd, product, v, values);
 
-    let block = score_rows(seq_len, S::MR);
+    let block = score_rows(seq_len, P::MR);
     let scores = scratch.scores.at_least(block * score_stride);
     for start in (0..q.rows()).step_by(block) {
         let rows = start..q.rows().min(start + block);
         // Whole panels are stored faster than parts of one; what is beyond the sequence is not looked at.
-        let mut scores = RowsMut::new(scores, rows.len(), score_stride, score_stride);
-        let panels = Panels::packed(keys, key_slots, score_stride);
+        let mut view = RowsMut::new(scores, rows.len(), score_stride, score_stride);
+        let panels = Panels::packed(keys, key_slots, padded_len);
         let mut q = q.row_range(rows.clone());
         let queries = slot_rows(simd, product, q.as_rows(), &mut scratch.queries);
-        plain(simd, product, queries, panels, scores.reborrow());
-        let mut scores = scores.column_range(0..seq_len);
+        plain(simd, product, queries, panels, view.column_range(0..padded_len));
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
         }
         let sums = &mut scratch.sums[..rows.len()];
-        exponentials(simd, product, scale, scores.reborrow(), sums);
+        exponentials(simd, product, scale, seq_len, view, sums);
         let panels = Panels::packed(values, value_slots, head_dim);
-        let weights = scores.as_rows().column_range(0..value_slots);
+        let weights = Lhs::of_room(scores, rows.len(), value_slots, score_stride);
         plain(simd, product, weights, panels, q.reborrow());
         for (i, sum) in sums.iter().enumerate() {
             softmax::multiply(simd, 1.0 / sum, q.row_mut(i));
@@ -198,7 +204,7 @@ pub fn cls_attention(
             scratch.sums.clear();
             scratch.sums.resize(heads, 0.0);
             let rows = RowsMut::new(scores, heads, seq_len, seq_len);
-            exponentials(simd, MulAdd, scale, rows, &mut scratch.sums);
+            exponentials(simd, MulAdd, scale, seq_len, rows, &mut scratch.sums);
 
             let weights = Rows::new(scores, heads, seq_len, seq_len);
             let whole = hidden - hidden % PANEL;

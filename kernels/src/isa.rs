@@ -49,7 +49,7 @@ impl std::error::Error for UnavailableIsa {}
 
 impl Isa {
     /// Every name there is, slowest first, whether this machine has it or not.
-    pub const NAMES: [&'static str; 4] = ["portable", "avx2", "avx512", "avx512_bf16"];
+    pub const NAMES: [&'static str; 5] = ["portable", "avx2", "avx512", "avx512_bf16", "amx"];
 
     /// The instruction sets of this machine, slowest first; `portable` is always among them.
     pub fn available() -> impl Iterator<Item = Isa> {
@@ -105,6 +105,16 @@ impl Isa {
         self.run(Name)
     }
 
+    /// Rows of a tile that blocks of rows are made of: the most of its products.
+    pub(crate) fn tile_rows(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(token) if token.has_tiles() => 32,
+            // One cut serves all others: 6 rows are near enough to a divisor of it.
+            _ => 14,
+        }
+    }
+
     /// Whether products of bfloat16 round both sides.
     pub(crate) fn has_pairs(self) -> bool {
         match self.0 {
@@ -139,6 +149,8 @@ impl Isa {
             Avx512::NAME => Avx512::detect().map(|token| Isa(Level::Avx512(token))),
             #[cfg(target_arch = "x86_64")]
             Avx512::BF16_NAME => Avx512::detect_bf16().map(|token| Isa(Level::Avx512(token))),
+            #[cfg(target_arch = "x86_64")]
+            Avx512::AMX_NAME => Avx512::detect_amx().map(|token| Isa(Level::Avx512(token))),
             _ => None,
         }
     }

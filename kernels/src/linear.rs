@@ -15,15 +15,15 @@ use crate::view::{Rows, RowsMut};
 
 /// The most rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel
 /// which comes from L3 is used often.
-pub const MAX_BLOCK_ROWS: usize = 84;
+pub const MAX_BLOCK_ROWS: usize = 96;
 
 /// Cuts rows into blocks of whole tiles, as even as those allow, each of which goes through all panels of weights
 /// together. What happens to few columns of a block at a time, and to the next step of it, finds the block in L2.
-pub fn row_blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    const TILE: usize = MAX_TILE.0;
-    let tiles = rows.div_ceil(TILE);
-    let blocks = rows.div_ceil(MAX_BLOCK_ROWS);
-    (0..blocks).map(move |i| tiles * i / blocks * TILE..rows.min(tiles * (i + 1) / blocks * TILE))
+pub fn row_blocks(isa: Isa, rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let tile = isa.tile_rows();
+    let tiles = rows.div_ceil(tile);
+    let blocks = tiles.div_ceil(MAX_BLOCK_ROWS / tile);
+    (0..blocks).map(move |i| tiles * i / blocks * tile..rows.min(tiles * (i + 1) / blocks * tile))
 }
 
 /// What happens to a product before it leaves the cache.
@@ -134,6 +134,7 @@ fn linear_columns(
     dst: RowsMut<'_>,
 ) {
     struct Linear<'a> {
+        isa: Isa,
         lhs: Rows<'a>,
         weights: PackedColumns<'a>,
         epilogue: Epilogue<'a>,
@@ -144,7 +145,7 @@ fn linear_columns(
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            let Self { lhs, weights, epilogue, scratch, mut dst } = self;
+            let Self { isa, lhs, weights, epilogue, scratch, mut dst } = self;
             assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
             assert_eq!(weights.n(), dst.cols(), "columns of rhs, and dst");
             let activation = match epilogue {
@@ -155,7 +156,7 @@ fn linear_columns(
             if let Some(residual) = residual {
                 residual.check(&dst);
             }
-            for block in row_blocks(lhs.rows()) {
+            for block in row_blocks(isa, lhs.rows()) {
                 let residual = residual.map(|residual| residual.row_range(block.clone()));
                 let tiles = TileEpilogue { bias: Some(weights.bias()), residual, activation };
                 let mut dst = dst.row_range(block.clone());
@@ -167,7 +168,7 @@ fn linear_columns(
             }
         }
     }
-    isa.run(Linear { lhs, weights, epilogue, scratch, dst });
+    isa.run(Linear { isa, lhs, weights, epilogue, scratch, dst });
 }
 
 /// Which block of rows goes through the weights.

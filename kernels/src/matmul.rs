@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::PANEL;
 use crate::activation::Activation;
 use crate::linear::Residual;
+use crate::peak::chains;
 use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
 
@@ -20,7 +21,10 @@ const PREFETCH: usize = 96 * LINE;
 const LINE: usize = PANEL * size_of::<f32>();
 
 /// The most rows and columns of a tile on any instruction set.
-pub(crate) const MAX_TILE: (usize, usize) = (14, 2 * PANEL);
+pub(crate) const MAX_TILE: (usize, usize) = (32, 2 * PANEL);
+
+/// The most rows of a tile whose sums are held in vectors.
+const MAX_VECTOR_ROWS: usize = 14;
 
 /// How the slots of a tile's operands are multiplied.
 pub(crate) trait Product<S: Simd>: Copy {
@@ -28,21 +32,60 @@ pub(crate) trait Product<S: Simd>: Copy {
     const BYTES: bool;
     /// Whether its operands have been rounded to 8 significant bits or fewer, so that what is made of its sums may be as
     /// coarse.
-    const ROUNDED: bool = true;
+    const ROUNDED: bool;
     /// Rows of a full tile.
     const MR: usize;
+    /// Of the left-hand side a tile may read as many rows, and as many slots of a row, as the next multiple of this.
+    const LHS_UNIT: usize;
+    /// dst = lhs * rhs + bias + residual * scale.
+    ///
+    /// # Safety
+    /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; of `t` as [`tile`] says of `rows` rows and as many panels, with
+    /// rows and slots of `lhs` rounded up to `LHS_UNIT`.
+    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile);
+    /// `rounds` rounds of products in registers: how many operations they were, and what depends on all of them.
+    fn in_registers(self, simd: S, rounds: usize) -> (u64, f32);
+}
+
+/// A product of vectors.
+pub(crate) trait VectorProduct<S: Simd>: Copy {
+    /// As in [`Product`].
+    const BYTES: bool;
+    /// As in [`Product`].
+    const ROUNDED: bool = true;
+    /// As in [`Product`].
+    const MR: usize;
+    /// Multiplications and additions of a lane in a step.
+    const OPERATIONS: u64;
     /// sum + lhs * rhs
     fn step(self, simd: S, lhs: S::V, rhs: S::V, sum: S::V) -> S::V;
+}
+
+impl<S: Simd, P: VectorProduct<S>> Product<S> for P {
+    const BYTES: bool = P::BYTES;
+    const ROUNDED: bool = P::ROUNDED;
+    const MR: usize = P::MR;
+    const LHS_UNIT: usize = 1;
+    #[inline(always)]
+    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile) {
+        // SAFETY: the caller meets the same contract.
+        unsafe { simd.matmul_tile(self, rows, panels, t) }
+    }
+    #[inline(always)]
+    fn in_registers(self, simd: S, rounds: usize) -> (u64, f32) {
+        chains(simd, self, rounds)
+    }
 }
 
 /// f32 times f32.
 #[derive(Clone, Copy)]
 pub(crate) struct MulAdd;
 
-impl<S: Simd> Product<S> for MulAdd {
+impl<S: Simd> VectorProduct<S> for MulAdd {
     const BYTES: bool = false;
     const ROUNDED: bool = false;
     const MR: usize = S::MR;
+    const OPERATIONS: u64 = 2;
     #[inline(always)]
     fn step(self, simd: S, lhs: S::V, rhs: S::V, sum: S::V) -> S::V {
         simd.mul_add(lhs, rhs, sum)
@@ -56,12 +99,28 @@ pub(crate) struct Lhs<'a> {
     /// What quantised rows need beside their bytes.
     pub(crate) zeros: &'a [f32],
     pub(crate) scales: &'a [f32],
+    /// Slots that may be read from the first one on.
+    pub(crate) readable: usize,
+}
+
+impl<'a> Lhs<'a> {
+    /// Rows that begin `room`, of which all may be read.
+    #[inline(always)]
+    pub(crate) fn of_room(room: &'a [f32], rows: usize, depth: usize, stride: usize) -> Self {
+        Self { readable: room.len(), ..Self::from(Rows::new(room, rows, depth, stride)) }
+    }
+
+    /// Whether as many rows and slots of each may be read as a tile does.
+    fn is_readable_by(&self, unit: usize) -> bool {
+        let [rows, cols] = [self.slots.rows(), self.slots.cols()].map(|len| len.next_multiple_of(unit));
+        unit == 1 || rows == 0 || (rows - 1) * self.slots.row_stride() + cols <= self.readable
+    }
 }
 
 impl<'a> From<Rows<'a>> for Lhs<'a> {
     #[inline(always)]
     fn from(slots: Rows<'a>) -> Self {
-        Self { slots, zeros: &[], scales: &[] }
+        Self { slots, zeros: &[], scales: &[], readable: 0 }
     }
 }
 
@@ -195,7 +254,9 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     mut dst: RowsMut<'_>,
 ) {
     let TileEpilogue { bias, residual, activation } = epilogue;
-    let Lhs { slots: lhs, zeros, scales } = lhs.into();
+    let lhs = lhs.into();
+    assert!(lhs.is_readable_by(P::LHS_UNIT), "room of lhs");
+    let Lhs { slots: lhs, zeros, scales, .. } = lhs;
     assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
     assert_eq!((lhs.rows(), rhs.n), (dst.rows(), dst.cols()), "rows of lhs, columns of rhs, and dst");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
@@ -225,7 +286,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                 out = out.split_columns(first).1.split_columns(cols).0;
             }
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
-            // above `lhs` has `rows` rows of k elements from `row` on, `rhs` `tile_panels` panels from `panel` on,
+            // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels` panels from `panel` on,
             // `bias` as many columns, `zeros` and `scales`, where they count, as many rows, and what is left of
             // `residual` from `row` and `first` on is, like `out`, `rows` x whole panels, with as many scales. `out` is
             // borrowed exclusively, so it overlaps none of them.
@@ -249,7 +310,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                     dst: out.as_mut_ptr(),
                     dst_stride: out.row_stride(),
                 };
-                simd.matmul_tile(product, rows, tile_panels, tile);
+                product.tile(simd, rows, tile_panels, tile);
             }
             if let (false, Some(residual)) = (whole, residual) {
                 for i in 0..rows {
@@ -283,12 +344,12 @@ pub(crate) struct Ahead {
 /// Where a tile finds its operands. Strides are in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
-    lhs: *const f32,
-    lhs_stride: usize,
-    rhs: *const f32,
+    pub(crate) lhs: *const f32,
+    pub(crate) lhs_stride: usize,
+    pub(crate) rhs: *const f32,
     rhs_k_stride: usize,
-    rhs_panel_stride: usize,
-    k: usize,
+    pub(crate) rhs_panel_stride: usize,
+    pub(crate) k: usize,
     zeros: *const f32,
     scales: *const f32,
     ahead: Ahead,
@@ -328,22 +389,20 @@ macro_rules! for_each_row {
 /// `scales`; C vectors of `bias`, of each of the R rows of `residual` and of its scale, if any. Valid for writing: C vectors of each
 /// of the R rows of `dst`, which overlaps none of them.
 #[inline(always)]
-pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize>(
+pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C: usize>(
     simd: S,
     product: P,
     t: Tile,
 ) {
-    const { assert!(R <= MAX_TILE.0) };
+    const { assert!(R <= MAX_VECTOR_ROWS) };
     // SAFETY: every access below is within what the contract names: ROW < R, c < C, and as many steps as t.k.
     unsafe {
         let in_panels = |column: usize| column / PANEL * t.rhs_panel_stride + column % PANEL;
         let mut sums = [[simd.splat(0.0); C]; R];
-        if P::BYTES {
+        if <P as VectorProduct<S>>::BYTES {
             for_each_row!(ROW < R {
-                let zero = simd.splat(*t.zeros.add(ROW));
                 for (c, sum) in sums[ROW].iter_mut().enumerate() {
-                    let column_sums = simd.load_raw(t.rhs.sub(PANEL).add(in_panels(c * S::LANES)));
-                    *sum = simd.dot_pairs(zero, column_sums);
+                    *sum = start_of_bytes(simd, &t, ROW, t.rhs.sub(PANEL).add(in_panels(c * S::LANES)));
                 }
             });
         }
@@ -352,7 +411,7 @@ pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize
         let mut lhs_at = t.lhs;
         // A row is an odd number of strides away, or that times a power of two, by which an address can scale. LLVM
         // would keep a pointer for each row, of which some did not fit into registers.
-        let odd: [usize; MAX_TILE.0 / 2] = std::array::from_fn(|i| {
+        let odd: [usize; MAX_VECTOR_ROWS / 2] = std::array::from_fn(|i| {
             let offset = (2 * i + 1) * t.lhs_stride;
             simd.opaque(std::ptr::without_provenance(offset)).addr()
         });
@@ -380,22 +439,51 @@ pub(crate) unsafe fn tile<S: Simd, P: Product<S>, const R: usize, const C: usize
         for_each_row!(ROW < R {
             for (c, &sum) in sums[ROW].iter().enumerate() {
                 let column = c * S::LANES;
-                let mut sum = sum;
-                if P::BYTES {
-                    // Nothing here is fused, so that all instruction sets give the same bits.
-                    let column_scales = simd.load_raw(rhs_at.add(in_panels(column)));
-                    let scale = simd.mul(simd.splat(*t.scales.add(ROW)), column_scales);
-                    sum = simd.mul(simd.convert_i32(sum), scale);
-                }
-                if let Some(bias) = t.bias {
-                    sum = simd.add(sum, simd.load_raw(bias.add(column)));
-                }
-                if let Some(residual) = t.residual {
-                    let row = simd.load_raw(residual.rows.add(ROW * residual.stride + column));
-                    sum = simd.add(sum, simd.mul(row, simd.load_raw(residual.scale.add(column))));
-                }
-                simd.store_raw(sum, t.dst.add(ROW * t.dst_stride + column));
+                finish::<S, P>(simd, &t, rhs_at.add(in_panels(column)), ROW, column, sum);
             }
         });
     }
+}
+
+/// Stores a vector of sums of a tile: of bytes they are scaled; bias and residual are added. `scales` are those of the
+/// columns, behind their panel.
+///
+/// # Safety
+/// `row` and a vector from `column` on are in the tile, of which the contract of [`tile`] holds; a vector of `scales` can
+/// be read where sums are those of bytes.
+#[inline(always)]
+pub(crate) unsafe fn finish<S: Simd, P: Product<S>>(
+    simd: S,
+    t: &Tile,
+    scales: *const f32,
+    row: usize,
+    column: usize,
+    mut sum: S::V,
+) {
+    // SAFETY: the contract names what is read and written.
+    unsafe {
+        if P::BYTES {
+            // Nothing here is fused, so that all instruction sets give the same bits.
+            let scale = simd.mul(simd.splat(*t.scales.add(row)), simd.load_raw(scales));
+            sum = simd.mul(simd.convert_i32(sum), scale);
+        }
+        if let Some(bias) = t.bias {
+            sum = simd.add(sum, simd.load_raw(bias.add(column)));
+        }
+        if let Some(residual) = t.residual {
+            let values = simd.load_raw(residual.rows.add(row * residual.stride + column));
+            sum = simd.add(sum, simd.mul(values, simd.load_raw(residual.scale.add(column))));
+        }
+        simd.store_raw(sum, t.dst.add(row * t.dst_stride + column));
+    }
+}
+
+/// What a tile of bytes begins with in place of zeros: less the zero point of a row times the columns' sums.
+///
+/// # Safety
+/// `row` is in the tile, of which the contract of [`tile`] holds; `sums` is the line before a panel of bytes.
+#[inline(always)]
+pub(crate) unsafe fn start_of_bytes<S: Simd>(simd: S, t: &Tile, row: usize, sums: *const f32) -> S::V {
+    // SAFETY: the contract names what is read.
+    unsafe { simd.dot_pairs(simd.splat(*t.zeros.add(row)), simd.load_raw(sums)) }
 }

@@ -1,7 +1,7 @@
 //! What a product of floats multiplies: f32 as they are, or rounded to bfloat16, two in a slot.
 
 use crate::PANEL;
-use crate::matmul::{MulAdd, Product};
+use crate::matmul::{Lhs, MulAdd, Product};
 use crate::matrix::Buffer;
 use crate::simd::Simd;
 use crate::view::Rows;
@@ -50,27 +50,27 @@ pub(crate) fn slot_stride(slots: usize) -> usize {
     (slots.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// Rows as a left-hand side: where they are, or rounded into `room`.
+/// Rows as a left-hand side: where they are, or rounded into `room`, each filled up with zeros.
 #[inline(always)]
 pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     simd: S,
     product: P,
     rows: Rows<'a>,
     room: &'a mut Buffer,
-) -> Rows<'a> {
+) -> Lhs<'a> {
     if P::DEPTH == 1 {
-        return rows;
+        return rows.into();
     }
     let depth = rows.cols().div_ceil(P::DEPTH);
     let stride = slot_stride(depth);
-    let room = room.at_least(rows.rows() * stride);
+    let room = room.at_least(rows.rows().next_multiple_of(P::LHS_UNIT) * stride);
     for i in 0..rows.rows() {
-        let (from, to) = (rows.row(i), &mut room[i * stride..][..depth]);
-        for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_mut(S::LANES)) {
-            simd.store_some(slots(simd, product, from), to);
+        let (from, to) = (rows.row(i), &mut room[i * stride..][..stride]);
+        for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
+            simd.store(slots(simd, product, from), to);
         }
     }
-    Rows::new(room, rows.rows(), depth, stride)
+    Lhs::of_room(room, rows.rows(), depth, stride)
 }
 
 /// Packs the transpose of `rows` into panels: n = their number, k = their length; fills the last panel with zeros.

@@ -1,7 +1,7 @@
 //! What the machine's registers allow, to hold the kernels against.
 
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{MulAdd, Product};
+use crate::matmul::{MulAdd, Product, VectorProduct};
 use crate::operand::FloatProduct;
 use crate::pack::PanelDtype;
 use crate::simd::{DotKernel, PairKernel, Simd};
@@ -13,83 +13,52 @@ const CHAINS: usize = 12;
 const PORTABLE_CHAINS: usize = 6;
 
 /// Runs `rounds` rounds of the products that panels of `dtype` are for, which touch no memory, and returns how many
-/// operations they were (a multiply-add counts two), with a value that depends on all of them.
+/// operations they were (a multiply-add counts two), with a value that depends on all of them. Where a set has none for
+/// pairs of bfloat16, their products are those of f32.
 pub fn products(isa: Isa, dtype: PanelDtype, rounds: usize) -> (u64, f32) {
-    match dtype {
-        PanelDtype::F32 => multiply_adds(isa, rounds),
-        PanelDtype::Bf16 => pair_products(isa, rounds),
-        PanelDtype::Int8 => dot_products(isa, rounds),
-    }
-}
-
-/// Those of f32.
-fn multiply_adds(isa: Isa, rounds: usize) -> (u64, f32) {
-    struct MultiplyAdds(usize);
-    impl Kernel for MultiplyAdds {
+    struct InRegisters(PanelDtype, usize);
+    impl Kernel for InRegisters {
         type Output = (u64, f32);
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) -> (u64, f32) {
-            // Small enough to leave each sum as it is: none may become subnormal, however many rounds there are.
-            chains(simd, MulAdd, self.0, [1.0, 1e-9], 2)
+            match self.0 {
+                PanelDtype::F32 => MulAdd.in_registers(simd, self.1),
+                PanelDtype::Bf16 => match simd.with_pairs(self) {
+                    Ok(done) => done,
+                    Err(Self(_, rounds)) => MulAdd.in_registers(simd, rounds),
+                },
+                PanelDtype::Int8 => simd.with_dot(self),
+            }
         }
     }
-    isa.run(MultiplyAdds(rounds))
-}
-
-/// Those of bytes as the kernels have them, u8 by s8, which are integer operations.
-fn dot_products(isa: Isa, rounds: usize) -> (u64, f32) {
-    struct DotProducts(usize);
-    impl Kernel for DotProducts {
-        type Output = (u64, f32);
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> (u64, f32) {
-            simd.with_dot(self)
-        }
-    }
-    impl<S: Simd> DotKernel<S> for DotProducts {
+    impl<S: Simd> DotKernel<S> for InRegisters {
         type Output = (u64, f32);
         #[inline(always)]
         fn run<P: Product<S>>(self, simd: S, product: P) -> (u64, f32) {
-            let [start, rhs] = [[255, 3, 77, 128], [5, 251, 2, 127]].map(f32::from_le_bytes);
-            chains(simd, product, self.0, [start, rhs], 8)
+            product.in_registers(simd, self.1)
         }
     }
-    isa.run(DotProducts(rounds))
-}
-
-/// Those of pairs of bfloat16, or, where the set has none, of f32.
-fn pair_products(isa: Isa, rounds: usize) -> (u64, f32) {
-    struct PairProducts(usize);
-    impl Kernel for PairProducts {
-        type Output = Option<(u64, f32)>;
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> Option<(u64, f32)> {
-            simd.with_pairs(self).ok()
-        }
-    }
-    impl<S: Simd> PairKernel<S> for PairProducts {
+    impl<S: Simd> PairKernel<S> for InRegisters {
         type Output = (u64, f32);
         #[inline(always)]
         fn run<P: FloatProduct<S>>(self, simd: S, product: P) -> (u64, f32) {
-            chains(simd, product, self.0, [1.0, 1e-9], 2 * P::DEPTH as u64)
+            product.in_registers(simd, self.1)
         }
     }
-    isa.run(PairProducts(rounds)).unwrap_or_else(|| multiply_adds(isa, rounds))
+    isa.run(InRegisters(dtype, rounds))
 }
 
-/// sum = sum + sum * rhs in each chain, `rounds` times, each step `operations` for a lane.
+/// sum = sum + sum * rhs in each chain, `rounds` times.
 ///
-/// Both factors may not stay the same: bytes that do would be
-/// widened once where that is a step of its own.
+/// Both factors may not stay the same: bytes that do would be widened once where that is a step of its own.
 #[inline(always)]
-fn chains<S: Simd, P: Product<S>>(
-    simd: S,
-    product: P,
-    rounds: usize,
-    [start, rhs]: [f32; 2],
-    operations: u64,
-) -> (u64, f32) {
+pub(crate) fn chains<S: Simd, P: VectorProduct<S>>(simd: S, product: P, rounds: usize) -> (u64, f32) {
     let chains = if simd.name() == "portable" { PORTABLE_CHAINS } else { CHAINS };
+    // Of floats small enough to leave each sum as it is: none may become subnormal, however many rounds there are.
+    let [start, rhs] = match <P as VectorProduct<S>>::BYTES {
+        true => [[255, 3, 77, 128], [5, 251, 2, 127]].map(f32::from_le_bytes),
+        false => [1.0, 1e-9],
+    };
     let mut sums = [simd.splat(std::hint::black_box(start)); CHAINS];
     let rhs = simd.splat(std::hint::black_box(rhs));
     for _ in 0..rounds {
@@ -99,7 +68,7 @@ fn chains<S: Simd, P: Product<S>>(
     }
     let mut total = simd.splat(0.0);
     for &sum in &sums {
-        total = simd.add(total, if P::BYTES { simd.convert_i32(sum) } else { sum });
+        total = simd.add(total, if <P as VectorProduct<S>>::BYTES { simd.convert_i32(sum) } else { sum });
     }
-    ((rounds * chains * S::LANES) as u64 * operations, simd.sum(total))
+    ((rounds * chains * S::LANES) as u64 * P::OPERATIONS, simd.sum(total))
 }

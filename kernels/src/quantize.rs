@@ -5,7 +5,7 @@
 //! sum x w = scale_x * scale_w * (sum q_x q_w - zero * sum q_w), in whole numbers up to the last step.
 
 use crate::PANEL;
-use crate::matmul::Lhs;
+use crate::matmul::{Lhs, MAX_TILE};
 use crate::matrix::Buffer;
 use crate::operand::slot_stride;
 use crate::simd::Simd;
@@ -39,7 +39,7 @@ pub(crate) struct QuantizedRows {
 
 impl QuantizedRows {
     pub(crate) fn reserve(&mut self, rows: usize, k: usize) {
-        self.slots.at_least(rows * slot_stride(k.div_ceil(4)));
+        self.slots.at_least(rows.next_multiple_of(MAX_TILE.0) * slot_stride(k.div_ceil(4)));
         self.zeros.at_least(rows);
         self.scales.at_least(rows);
     }
@@ -48,7 +48,8 @@ impl QuantizedRows {
     pub(crate) fn quantize<S: Simd>(&mut self, simd: S, rows: Rows<'_>) -> Lhs<'_> {
         let (count, k) = (rows.rows(), rows.cols());
         let stride = slot_stride(k.div_ceil(4));
-        let slots = self.slots.at_least(count * stride);
+        // Whatever is in rows beyond these meets no row of dst.
+        let slots = self.slots.at_least(count.next_multiple_of(MAX_TILE.0) * stride);
         let (zeros, scales) = (self.zeros.at_least(count), self.scales.at_least(count));
         for first in (0..count).step_by(GROUP) {
             let group = first..count.min(first + GROUP);
@@ -62,7 +63,7 @@ impl QuantizedRows {
                 quantize_row(simd, rows.row(i), inverse, zero, &mut slots[i * stride..][..stride]);
             }
         }
-        Lhs { slots: Rows::new(slots, count, k.div_ceil(4), stride), zeros, scales }
+        Lhs { zeros, scales, ..Lhs::of_room(slots, count, k.div_ceil(4), stride) }
     }
 }
 

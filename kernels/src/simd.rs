@@ -3,7 +3,7 @@
 //! A value of a type that implements [`Simd`] proves that its instructions may run, which makes these methods safe.
 //! Lanes are never mixed except by the two reductions, whose order is fixed.
 
-use crate::matmul::{Product, Tile};
+use crate::matmul::{Product, Tile, VectorProduct};
 use crate::operand::FloatProduct;
 
 /// f32 vectors of one instruction set, and the shape of its matrix tile.
@@ -148,7 +148,7 @@ pub(crate) trait Simd: Copy {
     ///
     /// # Safety
     /// `rows` is 1 to `P::MR`, `panels` 1 to `TILE_PANELS`; all else as [`tile`](crate::matmul::tile) says.
-    unsafe fn matmul_tile<P: Product<Self>>(self, product: P, rows: usize, panels: usize, tile: Tile);
+    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, panels: usize, tile: Tile);
 }
 
 /// An operation on bytes. `run` must be `#[inline(always)]`: it is compiled with the instructions of the product.

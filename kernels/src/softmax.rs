@@ -15,7 +15,7 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            let [sum] = group(simd, MulAdd, self.0, [&mut *self.1]);
+            let [sum] = group(simd, MulAdd, self.0, self.1.len(), [&mut *self.1]);
             multiply(simd, 1.0 / sum, self.1);
         }
     }
@@ -25,13 +25,15 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
 /// Rows of scores that are worked on together, because the largest of a row is waited for before anything else.
 const GROUP: usize = 4;
 
-/// Each row = e^(scale (row - max)) as a left-hand side of `product`, at the beginning of its memory; writes the sums, by
-/// which the caller divides where it costs least. `scale` > 0.
+/// Each row = e^(scale (row - max)) of its first `cols` values as a left-hand side of `product`, at the beginning of its
+/// memory; slots of several values are filled up with zeros to whole vectors. Writes the sums, by which the caller divides
+/// where it costs least. `scale` > 0.
 #[inline(always)]
 pub(crate) fn exponentials<S: Simd, P: FloatProduct<S>>(
     simd: S,
     product: P,
     scale: f32,
+    cols: usize,
     mut rows: RowsMut<'_>,
     sums: &mut [f32],
 ) {
@@ -39,17 +41,17 @@ pub(crate) fn exponentials<S: Simd, P: FloatProduct<S>>(
     let mut groups = sums.chunks_exact_mut(GROUP);
     let mut first = 0;
     for sums in &mut groups {
-        sums.copy_from_slice(&group::<S, P, GROUP>(simd, product, scale, rows.group_mut(first)));
+        sums.copy_from_slice(&group::<S, P, GROUP>(simd, product, scale, cols, rows.group_mut(first)));
         first += GROUP;
     }
     // Tiles of an even number of rows often leave two.
     let mut pairs = groups.into_remainder().chunks_exact_mut(2);
     for sums in &mut pairs {
-        sums.copy_from_slice(&group::<S, P, 2>(simd, product, scale, rows.group_mut(first)));
+        sums.copy_from_slice(&group::<S, P, 2>(simd, product, scale, cols, rows.group_mut(first)));
         first += 2;
     }
     for sum in pairs.into_remainder() {
-        [*sum] = group::<S, P, 1>(simd, product, scale, rows.group_mut(first));
+        [*sum] = group::<S, P, 1>(simd, product, scale, cols, rows.group_mut(first));
     }
 }
 
@@ -59,9 +61,9 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
     simd: S,
     product: P,
     scale: f32,
+    cols: usize,
     rows: [&mut [f32]; N],
 ) -> [f32; N] {
-    let cols = rows[0].len();
     let whole = cols - cols % S::LANES;
     let lowest = f32::NEG_INFINITY;
     let mut maxima = [simd.splat(lowest); N];
@@ -72,7 +74,7 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
     }
     if whole < cols {
         for (max, row) in maxima.iter_mut().zip(&rows) {
-            *max = simd.at_least(simd.load_partial(&row[whole..], lowest), *max);
+            *max = simd.at_least(simd.load_partial(&row[whole..cols], lowest), *max);
         }
     }
     // A NaN may be lost here, not below: its exponential is NaN, and with it the sum.
@@ -98,11 +100,12 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
         }
         if whole < cols {
             let mut e = [simd.splat(0.0); 2];
-            for (e, tail) in e.iter_mut().zip(row[whole..].chunks(S::LANES)) {
+            for (e, tail) in e.iter_mut().zip(row[whole..cols].chunks(S::LANES)) {
                 *e = exp2(simd, simd.mul(simd.sub(simd.load_some(tail, lowest), max), scale));
                 sum = simd.add(sum, *e);
             }
-            simd.store_some(product.along(simd, e), &mut row[whole / P::DEPTH..cols.div_ceil(P::DEPTH)]);
+            let end = if P::DEPTH == 1 { cols } else { whole / P::DEPTH + S::LANES };
+            simd.store_some(product.along(simd, e), &mut row[whole / P::DEPTH..end]);
         }
         *total = simd.sum(sum);
     }

@@ -147,11 +147,12 @@ proptest! {
     }
 }
 
-/// Around the rows of a tile of each instruction set (2, 6, 14) and of a block (84), and the columns of a panel and
+/// Around the rows of a tile of each instruction set (2, 6, 14, 32) and of a block (84, 96), and the columns of a panel and
 /// of two.
 #[test]
 fn a_product_is_right_at_every_edge_of_tiles_and_panels() {
-    const M: [usize; 14] = [0, 1, 2, 3, 5, 6, 7, 13, 14, 15, 83, 84, 85, 86];
+    const M: [usize; 22] =
+        [0, 1, 2, 3, 5, 6, 7, 13, 14, 15, 16, 17, 31, 32, 33, 83, 84, 85, 95, 96, 97, 98];
     let rows = M[M.len() - 1];
     for n in [1, 15, 16, 17, 31, 32, 33, 60, 100] {
         for k in [0, 1, 7, 384, 1536] {
@@ -280,14 +281,18 @@ fn some_columns_of_the_weights_give_those_of_the_product() {
 
 #[test]
 fn blocks_of_rows_are_even_and_cover_all() {
-    for rows in 0..2000 {
-        let blocks: Vec<_> = row_blocks(rows).collect();
-        assert!(blocks.iter().flat_map(Clone::clone).eq(0..rows), "{rows}: {blocks:?}");
-        assert!(blocks.iter().all(|block| block.len() <= MAX_BLOCK_ROWS), "{rows}: {blocks:?}");
-        let [most, least] = [blocks.iter().max_by_key(|b| b.len()), blocks.iter().min_by_key(|b| b.len())]
-            .map(|block| block.map_or(0, ExactSizeIterator::len));
-        assert!(most - least < 28, "{rows}: {blocks:?}");
-    }
+    for_each_isa(|isa| {
+        for rows in 0..2000 {
+            let blocks: Vec<_> = row_blocks(isa, rows).collect();
+            assert!(blocks.iter().flat_map(Clone::clone).eq(0..rows), "{rows}: {blocks:?}");
+            assert!(blocks.iter().all(|block| block.len() <= MAX_BLOCK_ROWS), "{rows}: {blocks:?}");
+            let [most, least] =
+                [blocks.iter().max_by_key(|b| b.len()), blocks.iter().min_by_key(|b| b.len())]
+                    .map(|block| block.map_or(0, ExactSizeIterator::len));
+            // A tile, and one that is not full.
+            assert!(most - least < 64, "{rows}: {blocks:?}");
+        }
+    });
 }
 
 #[test]
@@ -345,7 +350,7 @@ fn nan_and_infinity_reach_what_depends_on_them_and_nothing_else() {
 
 /// Where products round the other side to bfloat16, too.
 fn multiplies_pairs(isa: Isa) -> bool {
-    isa.name() == "avx512_bf16"
+    ["avx512_bf16", "amx"].contains(&isa.name())
 }
 
 fn to_bf16(values: &[f32]) -> Vec<f32> {

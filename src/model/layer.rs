@@ -359,7 +359,7 @@ impl Tail {
         // All write them, so they are taken out of the scratches that are shared out among them.
         let mut attended = std::mem::take(&mut scratches[0].attended);
         let mut inner = std::mem::take(&mut scratches[0].inner);
-        for rows in row_blocks(context.rows()) {
+        for rows in row_blocks(isa, context.rows()) {
             attended.set_rows(rows.len());
             inner.set_rows(rows.len());
             let hidden = hidden.row_range(rows.clone());

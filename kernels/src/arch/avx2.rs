@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
-use crate::matmul::{Product, Tile, tile};
+use crate::matmul::{Tile, VectorProduct, tile};
 use crate::simd::{DotKernel, Simd};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
@@ -295,7 +295,7 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn matmul_tile<P: Product<Self>>(self, product: P, rows: usize, _panels: usize, t: Tile) {
+    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, _panels: usize, t: Tile) {
         // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
         unsafe {
             match rows {
@@ -310,8 +310,9 @@ impl Simd for Avx2 {
     }
 }
 
-impl Product<Avx2> for Vnni {
+impl VectorProduct<Avx2> for Vnni {
     const BYTES: bool = true;
+    const OPERATIONS: u64 = 8;
     const MR: usize = Avx2::MR;
     #[inline(always)]
     fn step(self, _: Avx2, lhs: __m256, rhs: __m256, sum: __m256) -> __m256 {
@@ -323,8 +324,9 @@ impl Product<Avx2> for Vnni {
     }
 }
 
-impl Product<Avx2> for Words {
+impl VectorProduct<Avx2> for Words {
     const BYTES: bool = true;
+    const OPERATIONS: u64 = 8;
     /// Panels take two registers a vector, and each activation two.
     const MR: usize = 4;
     #[inline(always)]

@@ -5,8 +5,9 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
+use super::amx::{Amx, TileBytes, TilePairs};
 use crate::isa::Kernel;
-use crate::matmul::{Product, Tile, tile};
+use crate::matmul::{Product, Tile, VectorProduct, tile};
 use crate::operand::FloatProduct;
 use crate::simd::{DotKernel, PairKernel, Simd};
 
@@ -17,6 +18,8 @@ pub(crate) struct Avx512 {
     vnni: Option<Vnni>,
     /// Proof of BF16, if it is to be used.
     bf16: Option<Bf16>,
+    /// Proof of AMX, if it is to be used.
+    amx: Option<Amx>,
 }
 
 /// Products of bytes by VNNI; proof that the CPU has it.
@@ -34,6 +37,7 @@ struct Words;
 impl Avx512 {
     pub(crate) const NAME: &'static str = "avx512";
     pub(crate) const BF16_NAME: &'static str = "avx512_bf16";
+    pub(crate) const AMX_NAME: &'static str = "amx";
 
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
@@ -43,7 +47,7 @@ impl Avx512 {
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
         let vnni = is_x86_feature_detected!("avx512vnni").then_some(Vnni(()));
-        has.then_some(Self { vnni, bf16: None })
+        has.then_some(Self { vnni, bf16: None, amx: None })
     }
 
     /// With products of pairs, if the CPU has them.
@@ -52,9 +56,19 @@ impl Avx512 {
         Some(Self { bf16: Some(bf16), ..Self::detect()? })
     }
 
+    /// With products of tiles, and of pairs, if the CPU has them.
+    pub(crate) fn detect_amx() -> Option<Self> {
+        Some(Self { amx: Some(Amx::detect()?), ..Self::detect_bf16()? })
+    }
+
     /// Whether it multiplies pairs of bfloat16.
     pub(crate) fn has_pairs(self) -> bool {
         self.bf16.is_some()
+    }
+
+    /// Whether it multiplies tiles.
+    pub(crate) fn has_tiles(self) -> bool {
+        self.amx.is_some()
     }
 
     /// Whether nothing in it is slower than what it is there for. Products of pairs have half the rate of f32 on Intel's
@@ -64,12 +78,12 @@ impl Avx512 {
             let vendor = __cpuid(0);
             [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD"
         };
-        !self.has_pairs() || is_amd()
+        !self.has_pairs() || self.amx.is_some() || is_amd()
     }
 
-    /// As on a CPU that lacks VNNI.
+    /// As on a CPU that lacks products of bytes.
     pub(crate) fn without_vnni(self) -> Self {
-        Self { vnni: None, ..self }
+        Self { vnni: None, amx: None, ..self }
     }
 
     pub(crate) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
@@ -104,7 +118,11 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn name(self) -> &'static str {
-        if self.has_pairs() { Self::BF16_NAME } else { Self::NAME }
+        match (self.amx, self.bf16) {
+            (Some(_), _) => Self::AMX_NAME,
+            (None, Some(_)) => Self::BF16_NAME,
+            (None, None) => Self::NAME,
+        }
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -328,30 +346,34 @@ impl Simd for Avx512 {
             kernel.run(token, vnni)
         }
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx2,fma,f16c")]
-        fn without<K: DotKernel<Avx512>>(token: Avx512, kernel: K) -> K::Output {
-            kernel.run(token, Words)
+        fn without<P: Product<Avx512>, K: DotKernel<Avx512>>(token: Avx512, product: P, kernel: K) -> K::Output {
+            kernel.run(token, product)
         }
-        match self.vnni {
+        match (self.amx, self.vnni) {
+            // SAFETY: `self` was made by `detect`, which checks every feature that `without` enables.
+            (Some(amx), _) => amx.with_tiles(|tiles| unsafe { without(self, TileBytes(tiles), kernel) }),
             // SAFETY: `self` and `vnni` were made by `detect`, which checks every feature that `inner` enables.
-            Some(vnni) => unsafe { inner(self, vnni, kernel) },
+            (None, Some(vnni)) => unsafe { inner(self, vnni, kernel) },
             // SAFETY: as above, less VNNI. A function of its own compiles faster than one of all tiles.
-            None => unsafe { without(self, kernel) },
+            (None, None) => unsafe { without(self, Words, kernel) },
         }
     }
     #[inline(always)]
     fn with_pairs<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16,avx2,fma,f16c")]
-        fn inner<K: PairKernel<Avx512>>(token: Avx512, bf16: Bf16, kernel: K) -> K::Output {
-            kernel.run(token, bf16)
+        fn inner<P: FloatProduct<Avx512>, K: PairKernel<Avx512>>(token: Avx512, product: P, kernel: K) -> K::Output {
+            kernel.run(token, product)
         }
-        match self.bf16 {
+        match (self.bf16, self.amx) {
             // SAFETY: `self` and `bf16` were made by `detect_bf16`, which checks every feature that `inner` enables.
-            Some(bf16) => Ok(unsafe { inner(self, bf16, kernel) }),
-            None => Err(kernel),
+            (Some(bf16), Some(amx)) => Ok(amx.with_tiles(|tiles| unsafe { inner(self, TilePairs(tiles, bf16), kernel) })),
+            // SAFETY: as above.
+            (Some(bf16), None) => Ok(unsafe { inner(self, bf16, kernel) }),
+            (None, _) => Err(kernel),
         }
     }
     #[inline(always)]
-    unsafe fn matmul_tile<P: Product<Self>>(self, product: P, rows: usize, panels: usize, t: Tile) {
+    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, panels: usize, t: Tile) {
         macro_rules! by_rows {
             ($vectors:literal: $($r:literal)*) => {
                 match rows {
@@ -371,8 +393,9 @@ impl Simd for Avx512 {
     }
 }
 
-impl Product<Avx512> for Vnni {
+impl VectorProduct<Avx512> for Vnni {
     const BYTES: bool = true;
+    const OPERATIONS: u64 = 8;
     const MR: usize = Avx512::MR;
     #[inline(always)]
     fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
@@ -393,8 +416,9 @@ macro_rules! bf16_op {
     };
 }
 
-impl Product<Avx512> for Bf16 {
+impl VectorProduct<Avx512> for Bf16 {
     const BYTES: bool = false;
+    const OPERATIONS: u64 = 4;
     const MR: usize = Avx512::MR;
     #[inline(always)]
     fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {
@@ -434,8 +458,9 @@ const INTERLEAVED: [u16; 32] = {
     order
 };
 
-impl Product<Avx512> for Words {
+impl VectorProduct<Avx512> for Words {
     const BYTES: bool = true;
+    const OPERATIONS: u64 = 8;
     /// Panels take two registers a vector, and each activation two. There would be room for 12, whose tiles take long to
     /// compile; few CPUs come this way.
     const MR: usize = 6;

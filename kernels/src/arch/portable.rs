@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use wide::f32x8;
 
-use crate::matmul::{Product, Tile, tile};
+use crate::matmul::{Tile, VectorProduct, tile};
 use crate::simd::{DotKernel, Simd};
 
 /// Needs nothing from the CPU beyond what the target always has.
@@ -192,7 +192,7 @@ impl Simd for Portable {
         kernel.run(self, Scalar)
     }
     #[inline(always)]
-    unsafe fn matmul_tile<P: Product<Self>>(self, product: P, rows: usize, _panels: usize, t: Tile) {
+    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, _panels: usize, t: Tile) {
         // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
         unsafe {
             match rows {
@@ -207,8 +207,9 @@ impl Simd for Portable {
 #[derive(Clone, Copy)]
 struct Scalar;
 
-impl Product<Portable> for Scalar {
+impl VectorProduct<Portable> for Scalar {
     const BYTES: bool = true;
+    const OPERATIONS: u64 = 8;
     const MR: usize = Portable::MR;
     #[inline(always)]
     fn step(self, _: Portable, lhs: f32x8, rhs: f32x8, sum: f32x8) -> f32x8 {
