@@ -130,6 +130,11 @@ impl Model {
         (all, shared)
     }
 
+    /// Whether weights have a form in which no checkpoint holds them.
+    pub(crate) fn is_split(&self) -> bool {
+        self.products().into_iter().flat_map(|(_, products)| products).any(PackedWeights::is_split)
+    }
+
     /// Writes a packed checkpoint.
     pub(crate) fn write_packed(&self, out: &mut dyn Write) -> std::io::Result<()> {
         packed::write(&self.weights, self.dtype, &self.products(), out)

@@ -96,6 +96,7 @@ pub struct Builder {
     chunk_tokens: Option<usize>,
     weight_source: WeightSource,
     isa: Option<String>,
+    packable: bool,
 }
 
 impl Builder {
@@ -149,8 +150,15 @@ impl Builder {
         self
     }
 
-    /// The instruction set by name: `portable`, `avx2`, `avx512` or `avx512_bf16`. Default: the value of the environment variable
-    /// `CROSSRANK_ISA` if it is set, else the fastest of this machine.
+    /// Keeps weights as [`Reranker::write_packed`] writes them, where the instruction set multiplies them faster in a form
+    /// of its own (`amx` in f32). Default: false.
+    pub fn packable(mut self, packable: bool) -> Self {
+        self.packable = packable;
+        self
+    }
+
+    /// The instruction set by name: `portable`, `avx2`, `avx512`, `avx512_bf16` or `amx`. Default: the value of the
+    /// environment variable `CROSSRANK_ISA` if it is set, else the fastest of this machine.
     pub fn isa(mut self, name: impl Into<String>) -> Self {
         self.isa = Some(name.into());
         self
@@ -209,7 +217,7 @@ impl Builder {
         timings.threads = laps.lap();
         let packed = weights.packed();
         let dtype = self.dtype.resolve(&weights)?;
-        let model = Model::load(config, weights, Packing { isa, dtype }, &threads);
+        let model = Model::load(config, weights, Packing { isa, dtype, split: !self.packable }, &threads);
         let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
         timings.weights = laps.lap();
         Ok(Reranker {
@@ -434,7 +442,7 @@ impl Reranker {
     /// packing anything. The other files of the folder are the same. Reads the source once more.
     ///
     /// # Errors
-    /// When the checkpoint is packed already, or `out` fails.
+    /// When the checkpoint is packed already, the weights have taken another form ([`Builder::packable`]), or `out` fails.
     pub fn write_packed(&self, mut out: impl std::io::Write) -> Result<()> {
         let weights = self.model.weights();
         if weights.packed().is_some() {
@@ -444,6 +452,9 @@ impl Reranker {
                 expected: "a checkpoint that is not packed".into(),
                 found: "one that is packed already".into(),
             });
+        }
+        if self.model.is_split() {
+            return Err(Error::option("packable", "expected true for what is to be written, found false"));
         }
         self.model.write_packed(&mut out).map_err(|source| Error::Write { source })
     }

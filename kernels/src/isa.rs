@@ -105,13 +105,24 @@ impl Isa {
         self.run(Name)
     }
 
-    /// Rows of a tile that blocks of rows are made of: the most of its products.
-    pub(crate) fn tile_rows(self) -> usize {
+    /// Rows of a tile that blocks of rows are made of, and the most of a block: few enough to stay in L2 beside a panel,
+    /// and enough that a panel which comes from L3 is used often.
+    pub(crate) fn block_shape(self) -> (usize, usize) {
+        match self.0 {
+            // Weights come too slowly for products of tiles unless more rows share them.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(token) if token.has_tiles() => (32, 128),
+            // One cut serves all others: 6 rows are near enough to a divisor of it.
+            _ => (14, 84),
+        }
+    }
+
+    /// Whether products of f32 of that depth are faster split.
+    pub fn splits(self, k: usize) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(token) if token.has_tiles() => 32,
-            // One cut serves all others: 6 rows are near enough to a divisor of it.
-            _ => 14,
+            Level::Avx512(token) => token.has_tiles() && k.is_multiple_of(32),
+            _ => false,
         }
     }
 

@@ -95,7 +95,7 @@ pub use attention::{AttentionScratch, attention, cls_attention};
 pub use embedding::{EmbeddingTables, embed};
 pub use isa::{Isa, UnavailableIsa};
 pub use layer_norm::LayerNorm;
-pub use linear::{Epilogue, LinearScratch, MAX_BLOCK_ROWS, Residual, linear, row_blocks};
+pub use linear::{Epilogue, LinearScratch, Residual, linear, max_block_rows, row_blocks};
 pub use matrix::Matrix;
 pub use pack::{PackedColumns, PackedWeights, PanelDtype};
 pub use softmax::softmax;

@@ -13,16 +13,17 @@ use crate::quantize::QuantizedRows;
 use crate::simd::{DotKernel, PairKernel, Simd};
 use crate::view::{Rows, RowsMut};
 
-/// The most rows that go through all panels together: few enough to stay in L2 beside a panel, and enough that a panel
-/// which comes from L3 is used often.
-pub const MAX_BLOCK_ROWS: usize = 96;
+/// The most rows that go through all panels together.
+pub fn max_block_rows(isa: Isa) -> usize {
+    isa.block_shape().1
+}
 
 /// Cuts rows into blocks of whole tiles, as even as those allow, each of which goes through all panels of weights
 /// together. What happens to few columns of a block at a time, and to the next step of it, finds the block in L2.
 pub fn row_blocks(isa: Isa, rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let tile = isa.tile_rows();
+    let (tile, most) = isa.block_shape();
     let tiles = rows.div_ceil(tile);
-    let blocks = tiles.div_ceil(MAX_BLOCK_ROWS / tile);
+    let blocks = tiles.div_ceil(most / tile);
     (0..blocks).map(move |i| tiles * i / blocks * tile..rows.min(tiles * (i + 1) / blocks * tile))
 }
 
@@ -99,12 +100,15 @@ impl LinearScratch {
     /// Makes room for weights of up to depth `k`.
     pub fn reserve(&mut self, isa: Isa, dtype: PanelDtype, k: usize) {
         match dtype {
+            PanelDtype::F32 if isa.splits(0) => {
+                self.rounded.at_least(max_block_rows(isa) * slot_stride(k));
+            }
             PanelDtype::F32 => {}
             PanelDtype::Bf16 if isa.has_pairs() => {
-                self.rounded.at_least(MAX_BLOCK_ROWS * slot_stride(k.div_ceil(2)));
+                self.rounded.at_least(max_block_rows(isa) * slot_stride(k.div_ceil(2)));
             }
             PanelDtype::Bf16 => _ = self.panels.at_least(MAX_TILE.1 * k),
-            PanelDtype::Int8 => self.quantized.reserve(MAX_BLOCK_ROWS, k),
+            PanelDtype::Int8 => self.quantized.reserve(max_block_rows(isa), k),
         }
     }
 }
@@ -197,6 +201,13 @@ fn multiply_packed<S: Simd>(
             let lhs = scratch.quantized.quantize(simd, lhs);
             let rhs = Panels::bytes(weights.panels(), k.div_ceil(4), n).with_source(source);
             return simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
+        }
+        PanelDtype::F32 if weights.is_split() => {
+            let rhs = Panels::packed(weights.panels(), k, n).with_source(source);
+            let room = &mut scratch.rounded;
+            let done = simd.with_split(MultiplyPairs { lhs, room, rhs, epilogue, dst });
+            assert!(done.is_ok(), "weights that were split for another instruction set than {}", simd.name());
+            return;
         }
         PanelDtype::F32 => n.max(1),
         PanelDtype::Bf16 => {

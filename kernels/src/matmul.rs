@@ -341,6 +341,19 @@ pub(crate) struct Ahead {
     apart: usize,
 }
 
+impl Ahead {
+    /// Asks for what some steps ask for, whole lines of it.
+    #[inline(always)]
+    pub(crate) fn ask<S: Simd>(&mut self, simd: S, steps: usize) {
+        for at in (0..steps * self.step).step_by(LINE) {
+            for panel in 0..S::TILE_PANELS {
+                simd.prefetch_l2(self.data.wrapping_byte_add(at + panel * self.apart));
+            }
+        }
+        self.data = self.data.wrapping_byte_add(steps * self.step);
+    }
+}
+
 /// Where a tile finds its operands. Strides are in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
@@ -352,11 +365,18 @@ pub(crate) struct Tile {
     pub(crate) k: usize,
     zeros: *const f32,
     scales: *const f32,
-    ahead: Ahead,
+    pub(crate) ahead: Ahead,
     bias: Option<*const f32>,
     residual: Option<TileResidual>,
-    dst: *mut f32,
-    dst_stride: usize,
+    pub(crate) dst: *mut f32,
+    pub(crate) dst_stride: usize,
+}
+
+impl Tile {
+    /// Whether nothing is done to the sums of floats before they are stored.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.bias.is_none() && self.residual.is_none()
+    }
 }
 
 /// Where a tile finds what it adds.
@@ -436,45 +456,82 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
             });
             lhs_at = simd.opaque(lhs_at.wrapping_add(1));
         }
+        let mut epilogues =
+            [Columns::<S> { scales: simd.splat(0.0), bias: None, residual_scale: simd.splat(0.0) }; C];
+        for (c, epilogue) in epilogues.iter_mut().enumerate() {
+            let column = c * S::LANES;
+            *epilogue = Columns::load::<P>(simd, &t, rhs_at.add(in_panels(column)), column);
+        }
         for_each_row!(ROW < R {
             for (c, &sum) in sums[ROW].iter().enumerate() {
-                let column = c * S::LANES;
-                finish::<S, P>(simd, &t, rhs_at.add(in_panels(column)), ROW, column, sum);
+                epilogues[c].finish::<P>(simd, &t, ROW, c * S::LANES, sum);
             }
         });
     }
 }
 
-/// Stores a vector of sums of a tile: of bytes they are scaled; bias and residual are added. `scales` are those of the
-/// columns, behind their panel.
-///
-/// # Safety
-/// `row` and a vector from `column` on are in the tile, of which the contract of [`tile`] holds; a vector of `scales` can
-/// be read where sums are those of bytes.
-#[inline(always)]
-pub(crate) unsafe fn finish<S: Simd, P: Product<S>>(
-    simd: S,
-    t: &Tile,
-    scales: *const f32,
-    row: usize,
-    column: usize,
-    mut sum: S::V,
-) {
-    // SAFETY: the contract names what is read and written.
-    unsafe {
-        if P::BYTES {
-            // Nothing here is fused, so that all instruction sets give the same bits.
-            let scale = simd.mul(simd.splat(*t.scales.add(row)), simd.load_raw(scales));
-            sum = simd.mul(simd.convert_i32(sum), scale);
+/// What a vector of columns of a tile needs once its sums are there.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<S: Simd> {
+    scales: S::V,
+    bias: Option<S::V>,
+    residual_scale: S::V,
+}
+
+impl<S: Simd> Columns<S> {
+    /// Those from `column` on. `scales` are behind their panel.
+    ///
+    /// # Safety
+    /// A vector from `column` on is in the tile, of which the contract of [`tile`] holds; a vector of `scales` can be read
+    /// where sums are those of bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn load<P: Product<S>>(simd: S, t: &Tile, scales: *const f32, column: usize) -> Self {
+        let none = simd.splat(0.0);
+        // SAFETY: the contract names what is read.
+        unsafe {
+            Self {
+                scales: if P::BYTES { simd.load_raw(scales) } else { none },
+                bias: match t.bias {
+                    Some(bias) => Some(simd.load_raw(bias.add(column))),
+                    None => None,
+                },
+                residual_scale: match t.residual {
+                    Some(residual) => simd.load_raw(residual.scale.add(column)),
+                    None => none,
+                },
+            }
         }
-        if let Some(bias) = t.bias {
-            sum = simd.add(sum, simd.load_raw(bias.add(column)));
+    }
+
+    /// Stores sums: of bytes they are scaled; bias and residual are added.
+    ///
+    /// # Safety
+    /// `row` and a vector from `column` on are in the tile, of which the contract of [`tile`] holds.
+    #[inline(always)]
+    pub(crate) unsafe fn finish<P: Product<S>>(
+        &self,
+        simd: S,
+        t: &Tile,
+        row: usize,
+        column: usize,
+        mut sum: S::V,
+    ) {
+        // SAFETY: the contract names what is read and written.
+        unsafe {
+            if P::BYTES {
+                // Nothing here is fused, so that all instruction sets give the same bits.
+                let scale = simd.mul(simd.splat(*t.scales.add(row)), self.scales);
+                sum = simd.mul(simd.convert_i32(sum), scale);
+            }
+            if let Some(bias) = self.bias {
+                sum = simd.add(sum, bias);
+            }
+            if let Some(residual) = t.residual {
+                let values = simd.load_raw(residual.rows.add(row * residual.stride + column));
+                sum = simd.add(sum, simd.mul(values, self.residual_scale));
+            }
+            simd.store_raw(sum, t.dst.add(row * t.dst_stride + column));
         }
-        if let Some(residual) = t.residual {
-            let values = simd.load_raw(residual.rows.add(row * residual.stride + column));
-            sum = simd.add(sum, simd.mul(values, simd.load_raw(residual.scale.add(column))));
-        }
-        simd.store_raw(sum, t.dst.add(row * t.dst_stride + column));
     }
 }
 

@@ -10,8 +10,15 @@ use crate::view::Rows;
 pub(crate) trait FloatProduct<S: Simd>: Product<S> {
     /// Values along k in a slot: 1 or 2.
     const DEPTH: usize;
+    /// Rounded values that are added up to one: vectors of the first of each, then vectors of what is left.
+    const PARTS: usize = 1;
     /// The slots of values that follow each other; with a depth of 1, of the first vector.
     fn along(self, simd: S, values: [S::V; 2]) -> S::V;
+    /// What rounding them to `slots` has left of values that follow each other.
+    #[inline(always)]
+    fn rest(self, _: S, values: [S::V; 2], _slots: S::V) -> [S::V; 2] {
+        values
+    }
     /// The slots of values that stand in the same lane; with a depth of 1, of the first vector.
     fn across(self, simd: S, values: [S::V; 2]) -> S::V;
 }
@@ -28,9 +35,9 @@ impl<S: Simd> FloatProduct<S> for MulAdd {
     }
 }
 
-/// The slots of `values`, at most `LANES` of them; what is beyond holds zeros.
+/// `values`, at most `DEPTH * LANES` of them, and zeros.
 #[inline(always)]
-fn slots<S: Simd, P: FloatProduct<S>>(simd: S, product: P, values: &[f32]) -> S::V {
+fn vectors<S: Simd, P: FloatProduct<S>>(simd: S, values: &[f32]) -> [S::V; 2] {
     let mut vectors = [simd.splat(0.0); 2];
     if values.len() == P::DEPTH * S::LANES {
         for (i, vector) in vectors[..P::DEPTH].iter_mut().enumerate() {
@@ -41,13 +48,23 @@ fn slots<S: Simd, P: FloatProduct<S>>(simd: S, product: P, values: &[f32]) -> S:
             *vector = simd.load_some(part, 0.0);
         }
     }
-    product.along(simd, vectors)
+    vectors
 }
 
 /// From one row of slots to the next: whole cache lines, an odd number of them, for rows a power of two apart would share
 /// the sets of an L1 cache.
 pub(crate) fn slot_stride(slots: usize) -> usize {
     (slots.div_ceil(PANEL) | 1) * PANEL
+}
+
+/// Slots that `len` values take.
+#[inline(always)]
+pub(crate) fn slots_of<S: Simd, P: FloatProduct<S>>(len: usize) -> usize {
+    if P::PARTS == 1 {
+        len.div_ceil(P::DEPTH)
+    } else {
+        len.div_ceil(P::DEPTH * S::LANES) * P::PARTS * S::LANES
+    }
 }
 
 /// Rows as a left-hand side: where they are, or rounded into `room`, each filled up with zeros.
@@ -61,13 +78,18 @@ pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     if P::DEPTH == 1 {
         return rows.into();
     }
-    let depth = rows.cols().div_ceil(P::DEPTH);
+    let depth = slots_of::<S, P>(rows.cols());
     let stride = slot_stride(depth);
     let room = room.at_least(rows.rows().next_multiple_of(P::LHS_UNIT) * stride);
     for i in 0..rows.rows() {
         let (from, to) = (rows.row(i), &mut room[i * stride..][..stride]);
-        for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
-            simd.store(slots(simd, product, from), to);
+        for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_exact_mut(P::PARTS * S::LANES)) {
+            let mut values = vectors::<S, P>(simd, from);
+            for to in to.chunks_exact_mut(S::LANES) {
+                let slots = product.along(simd, values);
+                simd.store(slots, to);
+                values = product.rest(simd, values, slots);
+            }
         }
     }
     Lhs::of_room(room, rows.rows(), depth, stride)
@@ -91,7 +113,8 @@ pub(crate) fn pack_rows_as_columns<S: Simd, P: FloatProduct<S>>(
                 let mut block = [simd.splat(0.0); PANEL];
                 for (j, vector) in block[..S::LANES].iter_mut().enumerate() {
                     if first + j < rows.rows() {
-                        *vector = slots(simd, product, &rows.row(first + j)[values.clone()]);
+                        let values = vectors::<S, P>(simd, &rows.row(first + j)[values.clone()]);
+                        *vector = product.along(simd, values);
                     }
                 }
                 simd.transpose(&mut block);

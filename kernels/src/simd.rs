@@ -52,6 +52,10 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn prefetch(self, _from: *const f32) {}
 
+    /// The same, no nearer than L2.
+    #[inline(always)]
+    fn prefetch_l2(self, _from: *const f32) {}
+
     /// The same pointer, of which the compiler knows nothing, so that it takes no other way to it.
     #[inline(always)]
     fn opaque(self, pointer: *const f32) -> *const f32 {
@@ -141,6 +145,12 @@ pub(crate) trait Simd: Copy {
     /// Runs a kernel with products of pairs of bfloat16, or gives it back where f32 is as fast.
     #[inline(always)]
     fn with_pairs<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
+        Err(kernel)
+    }
+
+    /// The same with products of f32 that are split into two bfloat16 each.
+    #[inline(always)]
+    fn with_split<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
         Err(kernel)
     }
 

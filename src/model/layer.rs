@@ -140,7 +140,7 @@ impl Layer {
         packing: Packing,
         i: usize,
     ) -> Result<Self> {
-        let Packing { isa, dtype } = packing;
+        let Packing { isa, dtype, .. } = packing;
         let qkv = find_qkv(weights, names, config, isa, i)?;
         let parts = qkv.each_ref();
         let bias = parts.map(|part| &*part.bias).concat();
@@ -233,7 +233,7 @@ impl LastLayer {
         i: usize,
     ) -> Result<Self> {
         let packing = packing.of_cls();
-        let Packing { isa, dtype } = packing;
+        let Packing { isa, dtype, .. } = packing;
         let [query, key, value] = find_qkv(weights, names, config, isa, i)?;
         let rows = |h: usize| h * config.head_dim()..(h + 1) * config.head_dim();
         // The softmax does not see it, so a NaN in it would be lost where every other one reaches the logit.

@@ -13,6 +13,8 @@ use crate::weights::{MatrixTensor, Weights};
 pub(crate) struct Packing {
     pub(crate) isa: Isa,
     pub(crate) dtype: PanelDtype,
+    /// Whether the encoder's weights take the form in which the instruction set multiplies them fastest.
+    pub(crate) split: bool,
 }
 
 impl Packing {
@@ -23,6 +25,14 @@ impl Packing {
             PanelDtype::Bf16 | PanelDtype::Int8 => PanelDtype::Bf16,
         };
         Self { dtype, ..self }
+    }
+
+    /// Packed weights in the form that products take.
+    pub(crate) fn finish(self, packed: Vec<PackedWeights>) -> Vec<PackedWeights> {
+        if !self.split {
+            return packed;
+        }
+        packed.into_iter().map(|weights| weights.split(self.isa)).collect()
     }
 
     /// Fails where the dtype cannot hold the products of a model.

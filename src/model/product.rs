@@ -59,7 +59,7 @@ impl Product<'_> {
         let matrices: Option<Vec<_>> =
             self.parts.iter().map(|part| part.weight.as_ref().map(|weight| weights.matrix(weight))).collect();
         if let Some(matrices) = matrices {
-            let packed = pack(&matrices);
+            let packed = packing.finish(pack(&matrices));
             drop(matrices);
             self.parts.iter().for_each(|part| weights.pack_away(&format!("{}.weight", part.prefix)));
             return Ok(packed);
@@ -71,7 +71,7 @@ impl Product<'_> {
             let start = range.start + i * len;
             PackedWeights::from_panels(packing.dtype, self.shape, bias, bytes, start..start + len)
         });
-        Ok(packed.collect())
+        Ok(packing.finish(packed.collect()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The memory of a forward pass: grows to the largest chunk and stays.
 
-use crossrank_kernels::{AttentionScratch, Isa, LinearScratch, MAX_BLOCK_ROWS, Matrix, PanelDtype};
+use crossrank_kernels::{AttentionScratch, Isa, LinearScratch, Matrix, PanelDtype, max_block_rows};
 
 use super::linear::Packing;
 use crate::config::Config;
@@ -90,10 +90,10 @@ impl Scratch {
     pub(super) fn reserve(&mut self, size: ChunkSize, widths: Widths) {
         let Widths { heads, head_dim, intermediate, isa, dtype } = widths;
         for matrix in [&mut self.attended, &mut self.inner] {
-            matrix.set_rows(size.tokens.min(MAX_BLOCK_ROWS));
+            matrix.set_rows(size.tokens.min(max_block_rows(isa)));
         }
         self.attention.reserve(size.longest, heads, head_dim);
-        let packing = Packing { isa, dtype };
+        let packing = Packing { isa, dtype, split: true };
         for Packing { dtype, .. } in [packing, packing.of_cls()] {
             self.linear.reserve(isa, dtype, intermediate.max(heads * head_dim));
         }

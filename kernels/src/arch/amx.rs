@@ -4,12 +4,12 @@
 //! compiler does not use. The design of the tile follows Intel's optimization manual (248966, chapter on AMX).
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid_count, __m512, _mm512_add_epi32, _mm512_castps_si512, _mm512_castsi512_ps, _xgetbv};
+use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::avx512::Avx512;
 use crate::PANEL;
-use crate::matmul::{Product, Tile, finish, start_of_bytes};
+use crate::matmul::{Columns, Product, Tile, start_of_bytes};
 use crate::operand::FloatProduct;
 use crate::simd::Simd;
 
@@ -84,7 +84,9 @@ impl Amx {
             }
         }
         // SAFETY: `self` proves AMX; the configuration is 64 bytes of the only palette there is.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(readonly, nostack, preserves_flags)) };
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(readonly, nostack, preserves_flags))
+        };
         let _release = Release;
         f(Tiles(()))
     }
@@ -116,13 +118,27 @@ pub(crate) struct TileBytes(pub(crate) Tiles);
 #[derive(Clone, Copy)]
 pub(crate) struct TilePairs<V>(pub(crate) Tiles, pub(crate) V);
 
+/// Products of f32 that are split into two bfloat16 each, of which each line of 32 values is followed by one of what the
+/// first has left of them. Of the four products that of the two remainders, of 2^-18 of the whole, is left out.
+#[derive(Clone, Copy)]
+pub(crate) struct TileSplit<V>(pub(crate) Tiles, pub(crate) V);
+
 /// What a line of operands holds, for the assembly.
 const BYTES: u8 = 0;
 const PAIRS: u8 = 1;
+const SPLIT: u8 = 2;
+
+/// Lines of a row that a step of products takes.
+const fn lines(kind: u8) -> usize {
+    if kind == SPLIT { 2 } else { 1 }
+}
 
 /// Sums of a tile: rows of both panels, side by side.
 #[repr(C, align(64))]
-struct Sums([MaybeUninit<f32>; 2 * ROWS * 2 * PANEL]);
+struct Sums([MaybeUninit<f32>; 2 * ROWS * 2 * LINE]);
+
+/// Bytes from one row of sums to the next.
+const SUM_STRIDE: usize = 2 * LINE * size_of::<f32>();
 
 impl Tiles {
     #[inline(always)]
@@ -137,21 +153,19 @@ impl Tiles {
         }
     }
 
-    /// Adds the products of `steps` lines of `R` tiles of rows and of two of columns.
+    /// Adds the products of a step of `R` tiles of rows and of two of columns.
     ///
     /// # Safety
-    /// Valid for reading: `steps` lines of each of 16 R rows of `lhs`, which are `stride` slots apart; 16 `steps` lines of
-    /// each panel. `steps` is not 0.
+    /// Valid for reading: the lines of a step of each of 16 R rows of `lhs`, which are `stride` bytes apart; 16 times as many
+    /// of each panel.
     #[inline(always)]
     unsafe fn multiply<const KIND: u8, const R: usize>(
         self,
         lhs: *const f32,
         stride: usize,
         panels: [*const f32; 2],
-        steps: usize,
     ) {
         const { assert!(R == 1 || R == 2) };
-        let stride = stride * size_of::<f32>();
         // SAFETY: `self` proves that the registers are configured; the contract names what is read.
         unsafe {
             asm!(
@@ -162,8 +176,34 @@ impl Tiles {
                 "tdpbf16ps \\sum, \\lhs, \\rhs",
                 ".endif",
                 ".endm",
-                "2:",
                 "tileloadd tmm4, [{lhs} + {stride}*1]",
+                ".if {kind} == 2",
+                "tileloadd tmm6, [{first} + {line}*1 + 1024]",
+                "tileloadd tmm7, [{second} + {line}*1 + 1024]",
+                "product tmm0, tmm4, tmm6",
+                "product tmm1, tmm4, tmm7",
+                ".if {rows} == 2",
+                "tileloadd tmm5, [{below} + {stride}*1]",
+                "product tmm2, tmm5, tmm6",
+                "product tmm3, tmm5, tmm7",
+                ".endif",
+                "tileloadd tmm6, [{first} + {line}*1]",
+                "tileloadd tmm7, [{second} + {line}*1]",
+                "product tmm0, tmm4, tmm6",
+                "product tmm1, tmm4, tmm7",
+                ".if {rows} == 2",
+                "product tmm2, tmm5, tmm6",
+                "product tmm3, tmm5, tmm7",
+                ".endif",
+                "tileloadd tmm4, [{lhs} + {stride}*1 + 64]",
+                "product tmm0, tmm4, tmm6",
+                "product tmm1, tmm4, tmm7",
+                ".if {rows} == 2",
+                "tileloadd tmm5, [{below} + {stride}*1 + 64]",
+                "product tmm2, tmm5, tmm6",
+                "product tmm3, tmm5, tmm7",
+                ".endif",
+                ".else",
                 "tileloadd tmm6, [{first} + {line}*1]",
                 "product tmm0, tmm4, tmm6",
                 "tileloadd tmm7, [{second} + {line}*1]",
@@ -172,45 +212,48 @@ impl Tiles {
                 "tileloadd tmm5, [{below} + {stride}*1]",
                 "product tmm2, tmm5, tmm6",
                 "product tmm3, tmm5, tmm7",
-                "add {below}, 64",
                 ".endif",
-                "add {lhs}, 64",
-                "add {first}, 1024",
-                "add {second}, 1024",
-                "dec {steps}",
-                "jnz 2b",
+                ".endif",
                 ".purgem product",
                 kind = const KIND,
                 rows = const R,
-                lhs = inout(reg) lhs => _,
-                below = inout(reg) lhs.wrapping_byte_add(ROWS * stride) => _,
-                first = inout(reg) panels[0] => _,
-                second = inout(reg) panels[1] => _,
+                lhs = in(reg) lhs,
+                below = in(reg) lhs.wrapping_byte_add(ROWS * stride),
+                first = in(reg) panels[0],
+                second = in(reg) panels[1],
                 stride = in(reg) stride,
                 line = in(reg) LINE * size_of::<f32>(),
-                steps = inout(reg) steps => _,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(readonly, nostack)
+                options(readonly, nostack, preserves_flags)
             );
         }
     }
 
-    /// Writes the sums of `R` tiles of rows.
+    /// Writes the sums of `R` tiles of rows and `C` of columns, `stride` bytes from row to row.
+    ///
+    /// # Safety
+    /// They can be written.
     #[inline(always)]
-    fn store<const R: usize>(self, sums: &mut Sums) {
-        // SAFETY: `self` proves that the registers are configured; `sums` has room for all four.
+    unsafe fn store<const R: usize, const C: usize>(self, to: *mut f32, stride: usize) {
+        // SAFETY: `self` proves that the registers are configured; the contract names what is written.
         unsafe {
             asm!(
-                "tilestored [{sums} + {stride}*1], tmm0",
-                "tilestored [{sums} + {stride}*1 + 64], tmm1",
+                "tilestored [{to} + {stride}*1], tmm0",
+                ".if {columns} == 2",
+                "tilestored [{to} + {stride}*1 + 64], tmm1",
+                ".endif",
                 ".if {rows} == 2",
-                "tilestored [{sums} + {stride}*1 + 2048], tmm2",
-                "tilestored [{sums} + {stride}*1 + 2112], tmm3",
+                "tilestored [{below} + {stride}*1], tmm2",
+                ".if {columns} == 2",
+                "tilestored [{below} + {stride}*1 + 64], tmm3",
+                ".endif",
                 ".endif",
                 rows = const R,
-                sums = in(reg) sums,
-                stride = in(reg) 2 * LINE * size_of::<f32>(),
+                columns = const C,
+                to = in(reg) to,
+                below = in(reg) to.wrapping_byte_add(ROWS * stride),
+                stride = in(reg) stride,
                 options(nostack, preserves_flags)
             );
         }
@@ -221,29 +264,33 @@ impl Tiles {
     /// # Safety
     /// As [`Product::tile`] says, with 1 to 16 R rows.
     #[inline(always)]
-    unsafe fn sums<const KIND: u8, const R: usize>(self, panels: usize, t: &Tile, sums: &mut Sums) {
+    unsafe fn sum<const KIND: u8, const R: usize>(self, simd: Avx512, panels: usize, t: &Tile) {
         // One panel is multiplied twice, for the sake of few kinds of tiles.
-        let panel = |i: usize| t.rhs.wrapping_add(if panels == 2 { i * t.rhs_panel_stride } else { 0 });
-        let (steps, rest) = (t.k / LINE, t.k % LINE);
+        let mut panels = [t.rhs, t.rhs.wrapping_add(if panels == 2 { t.rhs_panel_stride } else { 0 })];
+        let stride = t.lhs_stride * size_of::<f32>();
+        let (mut lhs, mut ahead) = (t.lhs, t.ahead);
+        let (lines, rest) = (lines(KIND), t.k % (lines(KIND) * LINE));
         self.zero();
         // SAFETY: the contract of a tile; of the lines of a panel, `rest` are read one by one.
         unsafe {
-            if steps > 0 {
-                self.multiply::<KIND, R>(t.lhs, t.lhs_stride, [panel(0), panel(1)], steps);
+            for _ in 0..t.k / (lines * LINE) {
+                ahead.ask(simd, lines * LINE);
+                self.multiply::<KIND, R>(lhs, stride, panels);
+                lhs = lhs.wrapping_add(lines * LINE);
+                panels = panels.map(|panel| panel.wrapping_add(lines * ROWS * LINE));
             }
-            if rest > 0 {
+            // Split panels are made of whole steps.
+            if KIND != SPLIT && rest > 0 {
                 #[repr(C, align(64))]
                 struct Lines([[[f32; LINE]; ROWS]; 2]);
-                let mut lines = Lines([[[0.0; LINE]; ROWS]; 2]);
-                for (i, lines) in lines.0.iter_mut().enumerate() {
-                    let from = panel(i).add(steps * ROWS * LINE).cast::<[f32; LINE]>();
-                    lines[..rest].copy_from_slice(std::slice::from_raw_parts(from, rest));
+                let mut filled = Lines([[[0.0; LINE]; ROWS]; 2]);
+                for (panel, filled) in panels.into_iter().zip(&mut filled.0) {
+                    filled[..rest]
+                        .copy_from_slice(std::slice::from_raw_parts(panel.cast::<[f32; LINE]>(), rest));
                 }
-                let lhs = t.lhs.add(steps * LINE);
-                self.multiply::<KIND, R>(lhs, t.lhs_stride, lines.0.each_ref().map(|lines| lines.as_ptr().cast()), 1);
+                self.multiply::<KIND, R>(lhs, stride, filled.0.each_ref().map(|lines| lines.as_ptr().cast()));
             }
         }
-        self.store::<R>(sums);
     }
 
     #[inline(always)]
@@ -266,38 +313,53 @@ impl Tiles {
                 );
             }
         }
-        let mut sums = Sums([MaybeUninit::uninit(); 2 * ROWS * 2 * PANEL]);
-        self.store::<2>(&mut sums);
-        // SAFETY: all has been stored.
-        let sum = sums.0.iter().map(|sum| unsafe { sum.assume_init() }).sum();
-        ((rounds * 4 * ROWS * ROWS * LINE) as u64 * operations, sum)
+        let mut sums = [0.0; 2 * ROWS * 2 * LINE];
+        // SAFETY: there is room for four tiles.
+        unsafe { self.store::<2, 2>(sums.as_mut_ptr(), SUM_STRIDE) };
+        ((rounds * 4 * ROWS * ROWS * LINE) as u64 * operations, sums.iter().sum())
     }
-}
 
-/// Sums in memory, as `finish` wants them.
-macro_rules! tile {
-    ($self:expr, $kind:expr, $tiles:expr, $simd:expr, $rows:expr, $panels:expr, $t:expr) => {{
-        let (tiles, simd, rows, panels, t): (Tiles, Avx512, usize, usize, &Tile) = ($tiles, $simd, $rows, $panels, &$t);
-        let mut sums = Sums([MaybeUninit::uninit(); 2 * ROWS * 2 * PANEL]);
-        // SAFETY: the caller meets the contract of a tile, of `rows` rows and `panels` panels.
+    /// A tile of a product.
+    ///
+    /// # Safety
+    /// As [`Product::tile`] says.
+    #[inline(always)]
+    unsafe fn tile<P: Product<Avx512>, const KIND: u8>(
+        self,
+        simd: Avx512,
+        rows: usize,
+        panels: usize,
+        t: &Tile,
+    ) {
+        let dst_stride = t.dst_stride * size_of::<f32>();
+        let mut sums = Sums([MaybeUninit::uninit(); 2 * ROWS * 2 * LINE]);
+        let sums = sums.0.as_mut_ptr().cast::<f32>();
+        // SAFETY: the contract; `sums` has room for four tiles, and those of which sums are read have been stored.
         unsafe {
             if rows > ROWS {
-                tiles.sums::<{ $kind }, 2>(panels, t, &mut sums);
+                self.sum::<KIND, 2>(simd, panels, t);
             } else {
-                tiles.sums::<{ $kind }, 1>(panels, t, &mut sums);
+                self.sum::<KIND, 1>(simd, panels, t);
             }
-            for row in 0..rows {
-                for panel in 0..panels {
-                    let lines = t.rhs.add(panel * t.rhs_panel_stride);
-                    let mut sum = simd.load_raw(sums.0.as_ptr().add((2 * row + panel) * LINE).cast());
-                    if $kind == BYTES {
+            match (t.is_plain() && !P::BYTES, rows, panels) {
+                (true, 32, 2) => return self.store::<2, 2>(t.dst, dst_stride),
+                (true, 32, 1) => return self.store::<2, 1>(t.dst, dst_stride),
+                (true, 16, 2) => return self.store::<1, 2>(t.dst, dst_stride),
+                _ => self.store::<2, 2>(sums, SUM_STRIDE),
+            }
+            for panel in 0..panels {
+                let (lines, column) = (t.rhs.add(panel * t.rhs_panel_stride), panel * PANEL);
+                let columns = Columns::load::<P>(simd, t, lines.add(t.k * LINE), column);
+                for row in 0..rows {
+                    let mut sum = simd.load_raw(sums.add((2 * row + panel) * LINE));
+                    if P::BYTES {
                         sum = add_i32(simd, sum, start_of_bytes(simd, t, row, lines.sub(PANEL)));
                     }
-                    finish::<Avx512, Self>(simd, t, lines.add(t.k * LINE), row, panel * PANEL, sum);
+                    columns.finish::<P>(simd, t, row, column, sum);
                 }
             }
         }
-    }};
+    }
 }
 
 #[inline(always)]
@@ -313,7 +375,8 @@ impl Product<Avx512> for TileBytes {
     const LHS_UNIT: usize = ROWS;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
-        tile!(self, BYTES, self.0, simd, rows, panels, t)
+        // SAFETY: the caller meets the same contract.
+        unsafe { self.0.tile::<Self, BYTES>(simd, rows, panels, &t) }
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
@@ -328,7 +391,8 @@ impl<V: FloatProduct<Avx512>> Product<Avx512> for TilePairs<V> {
     const LHS_UNIT: usize = ROWS;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
-        tile!(self, PAIRS, self.0, simd, rows, panels, t)
+        // SAFETY: the caller meets the same contract.
+        unsafe { self.0.tile::<Self, PAIRS>(simd, rows, panels, &t) }
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
@@ -346,5 +410,56 @@ impl<V: FloatProduct<Avx512>> FloatProduct<Avx512> for TilePairs<V> {
     #[inline(always)]
     fn across(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
         self.1.across(simd, values)
+    }
+}
+
+impl<V: FloatProduct<Avx512>> Product<Avx512> for TileSplit<V> {
+    const BYTES: bool = false;
+    const ROUNDED: bool = false;
+    const MR: usize = 2 * ROWS;
+    const LHS_UNIT: usize = ROWS;
+    #[inline(always)]
+    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
+        // SAFETY: the caller meets the same contract.
+        unsafe { self.0.tile::<Self, SPLIT>(simd, rows, panels, &t) }
+    }
+    #[inline(always)]
+    fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
+        // Three products are one of f32.
+        let (operations, sum) = self.0.in_registers::<PAIRS>(rounds, 4);
+        (operations / 3, sum)
+    }
+}
+
+impl<V: FloatProduct<Avx512>> FloatProduct<Avx512> for TileSplit<V> {
+    const DEPTH: usize = V::DEPTH;
+    const PARTS: usize = 2;
+    #[inline(always)]
+    fn along(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
+        self.1.along(simd, values)
+    }
+    #[inline(always)]
+    fn rest(self, simd: Avx512, [low, high]: [__m512; 2], slots: __m512) -> [__m512; 2] {
+        let [rounded_low, rounded_high] = halves(simd, slots);
+        [simd.sub(low, rounded_low), simd.sub(high, rounded_high)]
+    }
+    #[inline(always)]
+    fn across(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
+        self.1.across(simd, values)
+    }
+}
+
+/// The first 16 bfloat16 of a line, and the others.
+#[inline(always)]
+fn halves(_: Avx512, line: __m512) -> [__m512; 2] {
+    // SAFETY: an `Avx512` proves AVX-512F.
+    unsafe {
+        let line = _mm512_castps_si512(line);
+        let low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(line));
+        let high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(line));
+        [
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(low)),
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(high)),
+        ]
     }
 }

@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::amx::{Amx, TileBytes, TilePairs};
+use super::amx::{Amx, TileBytes, TilePairs, TileSplit};
 use crate::isa::Kernel;
 use crate::matmul::{Product, Tile, VectorProduct, tile};
 use crate::operand::FloatProduct;
@@ -96,6 +96,26 @@ impl Avx512 {
     }
 }
 
+impl Avx512 {
+    fn enter_pairs<P: FloatProduct<Avx512>, K: PairKernel<Avx512>>(
+        self,
+        _: Bf16,
+        product: P,
+        kernel: K,
+    ) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16,avx2,fma,f16c")]
+        fn inner<P: FloatProduct<Avx512>, K: PairKernel<Avx512>>(
+            token: Avx512,
+            product: P,
+            kernel: K,
+        ) -> K::Output {
+            kernel.run(token, product)
+        }
+        // SAFETY: `self` and the `Bf16` were made by `detect_bf16`, which checks every feature that `inner` enables.
+        unsafe { inner(self, product, kernel) }
+    }
+}
+
 /// An intrinsic that touches no memory.
 macro_rules! op {
     ($call:expr) => {
@@ -166,6 +186,11 @@ impl Simd for Avx512 {
     fn prefetch(self, from: *const f32) {
         // SAFETY: a prefetch is a hint that never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
+    fn prefetch_l2(self, from: *const f32) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
     }
     #[inline(always)]
     #[allow(clippy::pointers_in_nomem_asm_block)] // Nothing is read through it.
@@ -346,7 +371,11 @@ impl Simd for Avx512 {
             kernel.run(token, vnni)
         }
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx2,fma,f16c")]
-        fn without<P: Product<Avx512>, K: DotKernel<Avx512>>(token: Avx512, product: P, kernel: K) -> K::Output {
+        fn without<P: Product<Avx512>, K: DotKernel<Avx512>>(
+            token: Avx512,
+            product: P,
+            kernel: K,
+        ) -> K::Output {
             kernel.run(token, product)
         }
         match (self.amx, self.vnni) {
@@ -360,16 +389,21 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn with_pairs<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16,avx2,fma,f16c")]
-        fn inner<P: FloatProduct<Avx512>, K: PairKernel<Avx512>>(token: Avx512, product: P, kernel: K) -> K::Output {
-            kernel.run(token, product)
-        }
         match (self.bf16, self.amx) {
-            // SAFETY: `self` and `bf16` were made by `detect_bf16`, which checks every feature that `inner` enables.
-            (Some(bf16), Some(amx)) => Ok(amx.with_tiles(|tiles| unsafe { inner(self, TilePairs(tiles, bf16), kernel) })),
-            // SAFETY: as above.
-            (Some(bf16), None) => Ok(unsafe { inner(self, bf16, kernel) }),
+            (Some(bf16), Some(amx)) => {
+                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TilePairs(tiles, bf16), kernel)))
+            }
+            (Some(bf16), None) => Ok(self.enter_pairs(bf16, bf16, kernel)),
             (None, _) => Err(kernel),
+        }
+    }
+    #[inline(always)]
+    fn with_split<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
+        match (self.bf16, self.amx) {
+            (Some(bf16), Some(amx)) => {
+                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TileSplit(tiles, bf16), kernel)))
+            }
+            _ => Err(kernel),
         }
     }
     #[inline(always)]
