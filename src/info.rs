@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::reranker::Reranker;
+use crate::model::Packing;
+use crate::reranker::{Dtype, Reranker};
 use crate::score::{ModelActivation, ScoreMode};
 
 /// A loaded model and how it runs.
@@ -98,7 +99,10 @@ impl ModelInfo {
             pooler: model.has_pooler(),
             hidden_act: config.hidden_act_name.clone(),
             activation,
-            dtype: reranker.model().dtype().name(),
+            dtype: match model.packing() {
+                Packing { split: true, .. } => Dtype::Bf16x3.name(),
+                packing => packing.dtype.name(),
+            },
             isa: model.isa().name(),
             threads: reranker.threads().count(),
             chunk_tokens: reranker.chunk_tokens(),

@@ -32,7 +32,7 @@ use workspace::Widths;
 /// `BertForSequenceClassification`, packed for one instruction set.
 pub(crate) struct Model {
     isa: Isa,
-    dtype: PanelDtype,
+    packing: Packing,
     config: Config,
     names: Names,
     weights: Weights,
@@ -91,15 +91,16 @@ impl Model {
             }
         }
         let last = last.expect("a config has at least one layer");
-        Ok(Self { isa, dtype: packing.dtype, config, names, weights, embeddings, layers, last, head })
+        weights.release_packed_away();
+        Ok(Self { isa, packing, config, names, weights, embeddings, layers, last, head })
     }
 
     pub(crate) fn isa(&self) -> Isa {
         self.isa
     }
 
-    pub(crate) fn dtype(&self) -> PanelDtype {
-        self.dtype
+    pub(crate) fn packing(&self) -> Packing {
+        self.packing
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -130,14 +131,9 @@ impl Model {
         (all, shared)
     }
 
-    /// Whether weights have a form in which no checkpoint holds them.
-    pub(crate) fn is_split(&self) -> bool {
-        self.products().into_iter().flat_map(|(_, products)| products).any(PackedWeights::is_split)
-    }
-
     /// Writes a packed checkpoint.
     pub(crate) fn write_packed(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        packed::write(&self.weights, self.dtype, &self.products(), out)
+        packed::write(&self.weights, self.packing.dtype, &self.products(), out)
     }
 
     /// Packed weights of the encoder, by the name of the product.
@@ -163,7 +159,7 @@ impl Model {
     }
 
     fn widths(&self) -> Widths {
-        Widths::new(&self.config, self.isa, self.dtype)
+        Widths::new(&self.config, self.packing)
     }
 
     /// Takes the sequences of one chunk through the network and writes their logits, labels side by side. Before each
@@ -196,7 +192,7 @@ impl Model {
         let mut ws = self.workspace();
         ws.reserve(ChunkSize::of(chunk), 1);
         self.embed(chunk.iter(), &mut ws);
-        let shape = HeadShape::new(&self.config, self.dtype);
+        let shape = HeadShape::new(&self.config, self.packing.dtype);
         let last = self.layers.len();
         let mut observe = |i, parts: &[&str], rows: Rows<'_>| {
             let linears: Vec<String> = parts.iter().map(|part| self.names.layer(i, part)).collect();
@@ -237,10 +233,10 @@ impl Model {
     }
 
     fn layer(&self, i: usize, ws: &mut Workspace, workers: usize) {
-        self.layers[i].forward(self.isa, HeadShape::new(&self.config, self.dtype), ws, workers);
+        self.layers[i].forward(self.isa, HeadShape::new(&self.config, self.packing.dtype), ws, workers);
     }
 
     fn last_layer(&self, ws: &mut Workspace, workers: usize) {
-        self.last.forward(self.isa, HeadShape::new(&self.config, self.dtype), ws, workers);
+        self.last.forward(self.isa, HeadShape::new(&self.config, self.packing.dtype), ws, workers);
     }
 }

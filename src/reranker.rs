@@ -33,28 +33,34 @@ pub enum Dtype {
     Auto,
     /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4. Weights that the checkpoint holds in int8 are widened.
     F32,
+    /// As f32, but on the instruction set `amx`, where the encoder's Linear layers whose depth is a multiple of 32 split both
+    /// sides into two bfloat16 and sum three products of them in f32. Each is off by up to 3 x 2^-18 of itself, the logits of
+    /// a trained model by some 1e-5; it takes about half the time. No packed checkpoint holds weights so; one in f32 can be
+    /// loaded so.
+    Bf16x3,
     /// The Linear weights of the encoder in bfloat16, half the memory of f32; residuals, norms and softmax are f32. On
-    /// the instruction set `avx512_bf16` activations and attention are rounded to bfloat16 for their products, too, which
-    /// takes little more than half the time of f32; elsewhere it saves memory, not time: widening takes a tenth longer.
+    /// the instruction sets `avx512_bf16` and `amx` activations and attention are rounded to bfloat16 for their products,
+    /// too, which takes little more than half the time of f32; elsewhere it saves memory, not time: widening takes a tenth
+    /// longer.
     Bf16,
     /// Products of the encoder in bytes, summed exactly: weights with a scale for each output, as an int8 checkpoint holds
     /// them or else scaled by their largest magnitude, activations with a scale and a zero point for each token. The weights
     /// of the last layer, whose products are of `[CLS]` rows alone, are bfloat16. The head, attention and everything between
-    /// products are f32, save on the instruction set `avx512_bf16`, where attention's products and those rows are bfloat16.
-    /// Several times faster than f32 where the CPU has AVX-512 VNNI.
+    /// products are f32, save on the instruction sets `avx512_bf16` and `amx`, where attention's products and those rows are
+    /// bfloat16. Several times faster than f32 where the CPU has AVX-512 VNNI.
     Int8,
 }
 
 impl Dtype {
     /// The name, as users write it.
     pub fn name(self) -> &'static str {
-        self.panels().map_or("auto", PanelDtype::name)
+        if self == Self::Bf16x3 { "bf16x3" } else { self.panels().map_or("auto", PanelDtype::name) }
     }
 
     fn panels(self) -> Option<PanelDtype> {
         match self {
             Self::Auto => None,
-            Self::F32 => Some(PanelDtype::F32),
+            Self::F32 | Self::Bf16x3 => Some(PanelDtype::F32),
             Self::Bf16 => Some(PanelDtype::Bf16),
             Self::Int8 => Some(PanelDtype::Int8),
         }
@@ -96,7 +102,6 @@ pub struct Builder {
     chunk_tokens: Option<usize>,
     weight_source: WeightSource,
     isa: Option<String>,
-    packable: bool,
 }
 
 impl Builder {
@@ -147,13 +152,6 @@ impl Builder {
     /// that changes under the map does.
     pub fn weight_source(mut self, source: WeightSource) -> Self {
         self.weight_source = source;
-        self
-    }
-
-    /// Keeps weights as [`Reranker::write_packed`] writes them, where the instruction set multiplies them faster in a form
-    /// of its own (`amx` in f32). Default: false.
-    pub fn packable(mut self, packable: bool) -> Self {
-        self.packable = packable;
         self
     }
 
@@ -217,7 +215,12 @@ impl Builder {
         timings.threads = laps.lap();
         let packed = weights.packed();
         let dtype = self.dtype.resolve(&weights)?;
-        let model = Model::load(config, weights, Packing { isa, dtype, split: !self.packable }, &threads);
+        let model = Model::load(
+            config,
+            weights,
+            Packing { isa, dtype, split: self.dtype == Dtype::Bf16x3 },
+            &threads,
+        );
         let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
         timings.weights = laps.lap();
         Ok(Reranker {
@@ -442,7 +445,7 @@ impl Reranker {
     /// packing anything. The other files of the folder are the same. Reads the source once more.
     ///
     /// # Errors
-    /// When the checkpoint is packed already, the weights have taken another form ([`Builder::packable`]), or `out` fails.
+    /// When the checkpoint is packed already, was loaded in [`Dtype::Bf16x3`], or `out` fails.
     pub fn write_packed(&self, mut out: impl std::io::Write) -> Result<()> {
         let weights = self.model.weights();
         if weights.packed().is_some() {
@@ -453,8 +456,12 @@ impl Reranker {
                 found: "one that is packed already".into(),
             });
         }
-        if self.model.is_split() {
-            return Err(Error::option("packable", "expected true for what is to be written, found false"));
+        if self.model.packing().split {
+            let found = Dtype::Bf16x3.name();
+            return Err(Error::option(
+                "dtype",
+                format!("expected f32, bf16 or int8 for what is packed, found {found}"),
+            ));
         }
         self.model.write_packed(&mut out).map_err(|source| Error::Write { source })
     }

@@ -270,6 +270,17 @@ impl Weights {
         }
     }
 
+    /// Gives that memory back once more: reading what lies beside it may have mapped it again, for the system maps whole
+    /// blocks of a file.
+    pub(crate) fn release_packed_away(&self) {
+        let packed_away = self.packed_away.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for entry in packed_away.iter().filter_map(|name| self.tensors.get(name)) {
+            if let Some(map) = &self.shards[entry.shard].file.map {
+                map.release(entry.range.clone());
+            }
+        }
+    }
+
     fn bytes(&self, shard: usize, range: &Range<usize>) -> &[u8] {
         &(*self.shards[shard].file.bytes).as_ref()[range.clone()]
     }

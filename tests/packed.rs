@@ -132,6 +132,21 @@ fn a_packed_checkpoint_has_one_dtype_and_is_not_packed_again() {
 }
 
 #[test]
+fn what_is_split_comes_out_of_f32_and_is_not_packed_itself() {
+    for name in ["sharded", "gelu-60"] {
+        let split = load(&fixture(name), Some(Dtype::Bf16x3));
+        assert_eq!(split.info().dtype, "bf16x3");
+        let error = split.write_packed(Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("dtype") && error.contains("found bf16x3"), "{error}");
+        let copy = packed(name, Dtype::F32);
+        assert_eq!(bits(&load(copy.path(), Some(Dtype::Bf16x3)), name), bits(&split, name), "{name}");
+        // Three products where there is AMX and the depth allows it, else f32 itself.
+        let same = bits(&load(&fixture(name), Some(Dtype::F32)), name) == bits(&split, name);
+        assert_eq!(same, split.info().isa != "amx" || name == "gelu-60", "{name}");
+    }
+}
+
+#[test]
 fn a_packed_file_that_is_cut_off() {
     let copy = packed("gelu-60", Dtype::F32);
     let whole = std::fs::read(copy.file(FILE)).unwrap();

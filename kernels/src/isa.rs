@@ -12,7 +12,8 @@ use crate::simd::Simd;
 ///
 /// Which kernels serve which dtype is decided by the set alone; scores are the same bits for the same set, and may
 /// differ in the last bits between sets. `avx512_bf16` is `avx512` that rounds both sides of products to bfloat16 where
-/// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32.
+/// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32. `amx` does so,
+/// too, multiplies whole tiles of bytes and of bfloat16, and f32 that has been [split](crate::PackedWeights::split).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa(Level);
 
@@ -57,7 +58,7 @@ impl Isa {
     }
 
     /// The fastest instruction set of this machine: the last that is there, save `avx512_bf16` where the CPU multiplies
-    /// pairs of bfloat16 slower than f32 (Intel's).
+    /// pairs of bfloat16 slower than f32 (Intel's). To see whether `amx` is there asks the system to let the process use it.
     pub fn best() -> Isa {
         Self::available().filter(|isa| isa.is_fast()).last().unwrap_or(Isa(Level::Portable(Portable)))
     }

@@ -5,10 +5,11 @@ use std::ops::Range;
 use crate::activation::Activation;
 use crate::isa::{Isa, Kernel};
 use crate::layer_norm::LayerNorm;
-use crate::matmul::{Lhs, MAX_TILE, MulAdd, Panels, Product, Source, TileEpilogue, multiply};
+use crate::matmul::{Lhs, MAX_TILE, Panels, Source, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::operand::{FloatProduct, slot_rows, slot_stride};
 use crate::pack::{PackedColumns, PanelDtype, widen_bf16_panels};
+use crate::product::{MulAdd, Product};
 use crate::quantize::QuantizedRows;
 use crate::simd::{DotKernel, PairKernel, Simd};
 use crate::view::{Rows, RowsMut};
@@ -97,10 +98,10 @@ pub struct LinearScratch {
 }
 
 impl LinearScratch {
-    /// Makes room for weights of up to depth `k`.
-    pub fn reserve(&mut self, isa: Isa, dtype: PanelDtype, k: usize) {
+    /// Makes room for weights of up to depth `k`, [split](crate::PackedWeights::split) or not.
+    pub fn reserve(&mut self, isa: Isa, dtype: PanelDtype, split: bool, k: usize) {
         match dtype {
-            PanelDtype::F32 if isa.splits(0) => {
+            PanelDtype::F32 if split && isa.splits(0) => {
                 self.rounded.at_least(max_block_rows(isa) * slot_stride(k));
             }
             PanelDtype::F32 => {}

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::PANEL;
 use crate::activation::Activation;
 use crate::linear::Residual;
-use crate::peak::chains;
+use crate::product::{Product, VectorProduct};
 use crate::simd::Simd;
 use crate::view::{Rows, RowsMut};
 
@@ -25,72 +25,6 @@ pub(crate) const MAX_TILE: (usize, usize) = (32, 2 * PANEL);
 
 /// The most rows of a tile whose sums are held in vectors.
 const MAX_VECTOR_ROWS: usize = 14;
-
-/// How the slots of a tile's operands are multiplied.
-pub(crate) trait Product<S: Simd>: Copy {
-    /// Whether slots hold four bytes, u8 on the left and s8 on the right, and sums are i32.
-    const BYTES: bool;
-    /// Whether its operands have been rounded to 8 significant bits or fewer, so that what is made of its sums may be as
-    /// coarse.
-    const ROUNDED: bool;
-    /// Rows of a full tile.
-    const MR: usize;
-    /// Of the left-hand side a tile may read as many rows, and as many slots of a row, as the next multiple of this.
-    const LHS_UNIT: usize;
-    /// dst = lhs * rhs + bias + residual * scale.
-    ///
-    /// # Safety
-    /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; of `t` as [`tile`] says of `rows` rows and as many panels, with
-    /// rows and slots of `lhs` rounded up to `LHS_UNIT`.
-    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile);
-    /// `rounds` rounds of products in registers: how many operations they were, and what depends on all of them.
-    fn in_registers(self, simd: S, rounds: usize) -> (u64, f32);
-}
-
-/// A product of vectors.
-pub(crate) trait VectorProduct<S: Simd>: Copy {
-    /// As in [`Product`].
-    const BYTES: bool;
-    /// As in [`Product`].
-    const ROUNDED: bool = true;
-    /// As in [`Product`].
-    const MR: usize;
-    /// Multiplications and additions of a lane in a step.
-    const OPERATIONS: u64;
-    /// sum + lhs * rhs
-    fn step(self, simd: S, lhs: S::V, rhs: S::V, sum: S::V) -> S::V;
-}
-
-impl<S: Simd, P: VectorProduct<S>> Product<S> for P {
-    const BYTES: bool = P::BYTES;
-    const ROUNDED: bool = P::ROUNDED;
-    const MR: usize = P::MR;
-    const LHS_UNIT: usize = 1;
-    #[inline(always)]
-    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile) {
-        // SAFETY: the caller meets the same contract.
-        unsafe { simd.matmul_tile(self, rows, panels, t) }
-    }
-    #[inline(always)]
-    fn in_registers(self, simd: S, rounds: usize) -> (u64, f32) {
-        chains(simd, self, rounds)
-    }
-}
-
-/// f32 times f32.
-#[derive(Clone, Copy)]
-pub(crate) struct MulAdd;
-
-impl<S: Simd> VectorProduct<S> for MulAdd {
-    const BYTES: bool = false;
-    const ROUNDED: bool = false;
-    const MR: usize = S::MR;
-    const OPERATIONS: u64 = 2;
-    #[inline(always)]
-    fn step(self, simd: S, lhs: S::V, rhs: S::V, sum: S::V) -> S::V {
-        simd.mul_add(lhs, rhs, sum)
-    }
-}
 
 /// A left-hand side, in slots as the panels have them.
 #[derive(Clone, Copy)]
@@ -491,6 +425,8 @@ impl<S: Simd> Columns<S> {
         unsafe {
             Self {
                 scales: if P::BYTES { simd.load_raw(scales) } else { none },
+                // A closure would not be sure to have the instruction set.
+                #[allow(clippy::manual_map)]
                 bias: match t.bias {
                     Some(bias) => Some(simd.load_raw(bias.add(column))),
                     None => None,

@@ -1,8 +1,9 @@
 //! What a product of floats multiplies: f32 as they are, or rounded to bfloat16, two in a slot.
 
 use crate::PANEL;
-use crate::matmul::{Lhs, MulAdd, Product};
+use crate::matmul::Lhs;
 use crate::matrix::Buffer;
+use crate::product::{MulAdd, Product};
 use crate::simd::Simd;
 use crate::view::Rows;
 

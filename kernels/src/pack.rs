@@ -21,8 +21,8 @@ const SPLIT_LINES: usize = 32;
 pub enum PanelDtype {
     /// f32.
     F32,
-    /// bfloat16, rounded to the nearest, ties to even. On `avx512_bf16` products round the other side, too, and sum in f32;
-    /// elsewhere they widen it, for want of a faster way, and are f32 in all else.
+    /// bfloat16, rounded to the nearest, ties to even. On `avx512_bf16` and `amx` products round the other side, too, and
+    /// sum in f32; elsewhere they widen it, for want of a faster way, and are f32 in all else.
     Bf16,
     /// Signed bytes with a scale for each output. Matrices that are stored so are taken as they are; the rows of others
     /// are scaled so that the largest magnitude becomes 127. Products quantise the other side, each row by itself, to
@@ -99,17 +99,18 @@ impl PackedWeights {
         Self { dtype, split: false, panels, bias: padded(n, bias.iter().copied()), n, k }
     }
 
-    /// In the form in which the instruction set multiplies fastest: in [`PanelDtype::F32`], where it multiplies tiles and
-    /// the depth is a multiple of 32, split into two bfloat16 each, of which 32 lines of a panel become 16 of pairs and
-    /// 16 of pairs of what is left. Then a product splits the other side, too, and sums three products of four: each is off
-    /// by less than 3.1 x 2^-18 of itself. No other instruction set multiplies them.
+    /// Values of [`PanelDtype::F32`] as two bfloat16 each, where the instruction set multiplies tiles and the depth is a
+    /// multiple of 32: of 32 lines of a panel 16 become pairs, and 16 pairs of what is left of them. A product splits the
+    /// other side, too, and sums three products of four: each is off by less than 3.1 x 2^-18 of itself. No other
+    /// instruction set multiplies them.
     #[must_use]
     pub fn split(self, isa: Isa) -> Self {
         if self.dtype != PanelDtype::F32 || self.split || !isa.splits(self.k) {
             return self;
         }
-        let panels = Storage::Owned(isa.run(Split(self.panels.as_slice())));
-        Self { split: true, panels, ..self }
+        let mut panels = self.panels.into_owned();
+        isa.run(Split(panels.as_mut_slice()));
+        Self { split: true, panels: Storage::Owned(panels), ..self }
     }
 
     /// Whether they have been split.
@@ -415,28 +416,25 @@ impl Kernel for PackTransposed<'_> {
     }
 }
 
-/// Panels of f32 whose depth is a multiple of 32.
-struct Split<'a>(&'a [f32]);
+/// Splits panels of f32 whose depth is a multiple of 32, where they are.
+struct Split<'a>(&'a mut [f32]);
 
 impl Kernel for Split<'_> {
-    type Output = Buffer;
+    type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Buffer {
-        let mut panels = Buffer::with_capacity(self.0.len());
-        for lines in self.0.as_chunks::<PANEL>().0.as_chunks::<SPLIT_LINES>().0 {
+    fn run<S: Simd>(self, _: S) {
+        for lines in self.0.as_chunks_mut::<PANEL>().0.as_chunks_mut::<SPLIT_LINES>().0 {
             let mut rest = *lines;
-            for _ in 0..2 {
-                for pair in rest.as_chunks_mut::<2>().0 {
-                    let slots = bf16_pairs(&pair[0], &pair[1]);
-                    panels.push(slots);
-                    for (i, slot) in slots.into_iter().enumerate() {
+            for part in lines.chunks_exact_mut(SPLIT_LINES / 2) {
+                for (pair, slots) in rest.as_chunks_mut::<2>().0.iter_mut().zip(part) {
+                    *slots = bf16_pairs(&pair[0], &pair[1]);
+                    for (i, slot) in slots.iter().enumerate() {
                         pair[0][i] -= f32::from_bits(slot.to_bits() << 16);
                         pair[1][i] -= f32::from_bits(slot.to_bits() & 0xffff_0000);
                     }
                 }
             }
         }
-        panels
     }
 }
 

@@ -3,8 +3,9 @@
 //! A value of a type that implements [`Simd`] proves that its instructions may run, which makes these methods safe.
 //! Lanes are never mixed except by the two reductions, whose order is fixed.
 
-use crate::matmul::{Product, Tile, VectorProduct};
+use crate::matmul::Tile;
 use crate::operand::FloatProduct;
+use crate::product::{Product, VectorProduct};
 
 /// f32 vectors of one instruction set, and the shape of its matrix tile.
 pub(crate) trait Simd: Copy {

@@ -2,8 +2,8 @@
 
 use crate::isa::{Isa, Kernel};
 use crate::math::exp2;
-use crate::matmul::MulAdd;
 use crate::operand::FloatProduct;
+use crate::product::MulAdd;
 use crate::simd::Simd;
 use crate::view::RowsMut;
 

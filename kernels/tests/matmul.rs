@@ -388,6 +388,86 @@ fn products_of_pairs_are_those_of_rounded_operands() {
     }
 }
 
+/// Two values of 8 significant bits each leave less than 2^-18 of a number, on either side; so is the product of the two
+/// that are left out. Each sum has three products for one.
+fn split_bounds(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) -> Vec<f64> {
+    let abs = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
+    let magnitudes = reference::matmul(&abs(lhs), &abs(weights), &abs(bias), m, k);
+    let relative = 3.1 / f64::from(1 << 18) + (3 * k + 1) as f64 * U;
+    // What is below the normal range counts as zero.
+    magnitudes.iter().map(|sum| relative * sum + k as f64 * 1e-36).collect()
+}
+
+/// Products of split weights against f64, each row against its own bits in company, and columns against all of them.
+#[test]
+fn products_of_split_weights_are_near_those_of_f64() {
+    for (n, k) in [(1, 32), (16, 64), (33, 96), (60, 384), (48, 1536), (33, 0)] {
+        let rows = 70;
+        let case = Case::cancelling(rows, n, k, (n * 1000 + k) as u64);
+        let [lhs, weights, bias] = [&case.lhs, &case.weights, &case.bias].map(|values| wide(values));
+        let expected = reference::matmul(&lhs, &weights, &bias, rows, k);
+        let bounds = split_bounds(&lhs, &weights, &bias, rows, k);
+        for_each_isa(|isa| {
+            let whole = case.pack(isa);
+            let packed = whole.clone().split(isa);
+            assert_eq!(packed.is_split(), isa.name() == "amx", "{}", isa.name());
+            assert_eq!(packed.bytes(), whole.bytes());
+            if !packed.is_split() {
+                assert_eq!(packed.panel_bytes(), whole.panel_bytes(), "{}", isa.name());
+                return;
+            }
+            let run = |first: usize, m: usize| {
+                let lhs = Grid::of(&case.lhs[first * k..][..m * k], m, k, 3);
+                multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 5).values()
+            };
+            let all = run(0, rows);
+            assert_close(&format!("{}: {rows} x {n} x {k}", isa.name()), &all, &expected, &bounds);
+            for (first, m) in [(0, 1), (69, 1), (3, 15), (2, 16), (5, 17), (7, 33), (0, 0)] {
+                let what = format!("{}: rows {first} and {m} more, n {n}, k {k}", isa.name());
+                assert_same_bits(&what, &run(first, m), &all[first * n..][..m * n]);
+            }
+            for (start, end) in [(0, n.min(16)), (16.min(n), n)] {
+                let lhs = Grid::of(&case.lhs, rows, k, 0);
+                let dst = multiplied(isa, &lhs, packed.columns(start..end), Epilogue::Bias, end - start, 0);
+                let expected: Vec<f32> = all.chunks(n).flat_map(|row| row[start..end].to_vec()).collect();
+                assert_same_bits(&format!("{start}..{end} of {n}"), &dst.values(), &expected);
+            }
+        });
+    }
+}
+
+/// NaN and infinity reach their row or their column, as NaN; other depths are not split, nor are other sets' products of
+/// split weights anything but refused.
+#[test]
+fn split_weights_hide_nothing_and_are_multiplied_by_their_own_set_alone() {
+    let (rows, n, k) = (20, 33, 64);
+    let case = Case::random(rows, n, k, 9);
+    for_each_isa(|isa| {
+        assert!(!pack(isa, &case.weights[..n * 30], &case.bias, 30).split(isa).is_split());
+        let packed = case.pack(isa).split(isa);
+        if !packed.is_split() {
+            return;
+        }
+        for bad in [f32::NAN, f32::INFINITY] {
+            let run = |lhs: &[f32], weights: &[f32]| {
+                let packed = pack(isa, weights, &case.bias, k).split(isa);
+                multiplied(isa, &Grid::of(lhs, rows, k, 0), &packed, Epilogue::Bias, n, 0).values()
+            };
+            let in_row = run(&changed(&case.lhs, 8 * k + 40, bad), &case.weights);
+            let in_column = run(&case.lhs, &changed(&case.weights, 32 * k + 40, bad));
+            for (i, (row, column)) in in_row.iter().zip(&in_column).enumerate() {
+                assert_eq!(row.is_nan(), i / n == 8, "{bad} in row 8 at {i}");
+                assert_eq!(column.is_nan(), i % n == 32, "{bad} in output 32 at {i}");
+            }
+        }
+        let other = Isa::by_name("portable").unwrap();
+        let lhs = Grid::of(&case.lhs, rows, k, 0);
+        common::assert_panics("portable", "split for another instruction set", || {
+            multiplied(other, &lhs, &packed, Epilogue::Bias, n, 0)
+        });
+    });
+}
+
 /// NaN on either side of a pair reaches its row or its column, infinity times zero is NaN, a zero that fills up an odd
 /// depth is neither.
 #[test]

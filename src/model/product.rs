@@ -71,7 +71,11 @@ impl Product<'_> {
             let start = range.start + i * len;
             PackedWeights::from_panels(packing.dtype, self.shape, bias, bytes, start..start + len)
         });
-        Ok(packing.finish(packed.collect()))
+        let packed = packing.finish(packed.collect());
+        if packed.iter().all(PackedWeights::is_split) {
+            weights.pack_away(&name);
+        }
+        Ok(packed)
     }
 }
 

@@ -19,7 +19,7 @@ fn load(folder: &Path, isa: Isa) -> Model {
     let files = Files::open(folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    Model::load(config, weights, Packing { isa, dtype: PanelDtype::F32, split: true }, &Threads::Caller)
+    Model::load(config, weights, Packing { isa, dtype: PanelDtype::F32, split: false }, &Threads::Caller)
         .unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! The memory of a forward pass: grows to the largest chunk and stays.
 
-use crossrank_kernels::{AttentionScratch, Isa, LinearScratch, Matrix, PanelDtype, max_block_rows};
+use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, max_block_rows};
 
 use super::linear::Packing;
 use crate::config::Config;
@@ -66,14 +66,13 @@ pub(crate) struct Widths {
     heads: usize,
     head_dim: usize,
     intermediate: usize,
-    isa: Isa,
-    dtype: PanelDtype,
+    packing: Packing,
 }
 
 impl Widths {
-    pub(super) fn new(config: &Config, isa: Isa, dtype: PanelDtype) -> Self {
+    pub(super) fn new(config: &Config, packing: Packing) -> Self {
         let &Config { heads, intermediate, .. } = config;
-        Self { heads, head_dim: config.head_dim(), intermediate, isa, dtype }
+        Self { heads, head_dim: config.head_dim(), intermediate, packing }
     }
 }
 
@@ -88,14 +87,13 @@ impl Scratch {
     }
 
     pub(super) fn reserve(&mut self, size: ChunkSize, widths: Widths) {
-        let Widths { heads, head_dim, intermediate, isa, dtype } = widths;
+        let Widths { heads, head_dim, intermediate, packing } = widths;
         for matrix in [&mut self.attended, &mut self.inner] {
-            matrix.set_rows(size.tokens.min(max_block_rows(isa)));
+            matrix.set_rows(size.tokens.min(max_block_rows(packing.isa)));
         }
         self.attention.reserve(size.longest, heads, head_dim);
-        let packing = Packing { isa, dtype, split: true };
-        for Packing { dtype, .. } in [packing, packing.of_cls()] {
-            self.linear.reserve(isa, dtype, intermediate.max(heads * head_dim));
+        for Packing { isa, dtype, split } in [packing, packing.of_cls()] {
+            self.linear.reserve(isa, dtype, split, intermediate.max(heads * head_dim));
         }
     }
 }

@@ -9,8 +9,9 @@ use std::mem::MaybeUninit;
 
 use super::avx512::Avx512;
 use crate::PANEL;
-use crate::matmul::{Columns, Product, Tile, start_of_bytes};
+use crate::matmul::{Columns, Tile, start_of_bytes};
 use crate::operand::FloatProduct;
+use crate::product::Product;
 use crate::simd::Simd;
 
 /// Rows of a tile register, and lines of a panel in one.
@@ -52,29 +53,13 @@ impl Amx {
             line_bytes: [u16; 16],
             rows: [u8; 16],
         }
-        const EIGHT: usize = 8;
+        // Of sixteen registers that a configuration has room for, the CPU has eight.
         static CONFIG: Config = Config {
             palette: 1,
             start_row: 0,
             reserved: [0; 14],
-            line_bytes: {
-                let mut bytes = [0; 16];
-                let mut i = 0;
-                while i < EIGHT {
-                    bytes[i] = 64;
-                    i += 1;
-                }
-                bytes
-            },
-            rows: {
-                let mut rows = [0; 16];
-                let mut i = 0;
-                while i < EIGHT {
-                    rows[i] = ROWS as u8;
-                    i += 1;
-                }
-                rows
-            },
+            line_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+            rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
         };
         struct Release;
         impl Drop for Release {

@@ -4,7 +4,8 @@
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
-use crate::matmul::{Tile, VectorProduct, tile};
+use crate::matmul::{Tile, tile};
+use crate::product::VectorProduct;
 use crate::simd::{DotKernel, Simd};
 
 /// Proof that the CPU has AVX2, FMA and F16C.

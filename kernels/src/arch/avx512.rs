@@ -7,8 +7,9 @@ use std::mem::transmute;
 
 use super::amx::{Amx, TileBytes, TilePairs, TileSplit};
 use crate::isa::Kernel;
-use crate::matmul::{Product, Tile, VectorProduct, tile};
+use crate::matmul::{Tile, tile};
 use crate::operand::FloatProduct;
+use crate::product::{Product, VectorProduct};
 use crate::simd::{DotKernel, PairKernel, Simd};
 
 /// Proof that the CPU has AVX-512F, BW and DQ, and what the compiler takes them to bring along.

@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 use wide::f32x8;
 
-use crate::matmul::{Tile, VectorProduct, tile};
+use crate::matmul::{Tile, tile};
+use crate::product::VectorProduct;
 use crate::simd::{DotKernel, Simd};
 
 /// Needs nothing from the CPU beyond what the target always has.

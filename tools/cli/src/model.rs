@@ -1,6 +1,6 @@
 //! The model that a command works with.
 
-use crossrank::{Builder, ModelBytes, Reranker};
+use crossrank::{ModelBytes, Reranker};
 
 use crate::args::{ModelArgs, WindowArgs};
 use crate::failure::Failure;
@@ -16,15 +16,6 @@ macro_rules! default_model {
 
 /// Loads the model that was asked for, or the one inside this program, which is used where it lies.
 pub fn load(model: &ModelArgs, window: Option<&WindowArgs>) -> Result<Reranker, Failure> {
-    load_with(builder(model, window), model)
-}
-
-/// The same to be written as a packed checkpoint.
-pub fn load_packable(model: &ModelArgs) -> Result<Reranker, Failure> {
-    load_with(builder(model, None).packable(true), model)
-}
-
-fn builder(model: &ModelArgs, window: Option<&WindowArgs>) -> Builder {
     let mut builder = Reranker::builder().dtype(model.dtype.into());
     if let Some(threads) = model.threads {
         builder = builder.threads(threads);
@@ -35,10 +26,6 @@ fn builder(model: &ModelArgs, window: Option<&WindowArgs>) -> Builder {
             builder = builder.max_length(max_length);
         }
     }
-    builder
-}
-
-fn load_with(builder: Builder, model: &ModelArgs) -> Result<Reranker, Failure> {
     let reranker = match &model.model {
         Some(folder) => builder.load(folder),
         None => {
