@@ -44,10 +44,10 @@
 //!   once for a block of rows. Widening inside the tile, two products a step, was 2.5 times slower than f32.
 //! - **AMX.** A line of 16 slots is a line of a tile register, so panels and rounded or quantised rows are its operands as
 //!   they lie; a tile is two registers of rows by two of columns. 128 rows share a panel, for they are through with it so
-//!   soon that the next would not have come from L3. f32 is split into two bfloat16 and three products of four are summed,
-//!   which moves logits of a 384-wide model by some 1e-5. An Emerald Rapids guest with AMX (measured at 5.3 to 5.9 T
+//!   soon that the next would not have come from L3. Split, f32 are two bfloat16 each, of whose four products three are
+//!   summed; a fixture's logit came out 1.04e-4 off by it, so that is a dtype of its own (`bf16x3`), not f32. An Emerald Rapids guest with AMX (measured at 5.3 to 5.9 T
 //!   operations/s in registers and core with int8, half of that with bf16), 100 passages, one thread, `amx` against
-//!   `avx512` by turns, least of four: f32 1,500 against 2,738 ms, bf16 840 against 3,123, int8 578 against 1,073.
+//!   `avx512` by turns, least of four: bf16x3 1,500 against f32's 2,738 ms, bf16 840 against 3,123, int8 578 against 1,073.
 //!   Products reach 22 to 33 % of the registers' rate there in bytes and 25 to 38 % in bf16, quantising or rounding included,
 //!   and 44 to 60 % split: rows must be loaded, quantised and stored around products that take a quarter of the time.
 //!   That machine was at times four times slower in all that loads tiles, for seconds, whatever the code; and bytes that are
