@@ -110,7 +110,7 @@ impl Isa {
     /// and enough that a panel which comes from L3 is used often.
     pub(crate) fn block_shape(self) -> (usize, usize) {
         match self.0 {
-            // Weights come too slowly for products of tiles unless more rows share them.
+            // Products of tiles are through with a panel so soon that more rows should share it.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(token) if token.has_tiles() => (32, 128),
             // One cut serves all others: 6 rows are near enough to a divisor of it.

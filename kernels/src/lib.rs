@@ -43,16 +43,16 @@
 //!   Intel's `vdpbf16ps` is slower than f32 multiply-adds: there, and without it, a group of panels is widened into scratch
 //!   once for a block of rows. Widening inside the tile, two products a step, was 2.5 times slower than f32.
 //! - **AMX.** A line of 16 slots is a line of a tile register, so panels and rounded or quantised rows are its operands as
-//!   they lie; a tile is two registers of rows by two of columns. 128 rows share a panel, for they are through with it so
-//!   soon that the next would not have come from L3. Split, f32 are two bfloat16 each, of whose four products three are
-//!   summed; a fixture's logit came out 1.04e-4 off by it, so that is a dtype of its own (`bf16x3`), not f32. An Emerald Rapids guest with AMX (measured at 5.3 to 5.9 T
-//!   operations/s in registers and core with int8, half of that with bf16), 100 passages, one thread, `amx` against
-//!   `avx512` by turns, least of four: bf16x3 1,500 against f32's 2,738 ms, bf16 840 against 3,123, int8 578 against 1,073.
-//!   Products reach 22 to 33 % of the registers' rate there in bytes and 25 to 38 % in bf16, quantising or rounding included,
-//!   and 44 to 60 % split: rows must be loaded, quantised and stored around products that take a quarter of the time.
-//!   That machine was at times four times slower in all that loads tiles, for seconds, whatever the code; and bytes that are
-//!   random take a fifth longer than small ones. Storing rows tile by tile instead of as they are: no difference.
-//!   The epilogue of a tile between the products of the next: no difference.
+//!   they lie; a tile is two registers of rows by two of columns. Blocks have up to 128 rows (96, 128 and 256: no difference
+//!   beyond the noise). Split, f32 are two bfloat16 each, of whose four products three are summed; a fixture's logit came out
+//!   1.04e-4 off by it, so that is a dtype of its own (`bf16x3`), not f32. An Emerald Rapids guest with AMX (5.3 to 5.9 T
+//!   operations/s in registers and core with int8, half of that with bf16), 100 passages, one thread, `amx` against `avx512`
+//!   by turns, least of four: bf16x3 1,500 against f32's 2,738 ms, bf16 840 against 3,123, int8 578 against 1,073.
+//!   Products reach up to 33 % of the registers' rate there in bytes and 38 % in bf16, quantising or rounding included, and
+//!   60 % split: rows must be loaded, quantised and stored around products that take a quarter of the time. That machine was
+//!   at times four times slower in all that loads tiles, for seconds, whatever the code. In a plain prototype of the tile
+//!   random bytes took a fifth longer than small ones; storing rows tile by tile instead of as they are, or the epilogue of a
+//!   tile between the products of the next, made no difference.
 //! - **int8.** A slot holds four bytes of one output; panels, tile and prefetching are those of f32 with `vpdpbusd` for the
 //!   multiply-add. [`int8`] has the scheme, its algebra and its figures.
 //! - **Softmax** takes powers of two, with log2(e) in the scale: one polynomial of degree 5, whose argument is reduced by
