@@ -48,8 +48,8 @@
 //!   1.04e-4 off by it, so that is a dtype of its own (`bf16x3`), not f32. An Emerald Rapids guest with AMX (5.3 to 5.9 T
 //!   operations/s in registers and core with int8, half of that with bf16), 100 passages, one thread, `amx` against `avx512`
 //!   by turns, least of four: bf16x3 1,500 against f32's 2,738 ms, bf16 840 against 3,123, int8 578 against 1,073.
-//!   Products reach up to 33 % of the registers' rate there in bytes and 38 % in bf16, quantising or rounding included, and
-//!   60 % split: rows must be loaded, quantised and stored around products that take a quarter of the time. That machine was
+//!   Products reach up to 33 % of the registers' rate there in bytes and 34 % in bf16, quantising or rounding included, and
+//!   56 % split (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that take a quarter of the time. That machine was
 //!   at times four times slower in all that loads tiles, for seconds, whatever the code. In a plain prototype of the tile
 //!   random bytes took a fifth longer than small ones; storing rows tile by tile instead of as they are, or the epilogue of a
 //!   tile between the products of the next, made no difference.
