@@ -21,8 +21,8 @@
 //! MiB L2 a core). `cargo bench --bench kernels` measures each kernel against
 //! multiply-adds in registers by turns; `cargo bench --bench engine` whole requests.
 //!
-//! - **Tile.** 14 rows x 2 vectors (6 x 2 on AVX2; AMX has its own): 28 sums in registers, two for the weights, one for a broadcast
-//!   activation, so that 16 loads feed 28 multiply-adds. A tile keeps its sums for all of k. Its rows are unrolled by a
+//! - **Tile.** 14 rows x 2 vectors (6 x 2 on AVX2; AMX has its own): 28 sums in registers, two for the weights, one for a
+//!   broadcast activation, so that 16 loads feed 28 multiply-adds. A tile keeps its sums for all of k. Its rows are unrolled by a
 //!   macro: of a loop over an array LLVM kept the sums of some tiles in memory, at a third of the speed.
 //!   Rows are reached by odd strides times powers of two: with a pointer each, some builds spilled them, a third slower.
 //! - **Packing.** Weights lie in panels of 16 outputs, in the order of k, one layout for all instruction sets: a tile
@@ -49,10 +49,10 @@
 //!   operations/s in registers and core with int8, half of that with bf16), 100 passages, one thread, `amx` against `avx512`
 //!   by turns, least of four: bf16x3 1,500 against f32's 2,738 ms, bf16 840 against 3,123, int8 578 against 1,073.
 //!   Products reach up to 33 % of the registers' rate there in bytes and 34 % in bf16, quantising or rounding included, and
-//!   56 % split (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that take a quarter of the time. That machine was
-//!   at times four times slower in all that loads tiles, for seconds, whatever the code. In a plain prototype of the tile
-//!   random bytes took a fifth longer than small ones; storing rows tile by tile instead of as they are, or the epilogue of a
-//!   tile between the products of the next, made no difference.
+//!   56 % split (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that take a
+//!   quarter of the time. That machine was at times four times slower in all that loads tiles, for seconds, whatever the
+//!   code. In a plain prototype of the tile random bytes took a fifth longer than small ones; storing rows tile by tile
+//!   instead of as they are, or the epilogue of a tile between the products of the next, made no difference.
 //! - **int8.** A slot holds four bytes of one output; panels, tile and prefetching are those of f32 with `vpdpbusd` for the
 //!   multiply-add. [`int8`] has the scheme, its algebra and its figures.
 //! - **Softmax** takes powers of two, with log2(e) in the scale: one polynomial of degree 5, whose argument is reduced by
