@@ -220,10 +220,10 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                 out = out.split_columns(first).1.split_columns(cols).0;
             }
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
-            // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels` panels from `panel` on,
-            // `bias` as many columns, `zeros` and `scales`, where they count, as many rows, and what is left of
-            // `residual` from `row` and `first` on is, like `out`, `rows` x whole panels, with as many scales. `out` is
-            // borrowed exclusively, so it overlaps none of them.
+            // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
+            // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows, and
+            // what is left of `residual` from `row` and `first` on is, like `out`, `rows` x whole panels, with as many
+            // scales. `out` is borrowed exclusively, so it overlaps none of them.
             unsafe {
                 let tile = Tile {
                     lhs: lhs.row_range(row..row + rows).as_ptr(),

@@ -18,8 +18,8 @@ pub(crate) trait Product<S: Simd>: Copy {
     /// dst = lhs * rhs + bias + residual * scale.
     ///
     /// # Safety
-    /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; of `t` as [`tile`](crate::matmul::tile) says of `rows` rows and as many panels, with
-    /// rows and slots of `lhs` rounded up to `LHS_UNIT`.
+    /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; of `t` as [`tile`](crate::matmul::tile) says of so many rows and
+    /// panels, with rows and slots of `lhs` rounded up to `LHS_UNIT`.
     unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile);
     /// `rounds` rounds of products in registers: how many operations they were, and what depends on all of them.
     fn in_registers(self, simd: S, rounds: usize) -> (u64, f32);

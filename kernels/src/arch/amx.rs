@@ -7,7 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::avx512::Avx512;
+use super::avx512::{Avx512, Bf16};
 use crate::PANEL;
 use crate::matmul::{Columns, Tile, start_of_bytes};
 use crate::operand::FloatProduct;
@@ -99,14 +99,11 @@ pub(crate) struct Tiles(());
 #[derive(Clone, Copy)]
 pub(crate) struct TileBytes(pub(crate) Tiles);
 
-/// Products of pairs of bfloat16.
+/// Products of pairs of bfloat16, whose slots are those of the vectors' products. In two `PARTS`, of f32: each line of 32
+/// values is followed by one of what the first has left of them, and of the four products that of the two remainders, of
+/// 2^-18 of the whole, is left out.
 #[derive(Clone, Copy)]
-pub(crate) struct TilePairs<V>(pub(crate) Tiles, pub(crate) V);
-
-/// Products of f32 that are split into two bfloat16 each, of which each line of 32 values is followed by one of what the
-/// first has left of them. Of the four products that of the two remainders, of 2^-18 of the whole, is left out.
-#[derive(Clone, Copy)]
-pub(crate) struct TileSplit<V>(pub(crate) Tiles, pub(crate) V);
+pub(crate) struct TilePairs<const PARTS: usize>(pub(crate) Tiles, pub(crate) Bf16);
 
 /// What a line of operands holds, for the assembly.
 const BYTES: u8 = 0;
@@ -369,56 +366,33 @@ impl Product<Avx512> for TileBytes {
     }
 }
 
-impl<V: FloatProduct<Avx512>> Product<Avx512> for TilePairs<V> {
+impl<const PARTS: usize> Product<Avx512> for TilePairs<PARTS> {
     const BYTES: bool = false;
-    const ROUNDED: bool = true;
+    const ROUNDED: bool = PARTS == 1;
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
         // SAFETY: the caller meets the same contract.
-        unsafe { self.0.tile::<Self, PAIRS>(simd, rows, panels, &t) }
+        unsafe {
+            if PARTS == 1 {
+                self.0.tile::<Self, PAIRS>(simd, rows, panels, &t);
+            } else {
+                self.0.tile::<Self, SPLIT>(simd, rows, panels, &t);
+            }
+        }
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
-        self.0.in_registers::<PAIRS>(rounds, 4)
-    }
-}
-
-/// Slots are those of the vectors' products.
-impl<V: FloatProduct<Avx512>> FloatProduct<Avx512> for TilePairs<V> {
-    const DEPTH: usize = V::DEPTH;
-    #[inline(always)]
-    fn along(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
-        self.1.along(simd, values)
-    }
-    #[inline(always)]
-    fn across(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
-        self.1.across(simd, values)
-    }
-}
-
-impl<V: FloatProduct<Avx512>> Product<Avx512> for TileSplit<V> {
-    const BYTES: bool = false;
-    const ROUNDED: bool = false;
-    const MR: usize = 2 * ROWS;
-    const LHS_UNIT: usize = ROWS;
-    #[inline(always)]
-    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
-        // SAFETY: the caller meets the same contract.
-        unsafe { self.0.tile::<Self, SPLIT>(simd, rows, panels, &t) }
-    }
-    #[inline(always)]
-    fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
-        // Three products are one of f32.
         let (operations, sum) = self.0.in_registers::<PAIRS>(rounds, 4);
-        (operations / 3, sum)
+        // Three products are one of f32.
+        (if PARTS == 1 { operations } else { operations / 3 }, sum)
     }
 }
 
-impl<V: FloatProduct<Avx512>> FloatProduct<Avx512> for TileSplit<V> {
-    const DEPTH: usize = V::DEPTH;
-    const PARTS: usize = 2;
+impl<const PARTS: usize> FloatProduct<Avx512> for TilePairs<PARTS> {
+    const DEPTH: usize = Bf16::DEPTH;
+    const PARTS: usize = PARTS;
     #[inline(always)]
     fn along(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
         self.1.along(simd, values)

@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::amx::{Amx, TileBytes, TilePairs, TileSplit};
+use super::amx::{Amx, TileBytes, TilePairs};
 use crate::isa::Kernel;
 use crate::matmul::{Tile, tile};
 use crate::operand::FloatProduct;
@@ -392,7 +392,7 @@ impl Simd for Avx512 {
     fn with_pairs<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
         match (self.bf16, self.amx) {
             (Some(bf16), Some(amx)) => {
-                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TilePairs(tiles, bf16), kernel)))
+                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TilePairs::<1>(tiles, bf16), kernel)))
             }
             (Some(bf16), None) => Ok(self.enter_pairs(bf16, bf16, kernel)),
             (None, _) => Err(kernel),
@@ -402,7 +402,7 @@ impl Simd for Avx512 {
     fn with_split<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
         match (self.bf16, self.amx) {
             (Some(bf16), Some(amx)) => {
-                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TileSplit(tiles, bf16), kernel)))
+                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TilePairs::<2>(tiles, bf16), kernel)))
             }
             _ => Err(kernel),
         }
