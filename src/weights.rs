@@ -263,9 +263,7 @@ impl Weights {
         let mut packed_away = self.packed_away.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for name in [name.to_owned(), format!("{name}_scale")] {
             let Some(entry) = self.tensors.get(&name) else { continue };
-            if let Some(map) = &self.shards[entry.shard].file.map {
-                map.release(entry.range.clone());
-            }
+            self.release(entry);
             packed_away.insert(name);
         }
     }
@@ -274,10 +272,12 @@ impl Weights {
     /// blocks of a file.
     pub(crate) fn release_packed_away(&self) {
         let packed_away = self.packed_away.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for entry in packed_away.iter().filter_map(|name| self.tensors.get(name)) {
-            if let Some(map) = &self.shards[entry.shard].file.map {
-                map.release(entry.range.clone());
-            }
+        packed_away.iter().filter_map(|name| self.tensors.get(name)).for_each(|entry| self.release(entry));
+    }
+
+    fn release(&self, entry: &Entry) {
+        if let Some(map) = &self.shards[entry.shard].file.map {
+            map.release(entry.range.clone());
         }
     }
 
