@@ -17,7 +17,7 @@ use crossrank::{Dtype, Reranker};
 fn engine(c: &mut Criterion) {
     let measuring = measuring();
     let workloads = workloads();
-    let dtypes = [Dtype::F32, Dtype::Bf16x3, Dtype::Bf16, Dtype::Int8];
+    let dtypes = [Dtype::F32, Dtype::Bf16, Dtype::Int8];
     for (dtype, threads) in dtypes.into_iter().flat_map(|dtype| [(dtype, 1), (dtype, 2)]) {
         let reranker = Reranker::builder().dtype(dtype).threads(threads).load(model()).unwrap();
         let info = reranker.info();

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Packing;
-use crate::reranker::{Dtype, Reranker};
+use crate::reranker::Reranker;
 use crate::score::{ModelActivation, ScoreMode};
 
 /// A loaded model and how it runs.
@@ -99,10 +98,7 @@ impl ModelInfo {
             pooler: model.has_pooler(),
             hidden_act: config.hidden_act_name.clone(),
             activation,
-            dtype: match model.packing() {
-                Packing { split: true, .. } => Dtype::Bf16x3.name(),
-                packing => packing.dtype.name(),
-            },
+            dtype: model.packing().dtype.name(),
             isa: model.isa().name(),
             threads: reranker.threads().count(),
             chunk_tokens: reranker.chunk_tokens(),

@@ -1,6 +1,7 @@
 //! The network: token ids in, logits out.
 
 mod embeddings;
+mod encoder;
 mod head;
 mod layer;
 mod linear;
@@ -12,20 +13,21 @@ mod workspace;
 
 use std::io::Write;
 
-use crossrank_kernels::{Isa, PackedWeights, PanelDtype, Rows};
+use crossrank_kernels::{Isa, PanelDtype, Rows};
 
 pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
 
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observe::Reading;
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
 use crate::weights::{Dtype, Weights, packed};
 use embeddings::Embeddings;
+use encoder::Encoder;
 use head::Head;
-use layer::{DOWN_NORM, HeadShape, LastLayer, Layer, OUTPUT_NORM, QUERY, UP};
+use layer::{DOWN_NORM, HeadShape, OUTPUT_NORM, QUERY, UP};
 use names::Names;
 use workspace::Widths;
 
@@ -37,9 +39,7 @@ pub(crate) struct Model {
     names: Names,
     weights: Weights,
     embeddings: Embeddings,
-    /// All but the last.
-    layers: Vec<Layer>,
-    last: LastLayer,
+    encoder: Encoder,
     head: Head,
 }
 
@@ -72,27 +72,8 @@ impl Model {
                 None => weights.require(&format!("{name}.weight"))?,
             }
         }
-        enum Either {
-            Layer(Layer),
-            Last(LastLayer),
-        }
-        let loaded = threads.map(config.layers, |i| {
-            if i + 1 < config.layers {
-                Layer::load(&weights, &names, &config, packing, i).map(Either::Layer)
-            } else {
-                LastLayer::load(&weights, &names, &config, packing, i).map(Either::Last)
-            }
-        });
-        let (mut layers, mut last) = (Vec::new(), None);
-        for layer in loaded {
-            match layer? {
-                Either::Layer(layer) => layers.push(layer),
-                Either::Last(layer) => last = Some(layer),
-            }
-        }
-        let last = last.expect("a config has at least one layer");
-        weights.release_packed_away();
-        Ok(Self { isa, packing, config, names, weights, embeddings, layers, last, head })
+        let encoder = Encoder::load(&config, &weights, &names, packing, threads)?;
+        Ok(Self { isa, packing, config, names, weights, embeddings, encoder, head })
     }
 
     pub(crate) fn isa(&self) -> Isa {
@@ -122,7 +103,7 @@ impl Model {
     /// Memory of the packed weights, and how much of it is the checkpoint's own.
     pub(crate) fn packed_bytes(&self) -> (usize, usize) {
         let (mut all, mut shared) = (self.head.bytes(), 0);
-        for (_, products) in self.products() {
+        for (_, products) in self.encoder.products(&self.names) {
             for product in products {
                 all += product.bytes();
                 shared += product.shared_bytes();
@@ -132,17 +113,16 @@ impl Model {
     }
 
     /// Writes a packed checkpoint.
-    pub(crate) fn write_packed(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        packed::write(&self.weights, self.packing.dtype, &self.products(), out)
-    }
-
-    /// Packed weights of the encoder, by the name of the product.
-    fn products(&self) -> Vec<(String, &[PackedWeights])> {
-        let layers = self.layers.iter().map(Layer::products).chain([self.last.products()]);
-        let name = |(i, products): (usize, Vec<(_, _)>)| {
-            products.into_iter().map(move |(part, product)| (self.names.layer(i, part), product))
+    pub(crate) fn write_packed(&self, threads: &Threads, out: &mut dyn Write) -> Result<()> {
+        let Self { config, weights, names, packing, .. } = self;
+        let whole = match packing.split {
+            true => {
+                Some(Encoder::load(config, weights, names, Packing { split: false, ..*packing }, threads)?)
+            }
+            false => None,
         };
-        layers.enumerate().flat_map(name).collect()
+        let products = whole.as_ref().unwrap_or(&self.encoder).products(names);
+        packed::write(weights, packing.dtype, &products, out).map_err(|source| Error::Write { source })
     }
 
     pub(crate) fn workspace(&self) -> Workspace {
@@ -174,7 +154,7 @@ impl Model {
         logits: &mut [f32],
     ) {
         self.embed(chunk, ws);
-        for i in 0..self.layers.len() {
+        for i in 0..self.encoder.layers.len() {
             let workers = workers(ws);
             self.layer(i, ws, workers);
         }
@@ -193,7 +173,7 @@ impl Model {
         ws.reserve(ChunkSize::of(chunk), 1);
         self.embed(chunk.iter(), &mut ws);
         let shape = HeadShape::new(&self.config, self.packing.dtype);
-        let last = self.layers.len();
+        let last = self.encoder.layers.len();
         let mut observe = |i, parts: &[&str], rows: Rows<'_>| {
             let linears: Vec<String> = parts.iter().map(|part| self.names.layer(i, part)).collect();
             let norms = match parts {
@@ -207,10 +187,10 @@ impl Model {
             };
             observer(Reading { linears: &linears, rows, norms: norms.as_ref() });
         };
-        for (i, layer) in self.layers.iter().enumerate() {
+        for (i, layer) in self.encoder.layers.iter().enumerate() {
             layer.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(i, parts, rows));
         }
-        self.last.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(last, parts, rows));
+        self.encoder.last.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(last, parts, rows));
         if self.head.has_pooler() {
             observer(Reading { linears: &[self.names.pooler()], rows: ws.cls.hidden.view(), norms: None });
         }
@@ -233,10 +213,15 @@ impl Model {
     }
 
     fn layer(&self, i: usize, ws: &mut Workspace, workers: usize) {
-        self.layers[i].forward(self.isa, HeadShape::new(&self.config, self.packing.dtype), ws, workers);
+        self.encoder.layers[i].forward(
+            self.isa,
+            HeadShape::new(&self.config, self.packing.dtype),
+            ws,
+            workers,
+        );
     }
 
     fn last_layer(&self, ws: &mut Workspace, workers: usize) {
-        self.last.forward(self.isa, HeadShape::new(&self.config, self.packing.dtype), ws, workers);
+        self.encoder.last.forward(self.isa, HeadShape::new(&self.config, self.packing.dtype), ws, workers);
     }
 }

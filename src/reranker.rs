@@ -31,13 +31,10 @@ pub enum Dtype {
     /// int8, else [`Dtype::F32`].
     #[default]
     Auto,
-    /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4. Weights that the checkpoint holds in int8 are widened.
+    /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4. Weights that the checkpoint holds in int8 are widened. On the
+    /// instruction set `amx` the encoder's Linear layers multiply f32 as three digits of a byte each, whose products are summed
+    /// exactly; packed checkpoints hold f32 itself.
     F32,
-    /// As f32, but on the instruction set `amx`, where the encoder's Linear layers whose depth is a multiple of 32 split both
-    /// sides into two bfloat16 and sum three products of them in f32. Each is off by up to 3 x 2^-18 of itself, the logits of
-    /// a trained model by some 1e-5; it takes about half the time. No packed checkpoint holds weights so; one in f32 can be
-    /// loaded so.
-    Bf16x3,
     /// The Linear weights of the encoder in bfloat16, half the memory of f32; residuals, norms and softmax are f32. On
     /// the instruction sets `avx512_bf16` and `amx` activations and attention are rounded to bfloat16 for their products,
     /// too, which takes little more than half the time of f32; elsewhere it saves memory, not time: widening takes a tenth
@@ -54,13 +51,13 @@ pub enum Dtype {
 impl Dtype {
     /// The name, as users write it.
     pub fn name(self) -> &'static str {
-        if self == Self::Bf16x3 { "bf16x3" } else { self.panels().map_or("auto", PanelDtype::name) }
+        self.panels().map_or("auto", PanelDtype::name)
     }
 
     fn panels(self) -> Option<PanelDtype> {
         match self {
             Self::Auto => None,
-            Self::F32 | Self::Bf16x3 => Some(PanelDtype::F32),
+            Self::F32 => Some(PanelDtype::F32),
             Self::Bf16 => Some(PanelDtype::Bf16),
             Self::Int8 => Some(PanelDtype::Int8),
         }
@@ -218,7 +215,7 @@ impl Builder {
         let model = Model::load(
             config,
             weights,
-            Packing { isa, dtype, split: self.dtype == Dtype::Bf16x3 },
+            Packing { isa, dtype, split: dtype == PanelDtype::F32 && isa.splits() },
             &threads,
         );
         let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
@@ -445,7 +442,7 @@ impl Reranker {
     /// packing anything. The other files of the folder are the same. Reads the source once more.
     ///
     /// # Errors
-    /// When the checkpoint is packed already, was loaded in [`Dtype::Bf16x3`], or `out` fails.
+    /// When the checkpoint is packed already, or `out` fails.
     pub fn write_packed(&self, mut out: impl std::io::Write) -> Result<()> {
         let weights = self.model.weights();
         if weights.packed().is_some() {
@@ -456,14 +453,7 @@ impl Reranker {
                 found: "one that is packed already".into(),
             });
         }
-        if self.model.packing().split {
-            let found = Dtype::Bf16x3.name();
-            return Err(Error::option(
-                "dtype",
-                format!("expected f32, bf16 or int8 for what is packed, found {found}"),
-            ));
-        }
-        self.model.write_packed(&mut out).map_err(|source| Error::Write { source })
+        self.model.write_packed(&self.threads, &mut out)
     }
 
     /// Compares the data of a packed checkpoint with its checksum, which loading does not: it would read everything.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crossrank::{Dtype, ModelInfo, Tokenized};
+use crossrank::{ModelInfo, Tokenized};
 use crossrank_kernels::{Isa, PanelDtype, peak};
 
 /// Whether this is `cargo bench`: `cargo test` runs everything once, unmeasured. As criterion tells it.
@@ -84,8 +84,7 @@ pub fn best_time(runs: usize, mut run: impl FnMut()) -> f64 {
 /// Operations a second that `threads` threads reach with registers alone, in products of the dtype of a model.
 pub fn peak(info: &ModelInfo) -> f64 {
     let isa = Isa::by_name(info.isa).unwrap();
-    let split = info.dtype == Dtype::Bf16x3.name();
-    let dtype = if split { PanelDtype::F32 } else { PanelDtype::by_name(info.dtype).unwrap() };
+    let dtype = PanelDtype::by_name(info.dtype).unwrap();
     let rounds = 3_000_000;
     let operations = AtomicU64::new(0);
     let time = best_time(5, || {
@@ -93,7 +92,7 @@ pub fn peak(info: &ModelInfo) -> f64 {
         std::thread::scope(|scope| {
             for _ in 0..info.threads {
                 scope.spawn(|| {
-                    let (done, result) = peak::products(isa, dtype, split, rounds);
+                    let (done, result) = peak::products(isa, dtype, rounds);
                     black_box(result);
                     operations.fetch_add(done, Ordering::Relaxed);
                 });

@@ -13,7 +13,7 @@ use crate::simd::Simd;
 /// Which kernels serve which dtype is decided by the set alone; scores are the same bits for the same set, and may
 /// differ in the last bits between sets. `avx512_bf16` is `avx512` that rounds both sides of products to bfloat16 where
 /// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32. `amx` does so,
-/// too, multiplies whole tiles of bytes and of bfloat16, and f32 that has been [split](crate::PackedWeights::split).
+/// too, multiplies whole tiles of bytes and of bfloat16, and f32 that has been [split](crate::PackedWeights::split) in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa(Level);
 
@@ -118,11 +118,11 @@ impl Isa {
         }
     }
 
-    /// Whether products of f32 of that depth are faster split.
-    pub fn splits(self, k: usize) -> bool {
+    /// Whether products of f32 are faster [split](crate::PackedWeights::split).
+    pub fn splits(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(token) => token.has_tiles() && k.is_multiple_of(32),
+            Level::Avx512(token) => token.has_tiles(),
             _ => false,
         }
     }

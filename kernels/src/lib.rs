@@ -44,15 +44,19 @@
 //!   once for a block of rows. Widening inside the tile, two products a step, was 2.5 times slower than f32.
 //! - **AMX.** A line of 16 slots is a line of a tile register, so panels and rounded or quantised rows are its operands as
 //!   they lie; a tile is two registers of rows by two of columns. Blocks have up to 128 rows (96, 128 and 256: no difference
-//!   beyond the noise). Split, f32 are two bfloat16 each, of whose four products three are summed; a fixture's logit came out
-//!   1.04e-4 off by it, so that is a dtype of its own (`bf16x3`), not f32. An Emerald Rapids guest with AMX (5.3 to 5.9 T
-//!   operations/s in registers and core with int8, half of that with bf16), 100 passages, one thread, `amx` against `avx512`
-//!   by turns, least of four: bf16x3 1,500 against f32's 2,738 ms, bf16 840 against 3,123, int8 578 against 1,073.
-//!   Products reach up to 33 % of the registers' rate there in bytes and 34 % in bf16, quantising or rounding included, and
-//!   56 % split (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that take a
-//!   quarter of the time. That machine was at times four times slower in all that loads tiles, for seconds, whatever the
-//!   code. In a plain prototype of the tile random bytes took a fifth longer than small ones; storing rows tile by tile
-//!   instead of as they are, or the epilogue of a tile between the products of the next, made no difference.
+//!   beyond the noise). An Emerald Rapids guest with AMX (5.3 to 5.9 T operations/s in registers and core with int8, half of
+//!   that with bf16), 100 passages, one thread, `amx` against `avx512` by turns, least of four: bf16 840 against 3,123 ms,
+//!   int8 578 against 1,073. Products reach up to 33 % of the registers' rate there in bytes and 34 % in bf16, quantising or
+//!   rounding included (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that take
+//!   a quarter of the time. Each core of that machine was at times slower for seconds, tile loads by four and tile products by
+//!   two, whatever the code and the other core did. In a plain prototype of the tile random bytes took a fifth longer than small
+//!   ones; storing rows tile by tile instead of as they are, or the epilogue of a tile between the products of the next, made
+//!   no difference.
+//! - **f32 on AMX** is three digits of a byte a value, of whose nine products eight are summed, exactly (`digits.rs`). The 244
+//!   reference pairs of a trained model are off by 9.1e-6 at worst, as with f32 multiply-adds (9.5e-6), the fixtures by 9.1e-6
+//!   (5.4e-6). Six products, a seventh to a ninth faster in a prototype (620 against 545 G operations/s of f32, 186 with
+//!   multiply-adds), would be off by 4.4e-5 (simulated in PyTorch; eight 8.6e-6); three of two bfloat16 each were, and a fixture
+//!   by 1.04e-4; six of three bfloat16 (8.3e-6, simulated) are twice as many operations as six of digits.
 //! - **int8.** A slot holds four bytes of one output; panels, tile and prefetching are those of f32 with `vpdpbusd` for the
 //!   multiply-add. [`int8`] has the scheme, its algebra and its figures.
 //! - **Softmax** takes powers of two, with log2(e) in the scale: one polynomial of degree 5, whose argument is reduced by
@@ -80,6 +84,7 @@
 mod activation;
 mod arch;
 mod attention;
+mod digits;
 mod embedding;
 pub mod int8;
 mod isa;

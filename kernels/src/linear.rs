@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::activation::Activation;
+use crate::digits::{DigitProduct, digit_slots};
 use crate::isa::{Isa, Kernel};
 use crate::layer_norm::LayerNorm;
 use crate::matmul::{Lhs, MAX_TILE, Panels, Source, TileEpilogue, multiply};
@@ -11,7 +12,7 @@ use crate::operand::{FloatProduct, slot_rows, slot_stride};
 use crate::pack::{PackedColumns, PanelDtype, widen_bf16_panels};
 use crate::product::{MulAdd, Product};
 use crate::quantize::QuantizedRows;
-use crate::simd::{DotKernel, PairKernel, Simd};
+use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
 use crate::view::{Rows, RowsMut};
 
 /// The most rows that go through all panels together.
@@ -93,23 +94,21 @@ pub struct LinearScratch {
     panels: Buffer,
     /// Rows of one block, in bfloat16.
     rounded: Buffer,
-    /// Rows of one block, in bytes.
+    /// Rows of one block, in bytes or digits.
     quantized: QuantizedRows,
 }
 
 impl LinearScratch {
-    /// Makes room for weights of up to depth `k`, [split](crate::PackedWeights::split) or not.
-    pub fn reserve(&mut self, isa: Isa, dtype: PanelDtype, split: bool, k: usize) {
+    /// Makes room for weights of up to depth `k`, [split](crate::PackedWeights::split) where they can be.
+    pub fn reserve(&mut self, isa: Isa, dtype: PanelDtype, k: usize) {
         match dtype {
-            PanelDtype::F32 if split && isa.splits(0) => {
-                self.rounded.at_least(max_block_rows(isa) * slot_stride(k));
-            }
+            PanelDtype::F32 if isa.splits() => self.quantized.reserve(max_block_rows(isa), digit_slots(k)),
             PanelDtype::F32 => {}
             PanelDtype::Bf16 if isa.has_pairs() => {
                 self.rounded.at_least(max_block_rows(isa) * slot_stride(k.div_ceil(2)));
             }
             PanelDtype::Bf16 => _ = self.panels.at_least(MAX_TILE.1 * k),
-            PanelDtype::Int8 => self.quantized.reserve(max_block_rows(isa), k),
+            PanelDtype::Int8 => self.quantized.reserve(max_block_rows(isa), k.div_ceil(4)),
         }
     }
 }
@@ -200,13 +199,13 @@ fn multiply_packed<S: Simd>(
     let step = match weights.dtype() {
         PanelDtype::Int8 => {
             let lhs = scratch.quantized.quantize(simd, lhs);
-            let rhs = Panels::bytes(weights.panels(), k.div_ceil(4), n).with_source(source);
+            let rhs = Panels::scaled(weights.panels(), 1, k.div_ceil(4), n).with_source(source);
             return simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
         }
         PanelDtype::F32 if weights.is_split() => {
-            let rhs = Panels::packed(weights.panels(), k, n).with_source(source);
-            let room = &mut scratch.rounded;
-            let done = simd.with_split(MultiplyPairs { lhs, room, rhs, epilogue, dst });
+            let rhs = Panels::scaled(weights.panels(), 0, digit_slots(k), n).with_source(source);
+            let room = &mut scratch.quantized;
+            let done = simd.with_digits(MultiplyDigits { lhs, room, rhs, epilogue, dst });
             assert!(done.is_ok(), "weights that were split for another instruction set than {}", simd.name());
             return;
         }
@@ -257,6 +256,24 @@ impl<S: Simd> DotKernel<S> for MultiplyBytes<'_> {
     #[inline(always)]
     fn run<P: Product<S>>(self, simd: S, product: P) {
         multiply(simd, product, self.lhs, self.rhs, self.epilogue, self.dst);
+    }
+}
+
+/// [`multiply`] with the product of digits.
+struct MultiplyDigits<'a> {
+    lhs: Rows<'a>,
+    room: &'a mut QuantizedRows,
+    rhs: Panels<'a>,
+    epilogue: TileEpilogue<'a>,
+    dst: RowsMut<'a>,
+}
+
+impl<S: Simd> DigitKernel<S> for MultiplyDigits<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<P: DigitProduct<S>>(self, simd: S, product: P) {
+        let lhs = self.room.split(simd, product, self.lhs);
+        multiply(simd, product, lhs, self.rhs, self.epilogue, self.dst);
     }
 }
 

@@ -107,11 +107,15 @@ impl<'a> Panels<'a> {
         }
     }
 
-    /// Panels of bytes, of `slots` x [`PANEL`] slots between a line of sums and one of scales.
-    pub(crate) fn bytes(data: &'a [f32], slots: usize, n: usize) -> Self {
-        let panel_stride = (slots + 2) * PANEL;
+    /// Panels of `slots` x [`PANEL`] slots, each behind `before` lines and in front of one of scales.
+    pub(crate) fn scaled(data: &'a [f32], before: usize, slots: usize, n: usize) -> Self {
+        let panel_stride = (before + slots + 1) * PANEL;
         assert!(data.len() >= n.div_ceil(PANEL) * panel_stride, "panels of {n} columns and {slots} slots");
-        Self { data: data.as_ptr().wrapping_add(PANEL), panel_stride, ..Self::packed(data, slots, n) }
+        Self {
+            data: data.as_ptr().wrapping_add(before * PANEL),
+            panel_stride,
+            ..Self::packed(data, slots, n)
+        }
     }
 
     /// The rows of a matrix, whose columns must be whole panels.
@@ -177,7 +181,7 @@ impl TileEpilogue<'_> {
 
 /// dst = activation(lhs * rhs + bias + residual * scale).
 ///
-/// A product of bytes is scaled between its sum and the bias.
+/// Sums that are to be scaled are, before the bias.
 #[inline(always)]
 pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     simd: S,
@@ -197,7 +201,9 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     if let Some(residual) = residual {
         residual.check(&dst);
     }
-    assert!(!P::BYTES || zeros.len() >= lhs.rows() && scales.len() >= lhs.rows(), "zeros and scales of lhs");
+    for (values, counts) in [(zeros, P::BYTES), (scales, P::SCALED)] {
+        assert!(!counts || values.len() >= lhs.rows(), "zeros and scales of lhs");
+    }
     assert!(P::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
 
     // Only whole panels can be stored where they belong.
@@ -398,6 +404,7 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
         }
         for_each_row!(ROW < R {
             for (c, &sum) in sums[ROW].iter().enumerate() {
+                let sum = if <P as VectorProduct<S>>::BYTES { simd.convert_i32(sum) } else { sum };
                 epilogues[c].finish::<P>(simd, &t, ROW, c * S::LANES, sum);
             }
         });
@@ -417,14 +424,14 @@ impl<S: Simd> Columns<S> {
     ///
     /// # Safety
     /// A vector from `column` on is in the tile, of which the contract of [`tile`] holds; a vector of `scales` can be read
-    /// where sums are those of bytes.
+    /// where sums are to be scaled.
     #[inline(always)]
     pub(crate) unsafe fn load<P: Product<S>>(simd: S, t: &Tile, scales: *const f32, column: usize) -> Self {
         let none = simd.splat(0.0);
         // SAFETY: the contract names what is read.
         unsafe {
             Self {
-                scales: if P::BYTES { simd.load_raw(scales) } else { none },
+                scales: if P::SCALED { simd.load_raw(scales) } else { none },
                 // A closure would not be sure to have the instruction set.
                 #[allow(clippy::manual_map)]
                 bias: match t.bias {
@@ -439,7 +446,7 @@ impl<S: Simd> Columns<S> {
         }
     }
 
-    /// Stores sums: of bytes they are scaled; bias and residual are added.
+    /// Stores sums: scaled, if they are to be, with bias and residual.
     ///
     /// # Safety
     /// `row` and a vector from `column` on are in the tile, of which the contract of [`tile`] holds.
@@ -454,10 +461,9 @@ impl<S: Simd> Columns<S> {
     ) {
         // SAFETY: the contract names what is read and written.
         unsafe {
-            if P::BYTES {
-                // Nothing here is fused, so that all instruction sets give the same bits.
-                let scale = simd.mul(simd.splat(*t.scales.add(row)), self.scales);
-                sum = simd.mul(simd.convert_i32(sum), scale);
+            if P::SCALED {
+                // Nothing here is fused, so that all instruction sets give the same bits of products of bytes.
+                sum = simd.mul(sum, simd.mul(simd.splat(*t.scales.add(row)), self.scales));
             }
             if let Some(bias) = self.bias {
                 sum = simd.add(sum, bias);

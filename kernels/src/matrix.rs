@@ -36,11 +36,6 @@ impl Buffer {
         Self { lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)] }
     }
 
-    /// A copy of whole lines.
-    pub(crate) fn of(lines: &[f32]) -> Self {
-        Self { lines: lines.as_chunks::<PANEL>().0.iter().map(|&line| Line(line)).collect() }
-    }
-
     /// The first `len` elements, whatever they hold. Grows when there are fewer; never shrinks.
     pub(crate) fn at_least(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(PANEL);

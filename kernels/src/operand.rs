@@ -11,15 +11,8 @@ use crate::view::Rows;
 pub(crate) trait FloatProduct<S: Simd>: Product<S> {
     /// Values along k in a slot: 1 or 2.
     const DEPTH: usize;
-    /// Rounded values that are added up to one: vectors of the first of each, then vectors of what is left.
-    const PARTS: usize = 1;
     /// The slots of values that follow each other; with a depth of 1, of the first vector.
     fn along(self, simd: S, values: [S::V; 2]) -> S::V;
-    /// What rounding them to `slots` has left of values that follow each other.
-    #[inline(always)]
-    fn rest(self, _: S, values: [S::V; 2], _slots: S::V) -> [S::V; 2] {
-        values
-    }
     /// The slots of values that stand in the same lane; with a depth of 1, of the first vector.
     fn across(self, simd: S, values: [S::V; 2]) -> S::V;
 }
@@ -58,16 +51,6 @@ pub(crate) fn slot_stride(slots: usize) -> usize {
     (slots.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// Slots that `len` values take.
-#[inline(always)]
-pub(crate) fn slots_of<S: Simd, P: FloatProduct<S>>(len: usize) -> usize {
-    if P::PARTS == 1 {
-        len.div_ceil(P::DEPTH)
-    } else {
-        len.div_ceil(P::DEPTH * S::LANES) * P::PARTS * S::LANES
-    }
-}
-
 /// Rows as a left-hand side: where they are, or rounded into `room`, each filled up with zeros.
 #[inline(always)]
 pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
@@ -79,18 +62,13 @@ pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     if P::DEPTH == 1 {
         return rows.into();
     }
-    let depth = slots_of::<S, P>(rows.cols());
+    let depth = rows.cols().div_ceil(P::DEPTH);
     let stride = slot_stride(depth);
     let room = room.at_least(rows.rows().next_multiple_of(P::LHS_UNIT) * stride);
     for i in 0..rows.rows() {
         let (from, to) = (rows.row(i), &mut room[i * stride..][..stride]);
-        for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_exact_mut(P::PARTS * S::LANES)) {
-            let mut values = vectors::<S, P>(simd, from);
-            for to in to.chunks_exact_mut(S::LANES) {
-                let slots = product.along(simd, values);
-                simd.store(slots, to);
-                values = product.rest(simd, values, slots);
-            }
+        for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
+            simd.store(product.along(simd, vectors::<S, P>(simd, from)), to);
         }
     }
     Lhs::of_room(room, rows.rows(), depth, stride)

@@ -5,6 +5,7 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::PANEL;
+use crate::digits::{SplitPanels, split_panel_len};
 use crate::isa::{Isa, Kernel};
 use crate::matmul::Upcoming;
 use crate::matrix::Buffer;
@@ -12,9 +13,6 @@ use crate::quantize::{MAX_DEPTH, QuantizedPanel};
 use crate::simd::Simd;
 use crate::storage::{SharedBytes, Storage};
 use crate::stored::StoredMatrix;
-
-/// Lines of a panel that are split together.
-const SPLIT_LINES: usize = 32;
 
 /// How packed weights hold their values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,18 +97,18 @@ impl PackedWeights {
         Self { dtype, split: false, panels, bias: padded(n, bias.iter().copied()), n, k }
     }
 
-    /// Values of [`PanelDtype::F32`] as two bfloat16 each, where the instruction set multiplies tiles and the depth is a
-    /// multiple of 32: of 32 lines of a panel 16 become pairs, and 16 pairs of what is left of them. A product splits the
-    /// other side, too, and sums three products of four: each is off by less than 3.1 x 2^-18 of itself. No other
-    /// instruction set multiplies them.
+    /// Values of [`PanelDtype::F32`] as three digits of a byte each, with a scale for each output, where the instruction set
+    /// multiplies tiles of bytes and the depth is no more than 32,768. A product splits the rows of the other side, too.
+    /// Either side is off by at most 2^-24 of the largest of its row or output, which sums do not add to. No other instruction
+    /// set multiplies them.
     #[must_use]
     pub fn split(self, isa: Isa) -> Self {
-        if self.dtype != PanelDtype::F32 || self.split || !isa.splits(self.k) {
+        if self.dtype != PanelDtype::F32 || self.split || !isa.splits() || self.k > MAX_DEPTH {
             return self;
         }
-        let mut panels = self.panels.into_owned();
-        isa.run(Split(panels.as_mut_slice()));
-        Self { split: true, panels: Storage::Owned(panels), ..self }
+        let (panels, count) = (self.panels.as_slice(), self.n.div_ceil(PANEL));
+        let panels = Storage::Owned(isa.run(SplitPanels { panels, count, k: self.k }));
+        Self { split: true, panels, ..self }
     }
 
     /// Whether they have been split.
@@ -183,7 +181,7 @@ impl<'a> PackedColumns<'a> {
         assert!(whole(columns.start) && whole(columns.end), "columns {columns:?} are no whole panels");
         let n = columns.len();
         let panels = columns.start.div_ceil(PANEL)..columns.end.div_ceil(PANEL);
-        let panel_len = self.dtype.panel_len(self.k);
+        let panel_len = self.panel_len();
         Self {
             panels: &self.panels[panels.start * panel_len..panels.end * panel_len],
             bias: &self.bias[panels.start * PANEL..panels.end * PANEL],
@@ -218,8 +216,12 @@ impl<'a> PackedColumns<'a> {
 
     /// Where they lie, for a product that asks for them beforehand.
     pub(crate) fn upcoming(&self) -> Upcoming {
-        let panel_bytes = self.dtype.panel_len(self.k) * size_of::<f32>();
-        Upcoming { data: self.panels.as_ptr(), panel_bytes }
+        Upcoming { data: self.panels.as_ptr(), panel_bytes: self.panel_len() * size_of::<f32>() }
+    }
+
+    /// Slots of a panel.
+    fn panel_len(&self) -> usize {
+        if self.split { split_panel_len(self.k) } else { self.dtype.panel_len(self.k) }
     }
 }
 
@@ -413,28 +415,6 @@ impl Kernel for PackTransposed<'_> {
             }
         }
         panels
-    }
-}
-
-/// Splits panels of f32 whose depth is a multiple of 32, where they are.
-struct Split<'a>(&'a mut [f32]);
-
-impl Kernel for Split<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        for lines in self.0.as_chunks_mut::<PANEL>().0.as_chunks_mut::<SPLIT_LINES>().0 {
-            let mut rest = *lines;
-            for part in lines.chunks_exact_mut(SPLIT_LINES / 2) {
-                for (pair, slots) in rest.as_chunks_mut::<2>().0.iter_mut().zip(part) {
-                    *slots = bf16_pairs(&pair[0], &pair[1]);
-                    for (i, slot) in slots.iter().enumerate() {
-                        pair[0][i] -= f32::from_bits(slot.to_bits() << 16);
-                        pair[1][i] -= f32::from_bits(slot.to_bits() & 0xffff_0000);
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the machine's registers allow, to hold the kernels against.
 
+use crate::digits::DigitProduct;
 use crate::isa::{Isa, Kernel};
 use crate::operand::FloatProduct;
 use crate::pack::PanelDtype;
 use crate::product::{MulAdd, Product, VectorProduct};
-use crate::simd::{DotKernel, PairKernel, Simd};
+use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
 
 /// Multiply-adds that do not wait for each other: more than latency times throughput of any core known, and no more
 /// than stay in registers.
@@ -14,16 +15,15 @@ const PORTABLE_CHAINS: usize = 6;
 
 /// Runs `rounds` rounds of the products that panels of `dtype` are for, which touch no memory, and returns how many
 /// operations they were (a multiply-add counts two), with a value that depends on all of them. Where a set has none for
-/// pairs of bfloat16, their products are those of f32. Of f32 that is `split`, three count as one.
-pub fn products(isa: Isa, dtype: PanelDtype, split: bool, rounds: usize) -> (u64, f32) {
-    struct InRegisters(PanelDtype, bool, usize);
+/// pairs of bfloat16, their products are those of f32. Where f32 is [split](crate::PackedWeights::split), eight count as one.
+pub fn products(isa: Isa, dtype: PanelDtype, rounds: usize) -> (u64, f32) {
+    struct InRegisters(PanelDtype, usize);
     impl Kernel for InRegisters {
         type Output = (u64, f32);
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) -> (u64, f32) {
             match self.0 {
-                PanelDtype::F32 if !self.1 => self.of_f32(simd),
-                PanelDtype::F32 => simd.with_split(self).unwrap_or_else(|back| back.of_f32(simd)),
+                PanelDtype::F32 => simd.with_digits(self).unwrap_or_else(|back| back.of_f32(simd)),
                 PanelDtype::Bf16 => simd.with_pairs(self).unwrap_or_else(|back| back.of_f32(simd)),
                 PanelDtype::Int8 => simd.with_dot(self),
             }
@@ -33,23 +33,30 @@ pub fn products(isa: Isa, dtype: PanelDtype, split: bool, rounds: usize) -> (u64
         type Output = (u64, f32);
         #[inline(always)]
         fn run<P: Product<S>>(self, simd: S, product: P) -> (u64, f32) {
-            product.in_registers(simd, self.2)
+            product.in_registers(simd, self.1)
+        }
+    }
+    impl<S: Simd> DigitKernel<S> for InRegisters {
+        type Output = (u64, f32);
+        #[inline(always)]
+        fn run<P: DigitProduct<S>>(self, simd: S, product: P) -> (u64, f32) {
+            product.in_registers(simd, self.1)
         }
     }
     impl<S: Simd> PairKernel<S> for InRegisters {
         type Output = (u64, f32);
         #[inline(always)]
         fn run<P: FloatProduct<S>>(self, simd: S, product: P) -> (u64, f32) {
-            product.in_registers(simd, self.2)
+            product.in_registers(simd, self.1)
         }
     }
     impl InRegisters {
         #[inline(always)]
         fn of_f32<S: Simd>(self, simd: S) -> (u64, f32) {
-            MulAdd.in_registers(simd, self.2)
+            MulAdd.in_registers(simd, self.1)
         }
     }
-    isa.run(InRegisters(dtype, split, rounds))
+    isa.run(InRegisters(dtype, rounds))
 }
 
 /// sum = sum + sum * rhs in each chain, `rounds` times.

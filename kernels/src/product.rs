@@ -6,8 +6,10 @@ use crate::simd::Simd;
 
 /// How the slots of a tile's operands are multiplied.
 pub(crate) trait Product<S: Simd>: Copy {
-    /// Whether slots hold four bytes, u8 on the left and s8 on the right, and sums are i32.
+    /// Whether slots hold four bytes, u8 on the left and s8 on the right, and rows have zero points.
     const BYTES: bool;
+    /// Whether its sums are to be scaled, by row and by column, whose scales are behind each panel.
+    const SCALED: bool = Self::BYTES;
     /// Whether its operands have been rounded to 8 significant bits or fewer, so that what is made of its sums may be as
     /// coarse.
     const ROUNDED: bool;
@@ -27,7 +29,7 @@ pub(crate) trait Product<S: Simd>: Copy {
 
 /// A product of vectors.
 pub(crate) trait VectorProduct<S: Simd>: Copy {
-    /// As in [`Product`].
+    /// As in [`Product`]; sums are i32.
     const BYTES: bool;
     /// As in [`Product`].
     const ROUNDED: bool = true;

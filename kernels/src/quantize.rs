@@ -38,19 +38,23 @@ pub(crate) struct QuantizedRows {
 }
 
 impl QuantizedRows {
-    pub(crate) fn reserve(&mut self, rows: usize, k: usize) {
-        self.slots.at_least(rows.next_multiple_of(MAX_TILE.0) * slot_stride(k.div_ceil(4)));
-        self.zeros.at_least(rows);
-        self.scales.at_least(rows);
+    pub(crate) fn reserve(&mut self, rows: usize, slots: usize) {
+        self.room(rows, slot_stride(slots));
+    }
+
+    /// Slots of rows, `stride` from one to the next, their zero points and their scales.
+    #[inline(always)]
+    pub(crate) fn room(&mut self, rows: usize, stride: usize) -> [&mut [f32]; 3] {
+        // Whatever is in rows beyond these meets no row of dst.
+        let slots = self.slots.at_least(rows.next_multiple_of(MAX_TILE.0) * stride);
+        [slots, self.zeros.at_least(rows), self.scales.at_least(rows)]
     }
 
     #[inline(always)]
     pub(crate) fn quantize<S: Simd>(&mut self, simd: S, rows: Rows<'_>) -> Lhs<'_> {
         let (count, k) = (rows.rows(), rows.cols());
         let stride = slot_stride(k.div_ceil(4));
-        // Whatever is in rows beyond these meets no row of dst.
-        let slots = self.slots.at_least(count.next_multiple_of(MAX_TILE.0) * stride);
-        let (zeros, scales) = (self.zeros.at_least(count), self.scales.at_least(count));
+        let [slots, zeros, scales] = self.room(count, stride);
         for first in (0..count).step_by(GROUP) {
             let group = first..count.min(first + GROUP);
             let mut ranges = [[0.0; 2]; GROUP];
@@ -93,7 +97,7 @@ impl Affine {
 
 /// The lowest and the highest of a row and 0; not finite if one of the row is not.
 #[inline(always)]
-fn extremes<S: Simd>(simd: S, row: &[f32]) -> [f32; 2] {
+pub(crate) fn extremes<S: Simd>(simd: S, row: &[f32]) -> [f32; 2] {
     let mut parts = [[simd.splat(0.0); 2]; 4];
     let mut steps = row.chunks_exact(4 * S::LANES);
     for step in &mut steps {

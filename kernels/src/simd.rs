@@ -3,6 +3,7 @@
 //! A value of a type that implements [`Simd`] proves that its instructions may run, which makes these methods safe.
 //! Lanes are never mixed except by the two reductions, whose order is fixed.
 
+use crate::digits::DigitProduct;
 use crate::matmul::Tile;
 use crate::operand::FloatProduct;
 use crate::product::{Product, VectorProduct};
@@ -149,9 +150,9 @@ pub(crate) trait Simd: Copy {
         Err(kernel)
     }
 
-    /// The same with products of f32 that are split into two bfloat16 each.
+    /// The same with products of f32 that are split into digits.
     #[inline(always)]
-    fn with_split<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
+    fn with_digits<K: DigitKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
         Err(kernel)
     }
 
@@ -166,6 +167,12 @@ pub(crate) trait Simd: Copy {
 pub(crate) trait DotKernel<S: Simd> {
     type Output;
     fn run<P: Product<S>>(self, simd: S, product: P) -> Self::Output;
+}
+
+/// The same for an operation on digits of f32.
+pub(crate) trait DigitKernel<S: Simd> {
+    type Output;
+    fn run<P: DigitProduct<S>>(self, simd: S, product: P) -> Self::Output;
 }
 
 /// The same for an operation on pairs of bfloat16.

@@ -58,14 +58,6 @@ impl Storage {
         }
     }
 
-    /// Memory of their own: copied where it is not.
-    pub(crate) fn into_owned(self) -> Buffer {
-        match self {
-            Self::Owned(buffer) => buffer,
-            Self::Shared(_) => Buffer::of(self.as_slice()),
-        }
-    }
-
     /// Whether the memory is its own.
     pub(crate) fn is_owned(&self) -> bool {
         matches!(self, Self::Owned(_))

@@ -388,34 +388,43 @@ fn products_of_pairs_are_those_of_rounded_operands() {
     }
 }
 
-/// Two values of 8 significant bits each leave less than 2^-18 of a number, on either side; so is the product of the two
-/// that are left out. Each sum has three products for one.
-fn split_bounds(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) -> Vec<f64> {
+/// Either side is off by 2^-24 of the largest of its row or output, and a little: 2^-24 of 128 / 127. Digits that are left
+/// out are 2^-32 of both, and the sums of digits are rounded when they are added up.
+fn split_bounds(case: &Case, m: usize, n: usize, k: usize) -> Vec<f64> {
+    let [lhs, weights, bias] = [&case.lhs, &case.weights, &case.bias].map(|values| wide(values));
     let abs = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
-    let magnitudes = reference::matmul(&abs(lhs), &abs(weights), &abs(bias), m, k);
-    let relative = 3.1 / f64::from(1 << 18) + (3 * k + 1) as f64 * U;
-    // What is below the normal range counts as zero.
-    magnitudes.iter().map(|sum| relative * sum + k as f64 * 1e-36).collect()
+    let largest = |values: &[f64]| values.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let (lhs, weights) = (abs(&lhs), abs(&weights));
+    let magnitudes = reference::matmul(&lhs, &weights, &abs(&bias), m, k);
+    let bound = |at: usize| {
+        let (row, output) = (&lhs[at / n * k..][..k], &weights[at % n * k..][..k]);
+        let (x, w) = (largest(row), largest(output));
+        let rounded = x * output.iter().sum::<f64>() + w * row.iter().sum::<f64>();
+        let left_out = k as f64 * x * w / f64::from(1u32 << 31);
+        1.01 / f64::from(1 << 24) * rounded + left_out + 6.0 * U * magnitudes[at]
+    };
+    (0..m * n).map(bound).collect()
 }
 
 /// Products of split weights against f64, each row against its own bits in company, and columns against all of them.
 #[test]
 fn products_of_split_weights_are_near_those_of_f64() {
-    for (n, k) in [(1, 32), (16, 64), (33, 96), (60, 384), (48, 1536), (33, 0)] {
+    for (n, k) in [(1, 1), (1, 64), (16, 63), (33, 130), (60, 384), (48, 1536), (33, 0)] {
         let rows = 70;
         let case = Case::cancelling(rows, n, k, (n * 1000 + k) as u64);
         let [lhs, weights, bias] = [&case.lhs, &case.weights, &case.bias].map(|values| wide(values));
         let expected = reference::matmul(&lhs, &weights, &bias, rows, k);
-        let bounds = split_bounds(&lhs, &weights, &bias, rows, k);
+        let bounds = split_bounds(&case, rows, n, k);
         for_each_isa(|isa| {
             let whole = case.pack(isa);
             let packed = whole.clone().split(isa);
             assert_eq!(packed.is_split(), isa.name() == "amx", "{}", isa.name());
-            assert_eq!(packed.bytes(), whole.bytes());
             if !packed.is_split() {
                 assert_eq!(packed.panel_bytes(), whole.panel_bytes(), "{}", isa.name());
                 return;
             }
+            let outputs = n.next_multiple_of(16);
+            assert_eq!(packed.bytes(), outputs * (k.next_multiple_of(64) * 3 + 4 + 4), "digits, scale, bias");
             let run = |first: usize, m: usize| {
                 let lhs = Grid::of(&case.lhs[first * k..][..m * k], m, k, 3);
                 multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 5).values()
@@ -436,25 +445,57 @@ fn products_of_split_weights_are_near_those_of_f64() {
     }
 }
 
-/// NaN and infinity reach their row or their column, as NaN; other depths are not split, nor are other sets' products of
-/// split weights anything but refused.
+/// Values whose every digit is at its end, ties, rows of zeros, and what is too small to be told from them.
+#[test]
+fn digits_reach_from_end_to_end() {
+    let (rows, n, k) = (5, 4, 192);
+    let mut case = Case::random(rows, n, k, 7);
+    case.bias = vec![0.0; n];
+    // In units of the last digit, below the largest of 127 * 2^16.
+    let units =
+        [127.0 * 65536.0, -127.0 * 65536.0, 0.5, -0.5, 1.5, 127.0, 128.0, -128.0, -129.0, 32639.0, 32640.0];
+    for i in 0..k {
+        case.lhs[i] = units[i % units.len()];
+        case.weights[i] = units[(i / 3 + 1) % units.len()];
+    }
+    case.lhs[k..2 * k].fill(0.0);
+    case.weights[k..2 * k].fill(0.0);
+    for (lhs, weight) in case.lhs[2 * k..3 * k].iter_mut().zip(&mut case.weights[2 * k..3 * k]) {
+        (*lhs, *weight) = (*lhs * 1e-34, *weight * 1e-29);
+    }
+    case.lhs[3 * k..4 * k].iter_mut().for_each(|x| *x *= 1e30);
+    let [lhs, weights, bias] = [&case.lhs, &case.weights, &case.bias].map(|values| wide(values));
+    let mut expected = reference::matmul(&lhs, &weights, &bias, rows, k);
+    let bounds = split_bounds(&case, rows, n, k);
+    expected[2 * n..3 * n].fill(0.0);
+    for_each_isa(|isa| {
+        let packed = case.pack(isa).split(isa);
+        if packed.is_split() {
+            let dst =
+                multiplied(isa, &Grid::of(&case.lhs, rows, k, 0), &packed, Epilogue::Bias, n, 0).values();
+            assert_close(isa.name(), &dst, &expected, &bounds);
+            assert_eq!(dst[n..3 * n], vec![0.0; 2 * n]);
+        }
+    });
+}
+
+/// NaN and infinity reach their row or their column, as NaN; no other set multiplies split weights.
 #[test]
 fn split_weights_hide_nothing_and_are_multiplied_by_their_own_set_alone() {
-    let (rows, n, k) = (20, 33, 64);
+    let (rows, n, k) = (20, 33, 72);
     let case = Case::random(rows, n, k, 9);
     for_each_isa(|isa| {
-        assert!(!pack(isa, &case.weights[..n * 30], &case.bias, 30).split(isa).is_split());
         let packed = case.pack(isa).split(isa);
         if !packed.is_split() {
             return;
         }
-        for bad in [f32::NAN, f32::INFINITY] {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let run = |lhs: &[f32], weights: &[f32]| {
                 let packed = pack(isa, weights, &case.bias, k).split(isa);
                 multiplied(isa, &Grid::of(lhs, rows, k, 0), &packed, Epilogue::Bias, n, 0).values()
             };
             let in_row = run(&changed(&case.lhs, 8 * k + 40, bad), &case.weights);
-            let in_column = run(&case.lhs, &changed(&case.weights, 32 * k + 40, bad));
+            let in_column = run(&case.lhs, &changed(&case.weights, 32 * k + 70, bad));
             for (i, (row, column)) in in_row.iter().zip(&in_column).enumerate() {
                 assert_eq!(row.is_nan(), i / n == 8, "{bad} in row 8 at {i}");
                 assert_eq!(column.is_nan(), i % n == 32, "{bad} in output 32 at {i}");

@@ -13,7 +13,8 @@ use crate::weights::{MatrixTensor, Weights};
 pub(crate) struct Packing {
     pub(crate) isa: Isa,
     pub(crate) dtype: PanelDtype,
-    /// Whether the encoder's weights take the form in which the instruction set multiplies them fastest.
+    /// Whether the encoder's weights take the form in which the instruction set multiplies them fastest, not the one that
+    /// packed checkpoints hold.
     pub(crate) split: bool,
 }
 

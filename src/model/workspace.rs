@@ -92,8 +92,8 @@ impl Scratch {
             matrix.set_rows(size.tokens.min(max_block_rows(packing.isa)));
         }
         self.attention.reserve(size.longest, heads, head_dim);
-        for Packing { isa, dtype, split } in [packing, packing.of_cls()] {
-            self.linear.reserve(isa, dtype, split, intermediate.max(heads * head_dim));
+        for Packing { isa, dtype, .. } in [packing, packing.of_cls()] {
+            self.linear.reserve(isa, dtype, intermediate.max(heads * head_dim));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 
 use super::avx512::{Avx512, Bf16};
 use crate::PANEL;
+use crate::digits::{DigitProduct, HALVES, STEP_LINES};
 use crate::matmul::{Columns, Tile, start_of_bytes};
 use crate::operand::FloatProduct;
 use crate::product::Product;
@@ -99,25 +100,28 @@ pub(crate) struct Tiles(());
 #[derive(Clone, Copy)]
 pub(crate) struct TileBytes(pub(crate) Tiles);
 
-/// Products of pairs of bfloat16, whose slots are those of the vectors' products. In two `PARTS`, of f32: each line of 32
-/// values is followed by one of what the first has left of them, and of the four products that of the two remainders, of
-/// 2^-18 of the whole, is left out.
+/// Products of pairs of bfloat16, whose slots are those of the vectors' products.
 #[derive(Clone, Copy)]
-pub(crate) struct TilePairs<const PARTS: usize>(pub(crate) Tiles, pub(crate) Bf16);
+pub(crate) struct TilePairs(pub(crate) Tiles, pub(crate) Bf16);
+
+/// Products of the digits of f32.
+#[derive(Clone, Copy)]
+pub(crate) struct TileDigits(pub(crate) Tiles);
 
 /// What a line of operands holds, for the assembly.
 const BYTES: u8 = 0;
 const PAIRS: u8 = 1;
-const SPLIT: u8 = 2;
-
-/// Lines of a row that a step of products takes.
-const fn lines(kind: u8) -> usize {
-    if kind == SPLIT { 2 } else { 1 }
-}
 
 /// Sums of a tile: rows of both panels, side by side.
 #[repr(C, align(64))]
 struct Sums([MaybeUninit<f32>; 2 * ROWS * 2 * LINE]);
+
+impl Sums {
+    #[inline(always)]
+    fn new() -> Self {
+        Self([MaybeUninit::uninit(); 2 * ROWS * 2 * LINE])
+    }
+}
 
 /// Bytes from one row of sums to the next.
 const SUM_STRIDE: usize = 2 * LINE * size_of::<f32>();
@@ -159,33 +163,6 @@ impl Tiles {
                 ".endif",
                 ".endm",
                 "tileloadd tmm4, [{lhs} + {stride}*1]",
-                ".if {kind} == 2",
-                "tileloadd tmm6, [{first} + {line}*1 + 1024]",
-                "tileloadd tmm7, [{second} + {line}*1 + 1024]",
-                "product tmm0, tmm4, tmm6",
-                "product tmm1, tmm4, tmm7",
-                ".if {rows} == 2",
-                "tileloadd tmm5, [{below} + {stride}*1]",
-                "product tmm2, tmm5, tmm6",
-                "product tmm3, tmm5, tmm7",
-                ".endif",
-                "tileloadd tmm6, [{first} + {line}*1]",
-                "tileloadd tmm7, [{second} + {line}*1]",
-                "product tmm0, tmm4, tmm6",
-                "product tmm1, tmm4, tmm7",
-                ".if {rows} == 2",
-                "product tmm2, tmm5, tmm6",
-                "product tmm3, tmm5, tmm7",
-                ".endif",
-                "tileloadd tmm4, [{lhs} + {stride}*1 + 64]",
-                "product tmm0, tmm4, tmm6",
-                "product tmm1, tmm4, tmm7",
-                ".if {rows} == 2",
-                "tileloadd tmm5, [{below} + {stride}*1 + 64]",
-                "product tmm2, tmm5, tmm6",
-                "product tmm3, tmm5, tmm7",
-                ".endif",
-                ".else",
                 "tileloadd tmm6, [{first} + {line}*1]",
                 "product tmm0, tmm4, tmm6",
                 "tileloadd tmm7, [{second} + {line}*1]",
@@ -194,7 +171,6 @@ impl Tiles {
                 "tileloadd tmm5, [{below} + {stride}*1]",
                 "product tmm2, tmm5, tmm6",
                 "product tmm3, tmm5, tmm7",
-                ".endif",
                 ".endif",
                 ".purgem product",
                 kind = const KIND,
@@ -203,6 +179,40 @@ impl Tiles {
                 below = in(reg) lhs.wrapping_byte_add(ROWS * stride),
                 first = in(reg) panels[0],
                 second = in(reg) panels[1],
+                stride = in(reg) stride,
+                line = in(reg) LINE * size_of::<f32>(),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(readonly, nostack, preserves_flags)
+            );
+        }
+    }
+
+    /// Adds the products of a step of digits of 16 rows and of a panel, those of one weight to one sum.
+    ///
+    /// # Safety
+    /// Valid for reading: three lines of each of 16 rows of `lhs`, which are `stride` bytes apart; 48 lines of `rhs`.
+    #[inline(always)]
+    unsafe fn multiply_digits(self, lhs: *const f32, stride: usize, rhs: *const f32) {
+        // SAFETY: `self` proves that the registers are configured; the contract names what is read.
+        unsafe {
+            asm!(
+                "tileloadd tmm7, [{rhs} + {line}*1]",
+                "tileloadd tmm4, [{lhs} + {stride}*1]",
+                "tdpbssd tmm0, tmm4, tmm7",
+                "tileloadd tmm5, [{lhs} + {stride}*1 + 64]",
+                "tdpbssd tmm1, tmm5, tmm7",
+                "tileloadd tmm6, [{lhs} + {stride}*1 + 128]",
+                "tdpbssd tmm2, tmm6, tmm7",
+                "tileloadd tmm7, [{rhs} + {line}*1 + 1024]",
+                "tdpbssd tmm3, tmm6, tmm7",
+                "tdpbssd tmm2, tmm5, tmm7",
+                "tdpbssd tmm1, tmm4, tmm7",
+                "tileloadd tmm7, [{rhs} + {line}*1 + 2048]",
+                "tdpbssd tmm2, tmm4, tmm7",
+                "tdpbssd tmm3, tmm5, tmm7",
+                lhs = in(reg) lhs,
+                rhs = in(reg) rhs,
                 stride = in(reg) stride,
                 line = in(reg) LINE * size_of::<f32>(),
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -251,18 +261,17 @@ impl Tiles {
         let mut panels = [t.rhs, t.rhs.wrapping_add(if panels == 2 { t.rhs_panel_stride } else { 0 })];
         let stride = t.lhs_stride * size_of::<f32>();
         let (mut lhs, mut ahead) = (t.lhs, t.ahead);
-        let (lines, rest) = (lines(KIND), t.k % (lines(KIND) * LINE));
+        let rest = t.k % LINE;
         self.zero();
         // SAFETY: the contract of a tile; of the lines of a panel, `rest` are read one by one.
         unsafe {
-            for _ in 0..t.k / (lines * LINE) {
-                ahead.ask(simd, lines * LINE);
+            for _ in 0..t.k / LINE {
+                ahead.ask(simd, LINE);
                 self.multiply::<KIND, R>(lhs, stride, panels);
-                lhs = lhs.wrapping_add(lines * LINE);
-                panels = panels.map(|panel| panel.wrapping_add(lines * ROWS * LINE));
+                lhs = lhs.wrapping_add(LINE);
+                panels = panels.map(|panel| panel.wrapping_add(ROWS * LINE));
             }
-            // Split panels are made of whole steps.
-            if KIND != SPLIT && rest > 0 {
+            if rest > 0 {
                 #[repr(C, align(64))]
                 struct Lines([[[f32; LINE]; ROWS]; 2]);
                 let mut filled = Lines([[[0.0; LINE]; ROWS]; 2]);
@@ -314,7 +323,7 @@ impl Tiles {
         t: &Tile,
     ) {
         let dst_stride = t.dst_stride * size_of::<f32>();
-        let mut sums = Sums([MaybeUninit::uninit(); 2 * ROWS * 2 * LINE]);
+        let mut sums = Sums::new();
         let sums = sums.0.as_mut_ptr().cast::<f32>();
         // SAFETY: the contract; `sums` has room for four tiles, and those of which sums are read have been stored.
         unsafe {
@@ -336,6 +345,7 @@ impl Tiles {
                     let mut sum = simd.load_raw(sums.add((2 * row + panel) * LINE));
                     if P::BYTES {
                         sum = add_i32(simd, sum, start_of_bytes(simd, t, row, lines.sub(PANEL)));
+                        sum = simd.convert_i32(sum);
                     }
                     columns.finish::<P>(simd, t, row, column, sum);
                 }
@@ -366,41 +376,27 @@ impl Product<Avx512> for TileBytes {
     }
 }
 
-impl<const PARTS: usize> Product<Avx512> for TilePairs<PARTS> {
+impl Product<Avx512> for TilePairs {
     const BYTES: bool = false;
-    const ROUNDED: bool = PARTS == 1;
+    const ROUNDED: bool = true;
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
         // SAFETY: the caller meets the same contract.
-        unsafe {
-            if PARTS == 1 {
-                self.0.tile::<Self, PAIRS>(simd, rows, panels, &t);
-            } else {
-                self.0.tile::<Self, SPLIT>(simd, rows, panels, &t);
-            }
-        }
+        unsafe { self.0.tile::<Self, PAIRS>(simd, rows, panels, &t) }
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
-        let (operations, sum) = self.0.in_registers::<PAIRS>(rounds, 4);
-        // Three products are one of f32.
-        (if PARTS == 1 { operations } else { operations / 3 }, sum)
+        self.0.in_registers::<PAIRS>(rounds, 4)
     }
 }
 
-impl<const PARTS: usize> FloatProduct<Avx512> for TilePairs<PARTS> {
+impl FloatProduct<Avx512> for TilePairs {
     const DEPTH: usize = Bf16::DEPTH;
-    const PARTS: usize = PARTS;
     #[inline(always)]
     fn along(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
         self.1.along(simd, values)
-    }
-    #[inline(always)]
-    fn rest(self, simd: Avx512, [low, high]: [__m512; 2], slots: __m512) -> [__m512; 2] {
-        let [rounded_low, rounded_high] = halves(simd, slots);
-        [simd.sub(low, rounded_low), simd.sub(high, rounded_high)]
     }
     #[inline(always)]
     fn across(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
@@ -408,17 +404,97 @@ impl<const PARTS: usize> FloatProduct<Avx512> for TilePairs<PARTS> {
     }
 }
 
-/// The first 16 bfloat16 of a line, and the others.
+impl Product<Avx512> for TileDigits {
+    const BYTES: bool = false;
+    const SCALED: bool = true;
+    const ROUNDED: bool = false;
+    const MR: usize = 2 * ROWS;
+    const LHS_UNIT: usize = ROWS;
+    #[inline(always)]
+    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
+        // One register of rows by one of columns: four sums, three digits of the rows and one of a panel.
+        let mut sums = Sums::new();
+        let sums = sums.0.as_mut_ptr().cast::<f32>();
+        let (row_bytes, mut ahead) = (t.lhs_stride * size_of::<f32>(), t.ahead);
+        // SAFETY: the caller meets the contract of a tile; `sums` has room for four registers, which have been stored when they
+        // are read.
+        unsafe {
+            for panel in 0..panels {
+                let column = panel * PANEL;
+                let columns = Columns::load::<Self>(
+                    simd,
+                    &t,
+                    t.rhs.add(panel * t.rhs_panel_stride + t.k * LINE),
+                    column,
+                );
+                for first in (0..rows).step_by(ROWS) {
+                    let mut lhs = t.lhs.add(first * t.lhs_stride);
+                    let mut rhs = t.rhs.add(panel * t.rhs_panel_stride);
+                    self.0.zero();
+                    for _ in 0..t.k / STEP_LINES {
+                        if panel == 0 && first == 0 {
+                            ahead.ask(simd, STEP_LINES);
+                        }
+                        self.0.multiply_digits(lhs, row_bytes, rhs);
+                        lhs = lhs.wrapping_add(STEP_LINES);
+                        rhs = rhs.wrapping_add(STEP_LINES * LINE);
+                    }
+                    self.0.store::<2, 2>(sums, SUM_STRIDE);
+                    for row in 0..ROWS.min(rows - first) {
+                        let mut weights = [simd.splat(0.0); 4];
+                        for (register, weight) in weights.iter_mut().enumerate() {
+                            let line = register / 2 * 2 * ROWS + 2 * row + register % 2;
+                            *weight = simd.load_raw(sums.add(line * LINE));
+                        }
+                        let sum = sum_of_digits(simd, weights);
+                        columns.finish::<Self>(simd, &t, first + row, column, sum);
+                    }
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
+        // Eight products are one of f32.
+        self.0.in_registers::<BYTES>(rounds, 1)
+    }
+}
+
+/// Sums of weight 1, 2^-8, 2^-16 and 2^-24.
 #[inline(always)]
-fn halves(_: Avx512, line: __m512) -> [__m512; 2] {
-    // SAFETY: an `Avx512` proves AVX-512F.
-    unsafe {
-        let line = _mm512_castps_si512(line);
-        let low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(line));
-        let high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(line));
-        [
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(low)),
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(high)),
-        ]
+fn sum_of_digits(simd: Avx512, sums: [__m512; 4]) -> __m512 {
+    let [a, b, c, d] = sums;
+    let base = simd.splat(1.0 / 256.0);
+    let low = simd.mul_add(simd.convert_i32(d), base, simd.convert_i32(c));
+    simd.mul_add(simd.mul_add(low, base, simd.convert_i32(b)), base, simd.convert_i32(a))
+}
+
+impl DigitProduct<Avx512> for TileDigits {
+    #[inline(always)]
+    fn digits(self, _: Avx512, values: [__m512; 4]) -> [__m512; 3] {
+        // SAFETY: an `Avx512` proves AVX-512F and BW.
+        unsafe {
+            let halves = _mm512_set1_epi32(HALVES);
+            // Of four values in a 128-bit lane first their highest digits, then the others.
+            let by_digit =
+                _mm512_broadcast_i32x4(_mm_setr_epi8(2, 6, 10, 14, 1, 5, 9, 13, 0, 4, 8, 12, 3, 7, 11, 15));
+            let [mut a, mut b, mut c, mut d] = [_mm512_setzero_si512(); 4];
+            for (x, digits) in values.into_iter().zip([&mut a, &mut b, &mut c, &mut d]) {
+                let whole = _mm512_add_epi32(_mm512_cvtps_epi32(x), halves);
+                *digits = _mm512_shuffle_epi8(_mm512_xor_si512(whole, halves), by_digit);
+            }
+            let [low_ab, low_cd] = [_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d)];
+            let [high_ab, high_cd] = [_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d)];
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let mut lines = [_mm512_setzero_ps(); 3];
+            for (line, digits) in lines.iter_mut().zip([
+                _mm512_unpacklo_epi64(low_ab, low_cd),
+                _mm512_unpackhi_epi64(low_ab, low_cd),
+                _mm512_unpacklo_epi64(high_ab, high_cd),
+            ]) {
+                *line = _mm512_castsi512_ps(_mm512_permutexvar_epi32(order, digits));
+            }
+            lines
+        }
     }
 }

@@ -5,12 +5,12 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::amx::{Amx, TileBytes, TilePairs};
+use super::amx::{Amx, TileBytes, TileDigits, TilePairs};
 use crate::isa::Kernel;
 use crate::matmul::{Tile, tile};
 use crate::operand::FloatProduct;
 use crate::product::{Product, VectorProduct};
-use crate::simd::{DotKernel, PairKernel, Simd};
+use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
 
 /// Proof that the CPU has AVX-512F, BW and DQ, and what the compiler takes them to bring along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -392,20 +392,21 @@ impl Simd for Avx512 {
     fn with_pairs<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
         match (self.bf16, self.amx) {
             (Some(bf16), Some(amx)) => {
-                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TilePairs::<1>(tiles, bf16), kernel)))
+                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TilePairs(tiles, bf16), kernel)))
             }
             (Some(bf16), None) => Ok(self.enter_pairs(bf16, bf16, kernel)),
             (None, _) => Err(kernel),
         }
     }
     #[inline(always)]
-    fn with_split<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
-        match (self.bf16, self.amx) {
-            (Some(bf16), Some(amx)) => {
-                Ok(amx.with_tiles(|tiles| self.enter_pairs(bf16, TilePairs::<2>(tiles, bf16), kernel)))
-            }
-            _ => Err(kernel),
+    fn with_digits<K: DigitKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx2,fma,f16c")]
+        fn inner<K: DigitKernel<Avx512>>(token: Avx512, tiles: TileDigits, kernel: K) -> K::Output {
+            kernel.run(token, tiles)
         }
+        let Some(amx) = self.amx else { return Err(kernel) };
+        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables.
+        Ok(amx.with_tiles(|tiles| unsafe { inner(self, TileDigits(tiles), kernel) }))
     }
     #[inline(always)]
     unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, panels: usize, t: Tile) {

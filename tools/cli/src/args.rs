@@ -296,8 +296,6 @@ pub enum Dtype {
     Auto,
     /// Agrees with PyTorch's f32
     F32,
-    /// F32 by three products of bfloat16 where the CPU has AMX: about twice as fast, scores off by some 1e-5
-    Bf16x3,
     /// Weights in bfloat16: half the memory of F32, scores a little off, faster where the CPU multiplies such pairs fast
     Bf16,
     /// Weights and activations in bytes: several times as fast, scores a little more off
@@ -309,7 +307,6 @@ impl From<Dtype> for crossrank::Dtype {
         match dtype {
             Dtype::Auto => Self::Auto,
             Dtype::F32 => Self::F32,
-            Dtype::Bf16x3 => Self::Bf16x3,
             Dtype::Bf16 => Self::Bf16,
             Dtype::Int8 => Self::Int8,
         }

@@ -171,8 +171,8 @@ fn measure(reranker: &Reranker, workload: &Workload, seconds: f64) -> Result<Mea
         peak_rss: peak_rss(),
         peak_rate: Isa::by_name(info.isa)
             .ok()
-            .zip(products_of(info.dtype))
-            .map(|(isa, (dtype, split))| peak_rate(isa, dtype, split, info.threads)),
+            .zip(PanelDtype::by_name(info.dtype))
+            .map(|(isa, dtype)| peak_rate(isa, dtype, info.threads)),
     })
 }
 
@@ -187,16 +187,8 @@ fn peak_rss() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-/// How a dtype's weights are held, and whether they are split.
-fn products_of(dtype: &str) -> Option<(PanelDtype, bool)> {
-    if dtype == crossrank::Dtype::Bf16x3.name() {
-        return Some((PanelDtype::F32, true));
-    }
-    PanelDtype::by_name(dtype).map(|dtype| (dtype, false))
-}
-
 /// Best of several short tries: what the machine allows.
-fn peak_rate(isa: Isa, dtype: PanelDtype, split: bool, threads: usize) -> f64 {
+fn peak_rate(isa: Isa, dtype: PanelDtype, threads: usize) -> f64 {
     const TRIES: usize = 5;
     const ROUNDS: usize = 2_000_000;
     let rates = (0..TRIES).map(|_| {
@@ -205,7 +197,7 @@ fn peak_rate(isa: Isa, dtype: PanelDtype, split: bool, threads: usize) -> f64 {
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let (operations, result) = peak::products(isa, dtype, split, ROUNDS);
+                    let (operations, result) = peak::products(isa, dtype, ROUNDS);
                     black_box(result);
                     done.fetch_add(operations, Ordering::Relaxed);
                 });

@@ -1,0 +1,141 @@
+//! f32 as three digits of a byte each: what products of f32 by tiles of bytes take on either side.
+//!
+//! A row of activations, or the weights of an output, has one scale s, its largest magnitude over 127. Each value becomes
+//! s (d0 + d1 / 2^8 + d2 / 2^16) with digits in -128..=127, which is off by at most 2^-24 of the row's largest. Of the nine
+//! products of digits eight are summed in i32, exactly, those of one weight together; d2 d2 is left out. Floats as digits of
+//! few bits are Ozaki's scheme (Ozaki et al. 2012, Numerical Algorithms 59); in bytes, Ootomo, Ozaki and Yokota 2024.
+//!
+//! Steps of 64 values along k are three lines of a row of activations, a line a digit, and three times 16 lines of a
+//! panel, whose slots hold four bytes as those of bytes do. The scales are one more line behind each panel.
+
+use crate::PANEL;
+use crate::isa::Kernel;
+use crate::matmul::Lhs;
+use crate::matrix::Buffer;
+use crate::operand::slot_stride;
+use crate::product::Product;
+use crate::quantize::{QuantizedRows, extremes};
+use crate::simd::Simd;
+use crate::view::Rows;
+
+/// Values along k that are digits side by side.
+const STEP: usize = 4 * PANEL;
+
+/// Lines of a panel that hold the digits of a step.
+pub(crate) const STEP_LINES: usize = 3 * PANEL;
+
+/// How far digits reach: the largest of a row, in units of the last.
+const REACH: f32 = 127.0 * 65536.0;
+
+/// A row whose values are all smaller counts as zeros: no factor could take them to [`REACH`].
+const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
+
+/// Makes of an i32 with a zero fourth byte three digits in -128..=127, when xored with it after the addition.
+pub(crate) const HALVES: i32 = 0x0080_8080;
+
+/// Slots of a row, and lines of a panel less that of scales.
+pub(crate) fn digit_slots(k: usize) -> usize {
+    k.div_ceil(STEP) * STEP_LINES
+}
+
+/// Slots of a panel in digits.
+pub(crate) fn split_panel_len(k: usize) -> usize {
+    (digit_slots(k) + 1) * PANEL
+}
+
+/// A product of digits.
+pub(crate) trait DigitProduct<S: Simd>: Product<S> {
+    /// The digits of a step of values, rounded to integers: first the highest of them all.
+    fn digits(self, simd: S, values: [S::V; 4]) -> [S::V; 3];
+}
+
+/// scale, and the factor that makes integers of values.
+#[inline(always)]
+fn scale_of(largest: f32) -> (f32, f32) {
+    if !largest.is_finite() {
+        (f32::NAN, 0.0)
+    } else if largest < SMALLEST {
+        (0.0, 0.0)
+    } else {
+        (largest / 127.0, REACH / largest)
+    }
+}
+
+impl QuantizedRows {
+    /// Rows in digits.
+    #[inline(always)]
+    pub(crate) fn split<S: Simd, P: DigitProduct<S>>(
+        &mut self,
+        simd: S,
+        product: P,
+        rows: Rows<'_>,
+    ) -> Lhs<'_> {
+        const { assert!(S::LANES == PANEL) };
+        let (count, depth) = (rows.rows(), digit_slots(rows.cols()));
+        let stride = slot_stride(depth);
+        let [slots, _, scales] = self.room(count, stride);
+        for i in 0..count {
+            let row = rows.row(i);
+            let [low, high] = extremes(simd, row);
+            let finite = low.is_finite() && high.is_finite();
+            let (scale, factor) = scale_of(if finite { f32::max(-low, high) } else { f32::NAN });
+            scales[i] = scale;
+            let factor = simd.splat(factor);
+            for (values, slots) in row.chunks(STEP).zip(slots[i * stride..].chunks_exact_mut(STEP_LINES)) {
+                let mut step = [simd.splat(0.0); 4];
+                for (vector, values) in step.iter_mut().zip(values.chunks(PANEL)) {
+                    *vector = simd.mul(simd.load_some(values, 0.0), factor);
+                }
+                for (digits, line) in
+                    product.digits(simd, step).into_iter().zip(slots.chunks_exact_mut(PANEL))
+                {
+                    simd.store(digits, line);
+                }
+            }
+        }
+        Lhs { scales, ..Lhs::of_room(slots, count, depth, stride) }
+    }
+}
+
+/// Makes panels of digits of `count` panels of f32 of depth `k`.
+pub(crate) struct SplitPanels<'a> {
+    pub(crate) panels: &'a [f32],
+    pub(crate) count: usize,
+    pub(crate) k: usize,
+}
+
+impl Kernel for SplitPanels<'_> {
+    type Output = Buffer;
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> Buffer {
+        let Self { panels, count, k } = self;
+        let lines = panels.as_chunks::<PANEL>().0;
+        let mut split = Buffer::with_capacity(count * split_panel_len(k));
+        for panel in (0..count).map(|i| &lines[i * k..(i + 1) * k]) {
+            // NaN is the largest of them all: larger than infinity, as an integer.
+            let mut largest = [0; PANEL];
+            for line in panel {
+                for (largest, x) in largest.iter_mut().zip(line) {
+                    *largest = u32::max(*largest, x.to_bits() & !(1 << 31));
+                }
+            }
+            let scales = largest.map(|bits| scale_of(f32::from_bits(bits)));
+            let factors = scales.map(|(_, factor)| factor);
+            for step in panel.chunks(STEP) {
+                let mut digits = [[[0; PANEL]; PANEL]; 3];
+                for (j, line) in step.iter().enumerate() {
+                    for i in 0..PANEL {
+                        let whole = (line[i] * factors[i]).round_ties_even() as i32;
+                        let bits = (whole.wrapping_add(HALVES) ^ HALVES).cast_unsigned();
+                        for (d, digits) in digits.iter_mut().enumerate() {
+                            digits[j / 4][i] |= (bits >> (16 - 8 * d) & 0xff) << (8 * (j % 4));
+                        }
+                    }
+                }
+                digits.as_flattened().iter().for_each(|line| split.push(line.map(f32::from_bits)));
+            }
+            split.push(scales.map(|(scale, _)| scale));
+        }
+        split
+    }
+}
