@@ -61,6 +61,16 @@ fn scale_of(largest: f32) -> (f32, f32) {
     }
 }
 
+/// The digits of a value that reaches no further than [`REACH`], rounded to an integer, the highest in the third byte. (A cast
+/// would be made one by one, for it saturates.)
+#[inline(always)]
+fn digits_of(x: f32) -> u32 {
+    // Between 2^23 and 2^24 floats are the integers.
+    let magnitude = (x.abs() + 8_388_608.0).to_bits().cast_signed() & 0x007f_ffff;
+    let sign = x.to_bits().cast_signed() >> 31;
+    (((magnitude ^ sign) - sign).wrapping_add(HALVES) ^ HALVES).cast_unsigned()
+}
+
 impl QuantizedRows {
     /// Rows in digits.
     #[inline(always)]
@@ -122,17 +132,25 @@ impl Kernel for SplitPanels<'_> {
             let scales = largest.map(|bits| scale_of(f32::from_bits(bits)));
             let factors = scales.map(|(_, factor)| factor);
             for step in panel.chunks(STEP) {
-                let mut digits = [[[0; PANEL]; PANEL]; 3];
-                for (j, line) in step.iter().enumerate() {
-                    for i in 0..PANEL {
-                        let whole = (line[i] * factors[i]).round_ties_even() as i32;
-                        let bits = (whole.wrapping_add(HALVES) ^ HALVES).cast_unsigned();
-                        for (d, digits) in digits.iter_mut().enumerate() {
-                            digits[j / 4][i] |= (bits >> (16 - 8 * d) & 0xff) << (8 * (j % 4));
+                let mut digits = [[[0.0; PANEL]; PANEL]; 3];
+                for (slot, lines) in step.chunks(4).enumerate() {
+                    // No closures, which would be compiled without the instruction set.
+                    let mut bits = [[0; PANEL]; 4];
+                    for (bits, line) in bits.iter_mut().zip(lines) {
+                        for i in 0..PANEL {
+                            bits[i] = digits_of(line[i] * factors[i]);
+                        }
+                    }
+                    for (d, digits) in digits.iter_mut().enumerate() {
+                        let shift = 16 - 8 * d;
+                        for i in 0..PANEL {
+                            let low = bits[0][i] >> shift & 0xff | (bits[1][i] >> shift & 0xff) << 8;
+                            let high = bits[2][i] >> shift & 0xff | (bits[3][i] >> shift & 0xff) << 8;
+                            digits[slot][i] = f32::from_bits(high << 16 | low);
                         }
                     }
                 }
-                digits.as_flattened().iter().for_each(|line| split.push(line.map(f32::from_bits)));
+                digits.as_flattened().iter().for_each(|&line| split.push(line));
             }
             split.push(scales.map(|(scale, _)| scale));
         }
