@@ -324,6 +324,7 @@ impl Tiles {
     ) {
         let dst_stride = t.dst_stride * size_of::<f32>();
         let mut sums = Sums::new();
+        ask_for_dst(simd, t, rows, panels);
         let sums = sums.0.as_mut_ptr().cast::<f32>();
         // SAFETY: the contract; `sums` has room for four tiles, and those of which sums are read have been stored.
         unsafe {
@@ -350,6 +351,16 @@ impl Tiles {
                     columns.finish::<P>(simd, t, row, column, sum);
                 }
             }
+        }
+    }
+}
+
+/// Asks for what a tile will write, which products give time to come near.
+#[inline(always)]
+fn ask_for_dst(simd: Avx512, t: &Tile, rows: usize, panels: usize) {
+    for row in 0..rows {
+        for panel in 0..panels {
+            simd.prefetch(t.dst.wrapping_add(row * t.dst_stride + panel * PANEL));
         }
     }
 }
@@ -416,6 +427,7 @@ impl Product<Avx512> for TileDigits {
         let mut sums = Sums::new();
         let sums = sums.0.as_mut_ptr().cast::<f32>();
         let (row_bytes, mut ahead) = (t.lhs_stride * size_of::<f32>(), t.ahead);
+        ask_for_dst(simd, &t, rows, panels);
         // SAFETY: the caller meets the contract of a tile; `sums` has room for four registers, which have been stored when they
         // are read.
         unsafe {
