@@ -1,7 +1,7 @@
 //! f32 as three digits of a byte each: what products of f32 by tiles of bytes take on either side.
 //!
 //! A row of activations, or the weights of an output, has one scale s, its largest magnitude over 127. Each value becomes
-//! s (d0 + d1 / 2^8 + d2 / 2^16) with digits in -128..=127, which is off by at most 2^-24 of the row's largest. Of the nine
+//! s (d0 + d1 / 2^8 + d2 / 2^16) with digits in -128..=127, which is off by no more than 2^-24 of the row's largest and a hundredth of that. Of the nine
 //! products of digits eight are summed in i32, exactly, those of one weight together; d2 d2 is left out. Floats as digits of
 //! few bits are Ozaki's scheme (Ozaki et al. 2012, Numerical Algorithms 59); in bytes, Ootomo, Ozaki and Yokota 2024.
 //!
@@ -30,7 +30,7 @@ const REACH: f32 = 127.0 * 65536.0;
 /// A row whose values are all smaller counts as zeros: no factor could take them to [`REACH`].
 const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
 
-/// Makes of an i32 with a zero fourth byte three digits in -128..=127, when xored with it after the addition.
+/// Added to an integer and then xored with it, leaves in the three low bytes digits in -128..=127 that amount to it.
 pub(crate) const HALVES: i32 = 0x0080_8080;
 
 /// Slots of a row, and lines of a panel less that of scales.
@@ -68,7 +68,7 @@ fn digits_of(x: f32) -> u32 {
     // Between 2^23 and 2^24 floats are the integers.
     let magnitude = (x.abs() + 8_388_608.0).to_bits().cast_signed() & 0x007f_ffff;
     let sign = x.to_bits().cast_signed() >> 31;
-    (((magnitude ^ sign) - sign).wrapping_add(HALVES) ^ HALVES).cast_unsigned()
+    (((magnitude ^ sign) - sign + HALVES) ^ HALVES).cast_unsigned()
 }
 
 impl QuantizedRows {

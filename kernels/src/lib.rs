@@ -32,8 +32,10 @@
 //! - **Asking ahead.** The tiles of one group of panels together ask the cache for the next group. Without, the first
 //!   of them waited for L3 or memory while the others read L2: snippets50 took 3 % more, a pair of a 1024-wide model of
 //!   24 layers, whose 1.2 GB stream from memory, 10 %.
-//! - **Few rows.** A pair shared among workers is cut by the columns of the weights, not by rows, so that each streams
-//!   its part only: on that 1024-wide model 180 to 148 ms, on a 768-wide one of 12 layers 43 to 39; no difference at 384.
+//! - **Few rows.** A pair shared among workers is cut by the columns of the weights, not by rows, where those are large beside
+//!   the rows, so that each worker streams its part only: on a 1024-wide model of 24 layers 180 to 148 ms, on a 768-wide one
+//!   of 12 layers 43 to 39. At 384 it makes no difference in f32 (3.69 ms by columns, 3.80 by rows, on AMX); int8, whose weights
+//!   are small, is faster by rows, of which each worker then quantises its own: 1.63 to 1.27 ms on AMX, 1.99 to 1.69 on VNNI.
 //! - **Epilogues.** Bias, residual and activation are applied to a tile while it is in L1, LayerNorm to a block of rows
 //!   while it is in L2. The feed-forward network takes a block through both of its products.
 //! - **bf16.** Two values a slot. Where the CPU multiplies pairs fast (AMD's; the instruction set `avx512_bf16`), a block of
@@ -43,15 +45,16 @@
 //!   Intel's `vdpbf16ps` is slower than f32 multiply-adds: there, and without it, a group of panels is widened into scratch
 //!   once for a block of rows. Widening inside the tile, two products a step, was 2.5 times slower than f32.
 //! - **AMX.** A line of 16 slots is a line of a tile register, so panels and rounded or quantised rows are its operands as
-//!   they lie; a tile is two registers of rows by two of columns. Blocks have up to 128 rows (96, 128 and 256: no difference
-//!   beyond the noise). An Emerald Rapids guest with AMX (5.3 to 5.9 T operations/s in registers and core with int8, half of
-//!   that with bf16), 100 passages, one thread, `amx` against `avx512` by turns, least of four: bf16 840 against 3,123 ms,
-//!   int8 578 against 1,073. Products reach up to 33 % of the registers' rate there in bytes and 34 % in bf16, quantising or
-//!   rounding included (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that take
-//!   a quarter of the time. Each core of that machine was at times slower for seconds, tile loads by four and tile products by
-//!   two, whatever the code and the other core did. In a plain prototype of the tile random bytes took a fifth longer than small
-//!   ones; storing rows tile by tile instead of as they are, or the epilogue of a tile between the products of the next, made
-//!   no difference.
+//!   they lie; a tile is two registers of rows by two of columns. Blocks have up to 128 rows (64, 96 and 256: no difference
+//!   beyond the noise; nor chunks of 160 and 224 tokens). An Emerald Rapids guest with AMX (5.3 to 5.9 T operations/s in
+//!   registers and core with int8, half of that with bf16), 100 passages, one thread, `amx` against `avx512` by turns, least of
+//!   four: bf16 840 against 3,123 ms, int8 578 against 1,073. Products reach about a third of the registers' rate there, with
+//!   quantising or rounding (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that
+//!   take a quarter of the time. Each core of that machine was at times slower for seconds, tile loads by four and tile
+//!   products by two, whatever the code and the other core did; figures are the least of runs by turns. A tile asks for its
+//!   lines of dst before its products: snippets50, one thread, least of three, int8 96.3 to 88.8 ms, bf16 129.7 to 118.2, f32
+//!   240.7 to 229.4. In a plain prototype of the tile random bytes took a fifth longer than small ones; storing rows tile by
+//!   tile instead of as they are, or the epilogue of a tile between the products of the next, made no difference.
 //! - **f32 on AMX** is three digits of a byte a value, of whose nine products eight are summed, exactly (`digits.rs`). The 244
 //!   reference pairs of a trained model are off by 9.1e-6 at worst, as with f32 multiply-adds (9.5e-6), the fixtures by 9.1e-6
 //!   (5.4e-6). Six products, a seventh to a ninth faster in a prototype (620 against 545 G operations/s of f32, 186 with

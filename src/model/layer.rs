@@ -32,8 +32,9 @@ const DOWN: &str = "output.dense";
 pub(super) const OUTPUT_NORM: &str = "attention.output.LayerNorm";
 pub(super) const DOWN_NORM: &str = "output.LayerNorm";
 
-/// Below so many rows for each worker a layer is shared by the columns of its weights.
-const ROWS_OF_A_WORKER: usize = 64;
+/// A layer is shared by the columns of its weights while they have more than so many bytes an output for each row of a
+/// worker: what each then need not read of them outweighs what it reads of the others' columns.
+const BYTES_FOR_A_ROW: usize = 24;
 
 /// A layer that is computed for all tokens.
 pub(crate) struct Layer {
@@ -163,7 +164,8 @@ impl Layer {
 
     /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk, by as many workers as it is given.
     pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
-        let few = workers > 1 && ws.hidden.view().rows() < workers * ROWS_OF_A_WORKER;
+        let output_bytes = self.qkv.bytes() / self.qkv.n();
+        let few = workers > 1 && ws.hidden.view().rows() * BYTES_FOR_A_ROW < workers * output_bytes;
         match shape.panel_heads().filter(|_| few) {
             Some(heads) => self.forward_by_columns(isa, shape, heads, ws, workers),
             None => self.forward_by_rows(isa, shape, ws, workers),

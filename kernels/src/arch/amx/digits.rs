@@ -1,0 +1,148 @@
+//! Products of the digits of f32: one register of rows by one of columns, whose eight products go to four sums.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+use super::super::avx512::Avx512;
+use super::{BYTES, LINE, ROWS, SUM_STRIDE, Sums, Tiles, ask_for_dst};
+use crate::PANEL;
+use crate::digits::{DigitProduct, HALVES, STEP_LINES};
+use crate::matmul::{Columns, Tile};
+use crate::product::Product;
+use crate::simd::Simd;
+
+/// Products of the digits of f32.
+#[derive(Clone, Copy)]
+pub(crate) struct TileDigits(pub(crate) Tiles);
+
+impl TileDigits {
+    /// Adds the products of a step of digits of 16 rows and of a panel, those of one weight to one sum.
+    ///
+    /// # Safety
+    /// Valid for reading: three lines of each of 16 rows of `lhs`, which are `stride` bytes apart; 48 lines of `rhs`.
+    #[inline(always)]
+    unsafe fn step(self, lhs: *const f32, stride: usize, rhs: *const f32) {
+        // SAFETY: the field proves that the registers are configured; the contract names what is read.
+        unsafe {
+            asm!(
+                "tileloadd tmm7, [{rhs} + {line}*1]",
+                "tileloadd tmm4, [{lhs} + {stride}*1]",
+                "tdpbssd tmm0, tmm4, tmm7",
+                "tileloadd tmm5, [{lhs} + {stride}*1 + 64]",
+                "tdpbssd tmm1, tmm5, tmm7",
+                "tileloadd tmm6, [{lhs} + {stride}*1 + 128]",
+                "tdpbssd tmm2, tmm6, tmm7",
+                "tileloadd tmm7, [{rhs} + {line}*1 + 1024]",
+                "tdpbssd tmm3, tmm6, tmm7",
+                "tdpbssd tmm2, tmm5, tmm7",
+                "tdpbssd tmm1, tmm4, tmm7",
+                "tileloadd tmm7, [{rhs} + {line}*1 + 2048]",
+                "tdpbssd tmm2, tmm4, tmm7",
+                "tdpbssd tmm3, tmm5, tmm7",
+                lhs = in(reg) lhs,
+                rhs = in(reg) rhs,
+                stride = in(reg) stride,
+                line = in(reg) LINE * size_of::<f32>(),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(readonly, nostack, preserves_flags)
+            );
+        }
+    }
+}
+
+impl Product<Avx512> for TileDigits {
+    const BYTES: bool = false;
+    const SCALED: bool = true;
+    const ROUNDED: bool = false;
+    const MR: usize = 2 * ROWS;
+    const LHS_UNIT: usize = ROWS;
+    #[inline(always)]
+    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
+        // One register of rows by one of columns: four sums, three digits of the rows and one of a panel.
+        let mut sums = Sums::new();
+        let sums = sums.0.as_mut_ptr().cast::<f32>();
+        let (row_bytes, mut ahead) = (t.lhs_stride * size_of::<f32>(), t.ahead);
+        ask_for_dst(simd, &t, rows, panels);
+        // SAFETY: the caller meets the contract of a tile; `sums` has room for four registers, which have been stored when they
+        // are read.
+        unsafe {
+            for panel in 0..panels {
+                let column = panel * PANEL;
+                let columns = Columns::load::<Self>(
+                    simd,
+                    &t,
+                    t.rhs.add(panel * t.rhs_panel_stride + t.k * LINE),
+                    column,
+                );
+                for first in (0..rows).step_by(ROWS) {
+                    let mut lhs = t.lhs.add(first * t.lhs_stride);
+                    let mut rhs = t.rhs.add(panel * t.rhs_panel_stride);
+                    self.0.zero();
+                    for _ in 0..t.k / STEP_LINES {
+                        if panel == 0 && first == 0 {
+                            ahead.ask(simd, STEP_LINES);
+                        }
+                        self.step(lhs, row_bytes, rhs);
+                        lhs = lhs.wrapping_add(STEP_LINES);
+                        rhs = rhs.wrapping_add(STEP_LINES * LINE);
+                    }
+                    self.0.store::<2, 2>(sums, SUM_STRIDE);
+                    for row in 0..ROWS.min(rows - first) {
+                        let mut weights = [simd.splat(0.0); 4];
+                        for (register, weight) in weights.iter_mut().enumerate() {
+                            let line = register / 2 * 2 * ROWS + 2 * row + register % 2;
+                            *weight = simd.load_raw(sums.add(line * LINE));
+                        }
+                        let sum = sum_of_digits(simd, weights);
+                        columns.finish::<Self>(simd, &t, first + row, column, sum);
+                    }
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
+        // Eight products are one of f32.
+        self.0.in_registers::<BYTES>(rounds, 1)
+    }
+}
+
+/// Sums of weight 1, 2^-8, 2^-16 and 2^-24.
+#[inline(always)]
+fn sum_of_digits(simd: Avx512, sums: [__m512; 4]) -> __m512 {
+    let [a, b, c, d] = sums;
+    let base = simd.splat(1.0 / 256.0);
+    let low = simd.mul_add(simd.convert_i32(d), base, simd.convert_i32(c));
+    simd.mul_add(simd.mul_add(low, base, simd.convert_i32(b)), base, simd.convert_i32(a))
+}
+
+impl DigitProduct<Avx512> for TileDigits {
+    #[inline(always)]
+    fn digits(self, _: Avx512, values: [__m512; 4]) -> [__m512; 3] {
+        // SAFETY: an `Avx512` proves AVX-512F and BW.
+        unsafe {
+            let halves = _mm512_set1_epi32(HALVES);
+            // Of four values in a 128-bit lane first their highest digits, then the others.
+            let by_digit =
+                _mm512_broadcast_i32x4(_mm_setr_epi8(2, 6, 10, 14, 1, 5, 9, 13, 0, 4, 8, 12, 3, 7, 11, 15));
+            let [mut a, mut b, mut c, mut d] = [_mm512_setzero_si512(); 4];
+            for (x, digits) in values.into_iter().zip([&mut a, &mut b, &mut c, &mut d]) {
+                let whole = _mm512_add_epi32(_mm512_cvtps_epi32(x), halves);
+                *digits = _mm512_shuffle_epi8(_mm512_xor_si512(whole, halves), by_digit);
+            }
+            let [low_ab, low_cd] = [_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d)];
+            let [high_ab, high_cd] = [_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d)];
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let mut lines = [_mm512_setzero_ps(); 3];
+            for (line, digits) in lines.iter_mut().zip([
+                _mm512_unpacklo_epi64(low_ab, low_cd),
+                _mm512_unpackhi_epi64(low_ab, low_cd),
+                _mm512_unpacklo_epi64(high_ab, high_cd),
+            ]) {
+                *line = _mm512_castsi512_ps(_mm512_permutexvar_epi32(order, digits));
+            }
+            lines
+        }
+    }
+}
