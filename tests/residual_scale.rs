@@ -49,10 +49,18 @@ fn it_undoes_what_the_norm_before_it_is_scaled_by() {
             let logits = |model: &ModelCopy| {
                 let reranker = Reranker::builder().isa(isa).dtype(dtype).load(model.path()).unwrap();
                 let scores = reranker.score_pairs(&texts).unwrap();
-                scores.iter().flat_map(|score| score.logits.to_vec()).map(f32::to_bits).collect::<Vec<_>>()
+                scores.iter().flat_map(|score| score.logits.to_vec()).collect::<Vec<_>>()
             };
-            assert_eq!(logits(&scaled), logits(&plain), "{dtype:?} on {}", isa);
-            assert_ne!(logits(&unscaled), logits(&plain), "{dtype:?} on {}: it counts", isa);
+            let plain = logits(&plain);
+            let moved = |model: &ModelCopy| {
+                let differences =
+                    logits(model).into_iter().zip(&plain).map(|(found, plain)| (found - plain).abs());
+                differences.fold(0.0, f32::max)
+            };
+            // Digits are those of the largest of a row: a factor to one column changes what the others keep.
+            let allowed = if (dtype, isa) == (Dtype::F32, "amx") { 1e-4 } else { 0.0 };
+            assert!(moved(&scaled) <= allowed, "{dtype:?} on {isa}: {}", moved(&scaled));
+            assert!(moved(&unscaled) > 1e-2, "{dtype:?} on {isa}: it counts, {}", moved(&unscaled));
         }
     });
 }
