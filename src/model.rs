@@ -115,12 +115,8 @@ impl Model {
     /// Writes a packed checkpoint.
     pub(crate) fn write_packed(&self, threads: &Threads, out: &mut dyn Write) -> Result<()> {
         let Self { config, weights, names, packing, .. } = self;
-        let whole = match packing.split {
-            true => {
-                Some(Encoder::load(config, weights, names, Packing { split: false, ..*packing }, threads)?)
-            }
-            false => None,
-        };
+        let load = || Encoder::load(config, weights, names, Packing { split: false, ..*packing }, threads);
+        let whole = packing.split.then(load).transpose()?;
         let products = whole.as_ref().unwrap_or(&self.encoder).products(names);
         packed::write(weights, packing.dtype, &products, out).map_err(|source| Error::Write { source })
     }

@@ -14,7 +14,7 @@ use crate::matmul::Lhs;
 use crate::matrix::Buffer;
 use crate::operand::slot_stride;
 use crate::product::Product;
-use crate::quantize::{QuantizedRows, extremes};
+use crate::quantize::{QuantizedRows, largest};
 use crate::simd::Simd;
 use crate::view::Rows;
 
@@ -86,9 +86,7 @@ impl QuantizedRows {
         let [slots, _, scales] = self.room(count, stride);
         for i in 0..count {
             let row = rows.row(i);
-            let [low, high] = extremes(simd, row);
-            let finite = low.is_finite() && high.is_finite();
-            let (scale, factor) = scale_of(if finite { f32::max(-low, high) } else { f32::NAN });
+            let (scale, factor) = scale_of(largest(simd, row));
             scales[i] = scale;
             let factor = simd.splat(factor);
             for (values, slots) in row.chunks(STEP).zip(slots[i * stride..].chunks_exact_mut(STEP_LINES)) {

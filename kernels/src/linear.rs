@@ -205,7 +205,7 @@ fn multiply_packed<S: Simd>(
         PanelDtype::F32 if weights.is_split() => {
             let rhs = Panels::scaled(weights.panels(), 0, digit_slots(k), n).with_source(source);
             let room = &mut scratch.quantized;
-            let done = simd.with_digits(MultiplyDigits { lhs, room, rhs, epilogue, dst });
+            let done = simd.with_digits(MultiplyMade { lhs, room, rhs, epilogue, dst });
             assert!(done.is_ok(), "weights that were split for another instruction set than {}", simd.name());
             return;
         }
@@ -213,7 +213,7 @@ fn multiply_packed<S: Simd>(
         PanelDtype::Bf16 => {
             let rhs = Panels::packed(weights.panels(), k.div_ceil(2), n).with_source(source);
             let (room, dst) = (&mut scratch.rounded, dst.reborrow());
-            if simd.with_pairs(MultiplyPairs { lhs, room, rhs, epilogue, dst }).is_ok() {
+            if simd.with_pairs(MultiplyMade { lhs, room, rhs, epilogue, dst }).is_ok() {
                 return;
             }
             // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
@@ -259,16 +259,16 @@ impl<S: Simd> DotKernel<S> for MultiplyBytes<'_> {
     }
 }
 
-/// [`multiply`] with the product of digits.
-struct MultiplyDigits<'a> {
+/// [`multiply`] with a product whose left-hand side is made in `room`: pairs, or digits.
+struct MultiplyMade<'a, R> {
     lhs: Rows<'a>,
-    room: &'a mut QuantizedRows,
+    room: &'a mut R,
     rhs: Panels<'a>,
     epilogue: TileEpilogue<'a>,
     dst: RowsMut<'a>,
 }
 
-impl<S: Simd> DigitKernel<S> for MultiplyDigits<'_> {
+impl<S: Simd> DigitKernel<S> for MultiplyMade<'_, QuantizedRows> {
     type Output = ();
     #[inline(always)]
     fn run<P: DigitProduct<S>>(self, simd: S, product: P) {
@@ -277,16 +277,7 @@ impl<S: Simd> DigitKernel<S> for MultiplyDigits<'_> {
     }
 }
 
-/// [`multiply`] with the product of pairs.
-struct MultiplyPairs<'a> {
-    lhs: Rows<'a>,
-    room: &'a mut Buffer,
-    rhs: Panels<'a>,
-    epilogue: TileEpilogue<'a>,
-    dst: RowsMut<'a>,
-}
-
-impl<S: Simd> PairKernel<S> for MultiplyPairs<'_> {
+impl<S: Simd> PairKernel<S> for MultiplyMade<'_, Buffer> {
     type Output = ();
     #[inline(always)]
     fn run<P: FloatProduct<S>>(self, simd: S, product: P) {

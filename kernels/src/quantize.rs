@@ -95,9 +95,16 @@ impl Affine {
     }
 }
 
+/// The largest magnitude of a row; NaN where one of it is not finite.
+#[inline(always)]
+pub(crate) fn largest<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let [low, high] = extremes(simd, row);
+    if low.is_finite() && high.is_finite() { f32::max(-low, high) } else { f32::NAN }
+}
+
 /// The lowest and the highest of a row and 0; not finite if one of the row is not.
 #[inline(always)]
-pub(crate) fn extremes<S: Simd>(simd: S, row: &[f32]) -> [f32; 2] {
+fn extremes<S: Simd>(simd: S, row: &[f32]) -> [f32; 2] {
     let mut parts = [[simd.splat(0.0); 2]; 4];
     let mut steps = row.chunks_exact(4 * S::LANES);
     for step in &mut steps {
@@ -171,10 +178,8 @@ impl QuantizedPanel {
     /// inverse of its scale counts as zeros.
     #[inline(always)]
     pub(crate) fn quantize<S: Simd>(&mut self, simd: S, i: usize, row: &[f32]) {
-        let [low, high] = extremes(simd, row);
-        let scale = f32::max(-low, high) / 127.0;
-        let finite = low.is_finite() && high.is_finite();
-        let (scale, inverse) = if !finite {
+        let scale = largest(simd, row) / 127.0;
+        let (scale, inverse) = if scale.is_nan() {
             (f32::NAN, 0.0)
         } else if scale < f32::MIN_POSITIVE {
             (0.0, 0.0)

@@ -360,9 +360,7 @@ impl Simd for Avx512 {
             let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
             let cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
             let bytes = _mm512_packus_epi16(_mm512_adds_epi16(ab, zero), _mm512_adds_epi16(cd, zero));
-            // Packing keeps to the 128-bit lanes.
-            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_castsi512_ps(_mm512_permutexvar_epi32(order, bytes))
+            self.gather_lanes(bytes)
         })
     }
     #[inline(always)]
@@ -426,6 +424,18 @@ impl Simd for Avx512 {
                 by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13)
             }
         }
+    }
+}
+
+impl Avx512 {
+    /// The first fours of bytes of all 128-bit lanes, then the second ones, and so on: what packs or unpacks within the lanes
+    /// is in order afterwards.
+    #[inline(always)]
+    pub(super) fn gather_lanes(self, fours: __m512i) -> __m512 {
+        op!({
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_castsi512_ps(_mm512_permutexvar_epi32(order, fours))
+        })
     }
 }
 

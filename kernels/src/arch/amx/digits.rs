@@ -119,7 +119,7 @@ fn sum_of_digits(simd: Avx512, sums: [__m512; 4]) -> __m512 {
 
 impl DigitProduct<Avx512> for TileDigits {
     #[inline(always)]
-    fn digits(self, _: Avx512, values: [__m512; 4]) -> [__m512; 3] {
+    fn digits(self, simd: Avx512, values: [__m512; 4]) -> [__m512; 3] {
         // SAFETY: an `Avx512` proves AVX-512F and BW.
         unsafe {
             let halves = _mm512_set1_epi32(HALVES);
@@ -133,16 +133,11 @@ impl DigitProduct<Avx512> for TileDigits {
             }
             let [low_ab, low_cd] = [_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d)];
             let [high_ab, high_cd] = [_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d)];
-            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let mut lines = [_mm512_setzero_ps(); 3];
-            for (line, digits) in lines.iter_mut().zip([
-                _mm512_unpacklo_epi64(low_ab, low_cd),
-                _mm512_unpackhi_epi64(low_ab, low_cd),
-                _mm512_unpacklo_epi64(high_ab, high_cd),
-            ]) {
-                *line = _mm512_castsi512_ps(_mm512_permutexvar_epi32(order, digits));
-            }
-            lines
+            [
+                simd.gather_lanes(_mm512_unpacklo_epi64(low_ab, low_cd)),
+                simd.gather_lanes(_mm512_unpackhi_epi64(low_ab, low_cd)),
+                simd.gather_lanes(_mm512_unpacklo_epi64(high_ab, high_cd)),
+            ]
         }
     }
 }
