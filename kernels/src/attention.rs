@@ -2,10 +2,11 @@
 
 use crate::PANEL;
 use crate::isa::{Isa, Kernel};
-use crate::matmul::{Lhs, MAX_TILE, Panels, TileEpilogue, multiply};
+use crate::matmul::{Lhs, MAX_TILE, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::operand::{FloatProduct, pack_columns, pack_rows_as_columns, slot_rows, slot_stride};
 use crate::pack::PanelDtype;
+use crate::panels::Panels;
 use crate::product::MulAdd;
 use crate::simd::{PairKernel, Simd};
 use crate::softmax::{self, exponentials};

@@ -97,7 +97,9 @@ mod math;
 mod matmul;
 mod matrix;
 mod operand;
+mod output;
 mod pack;
+mod panels;
 #[doc(hidden)]
 pub mod peak;
 mod product;
@@ -108,6 +110,7 @@ mod simd;
 mod softmax;
 mod storage;
 mod stored;
+mod tile;
 mod view;
 
 pub use activation::Activation;

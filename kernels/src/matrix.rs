@@ -1,6 +1,7 @@
 //! Buffers that own f32 values: aligned to a cache line, reused from call to call.
 
 use crate::PANEL;
+use crate::operand::slot_stride;
 use crate::view::{Rows, RowsMut};
 
 /// One cache line, and one AVX-512 vector.
@@ -72,11 +73,7 @@ pub struct Matrix {
 impl Matrix {
     /// An empty matrix of `cols` columns, with room for `capacity` rows.
     pub fn with_capacity(capacity: usize, cols: usize) -> Self {
-        let mut row_stride = cols.next_multiple_of(PANEL);
-        // Rows a multiple of 4 KiB apart share the sets of an L1 cache, and a tile reads many rows at once.
-        if row_stride.is_multiple_of(1024) {
-            row_stride += PANEL;
-        }
+        let row_stride = slot_stride(cols);
         Self { buffer: Buffer::zeros(capacity * row_stride), rows: 0, cols, row_stride }
     }
 

@@ -1,8 +1,8 @@
 //! How the operands of a tile are multiplied: by vectors, step by step, or as an instruction set has it.
 
-use crate::matmul::Tile;
 use crate::peak::chains;
 use crate::simd::Simd;
+use crate::tile::Tile;
 
 /// How the slots of a tile's operands are multiplied.
 pub(crate) trait Product<S: Simd>: Copy {
@@ -17,12 +17,20 @@ pub(crate) trait Product<S: Simd>: Copy {
     const MR: usize;
     /// Of the left-hand side a tile may read as many rows, and as many slots of a row, as the next multiple of this.
     const LHS_UNIT: usize;
-    /// dst = lhs * rhs + bias + residual * scale.
+    /// Whether a tile is activated, or left for that.
+    const ACTIVATES: bool = false;
+    /// What a tile leaves to be done beside the next one.
+    type Pending;
+    /// Nothing to be done.
+    fn pending() -> Self::Pending;
+    /// dst = lhs * rhs + bias + residual * scale, now or when the next tile is made, or [`Self::complete`] is called.
     ///
     /// # Safety
-    /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; of `t` as [`tile`](crate::matmul::tile) says of so many rows and
-    /// panels, with rows and slots of `lhs` rounded up to `LHS_UNIT`.
-    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile);
+    /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; of `t` as [`tile`](crate::tile::tile) says of so many rows and
+    /// panels, with rows and slots of `lhs` rounded up to `LHS_UNIT`, until nothing is pending.
+    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile, pending: &mut Self::Pending);
+    /// Does what is pending.
+    fn complete(self, simd: S, pending: &mut Self::Pending);
     /// `rounds` rounds of products in registers: how many operations they were, and what depends on all of them.
     fn in_registers(self, simd: S, rounds: usize) -> (u64, f32);
 }
@@ -39,6 +47,15 @@ pub(crate) trait VectorProduct<S: Simd>: Copy {
     const OPERATIONS: u64;
     /// sum + lhs * rhs
     fn step(self, simd: S, lhs: S::V, rhs: S::V, sum: S::V) -> S::V;
+    /// As in [`Product`]: a function of its own, since there are many tiles, and many functions that multiply.
+    ///
+    /// # Safety
+    /// As in [`Product`].
+    #[inline(always)]
+    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: &Tile) {
+        // SAFETY: the caller meets the same contract.
+        unsafe { simd.matmul_tile(self, rows, panels, t) }
+    }
 }
 
 impl<S: Simd, P: VectorProduct<S>> Product<S> for P {
@@ -46,11 +63,16 @@ impl<S: Simd, P: VectorProduct<S>> Product<S> for P {
     const ROUNDED: bool = P::ROUNDED;
     const MR: usize = P::MR;
     const LHS_UNIT: usize = 1;
+    type Pending = ();
     #[inline(always)]
-    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile) {
+    fn pending() {}
+    #[inline(always)]
+    unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile, (): &mut ()) {
         // SAFETY: the caller meets the same contract.
-        unsafe { simd.matmul_tile(self, rows, panels, t) }
+        unsafe { VectorProduct::tile(self, simd, rows, panels, &t) }
     }
+    #[inline(always)]
+    fn complete(self, _: S, (): &mut ()) {}
     #[inline(always)]
     fn in_registers(self, simd: S, rounds: usize) -> (u64, f32) {
         chains(simd, self, rounds)

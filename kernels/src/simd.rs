@@ -4,9 +4,9 @@
 //! Lanes are never mixed except by the two reductions, whose order is fixed.
 
 use crate::digits::DigitProduct;
-use crate::matmul::Tile;
 use crate::operand::FloatProduct;
 use crate::product::{Product, VectorProduct};
+use crate::tile::Tile;
 
 /// f32 vectors of one instruction set, and the shape of its matrix tile.
 pub(crate) trait Simd: Copy {
@@ -156,11 +156,11 @@ pub(crate) trait Simd: Copy {
         Err(kernel)
     }
 
-    /// `rows` rows of a tile of a product.
+    /// `rows` rows of a tile of a product that needs no instructions beyond this set's.
     ///
     /// # Safety
-    /// `rows` is 1 to `P::MR`, `panels` 1 to `TILE_PANELS`; all else as [`tile`](crate::matmul::tile) says.
-    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, panels: usize, tile: Tile);
+    /// `rows` is 1 to `P::MR`, `panels` 1 to `TILE_PANELS`; all else as [`tile`](crate::tile::tile) says.
+    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, panels: usize, tile: &Tile);
 }
 
 /// An operation on bytes. `run` must be `#[inline(always)]`: it is compiled with the instructions of the product.

@@ -4,18 +4,19 @@
 //! compiler does not use. The design of the tile follows Intel's optimization manual (248966, chapter on AMX).
 
 mod digits;
+mod pending;
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::mem::MaybeUninit;
 
 use super::avx512::{Avx512, Bf16};
-use crate::PANEL;
-use crate::matmul::{Columns, Tile, start_of_bytes};
 use crate::operand::FloatProduct;
+use crate::output::{Columns, Output};
 use crate::product::Product;
 use crate::simd::Simd;
+use crate::tile::Tile;
 pub(crate) use digits::TileDigits;
+use pending::{Pending, Sums, TileProduct};
 
 /// Rows of a tile register, and lines of a panel in one.
 const ROWS: usize = 16;
@@ -110,19 +111,8 @@ pub(crate) struct TilePairs(pub(crate) Tiles, pub(crate) Bf16);
 const BYTES: u8 = 0;
 const PAIRS: u8 = 1;
 
-/// Sums of a tile: rows of both panels, side by side.
-#[repr(C, align(64))]
-struct Sums([MaybeUninit<f32>; 2 * ROWS * 2 * LINE]);
-
-impl Sums {
-    #[inline(always)]
-    fn new() -> Self {
-        Self([MaybeUninit::uninit(); 2 * ROWS * 2 * LINE])
-    }
-}
-
 /// Bytes from one row of sums to the next.
-const SUM_STRIDE: usize = 2 * LINE * size_of::<f32>();
+const SUM_STRIDE: usize = Sums::STRIDE * size_of::<f32>();
 
 impl Tiles {
     #[inline(always)]
@@ -215,26 +205,32 @@ impl Tiles {
         }
     }
 
-    /// The products of a whole tile.
+    /// The products of a whole tile, while what is pending is finished.
     ///
     /// # Safety
     /// As [`Product::tile`] says, with 1 to 16 R rows.
     #[inline(always)]
-    unsafe fn sum<const KIND: u8, const R: usize>(self, simd: Avx512, panels: usize, t: &Tile) {
+    unsafe fn sum<P: TileProduct, const KIND: u8, const R: usize>(
+        self,
+        simd: Avx512,
+        panels: usize,
+        t: &Tile,
+        pending: &mut Pending,
+    ) {
         // One panel is multiplied twice, for the sake of few kinds of tiles.
         let mut panels = [t.rhs, t.rhs.wrapping_add(if panels == 2 { t.rhs_panel_stride } else { 0 })];
         let stride = t.lhs_stride * size_of::<f32>();
         let (mut lhs, mut ahead) = (t.lhs, t.ahead);
-        let rest = t.k % LINE;
+        let (steps, rest) = (t.k / LINE, t.k % LINE);
         self.zero();
         // SAFETY: the contract of a tile; of the lines of a panel, `rest` are read one by one.
         unsafe {
-            for _ in 0..t.k / LINE {
+            pending.beside::<P, 2>(simd, steps, || {
                 ahead.ask(simd, LINE);
                 self.multiply::<KIND, R>(lhs, stride, panels);
                 lhs = lhs.wrapping_add(LINE);
                 panels = panels.map(|panel| panel.wrapping_add(ROWS * LINE));
-            }
+            });
             if rest > 0 {
                 #[repr(C, align(64))]
                 struct Lines([[[f32; LINE]; ROWS]; 2]);
@@ -268,7 +264,7 @@ impl Tiles {
                 );
             }
         }
-        let mut sums = [0.0; 2 * ROWS * 2 * LINE];
+        let mut sums = [0.0; 2 * ROWS * Sums::STRIDE];
         // SAFETY: there is room for four tiles.
         unsafe { self.store::<2, 2>(sums.as_mut_ptr(), SUM_STRIDE) };
         ((rounds * 4 * ROWS * ROWS * LINE) as u64 * operations, sums.iter().sum())
@@ -279,52 +275,29 @@ impl Tiles {
     /// # Safety
     /// As [`Product::tile`] says.
     #[inline(always)]
-    unsafe fn tile<P: Product<Avx512>, const KIND: u8>(
+    unsafe fn tile<P: TileProduct, const KIND: u8>(
         self,
         simd: Avx512,
         rows: usize,
         panels: usize,
-        t: &Tile,
+        t: Tile,
+        pending: &mut Pending,
     ) {
-        let dst_stride = t.dst_stride * size_of::<f32>();
-        let mut sums = Sums::new();
-        ask_for_dst(simd, t, rows, panels);
-        let sums = sums.0.as_mut_ptr().cast::<f32>();
-        // SAFETY: the contract; `sums` has room for four tiles, and those of which sums are read have been stored.
+        let (output, dst_stride) = (t.output, t.output.dst_stride * size_of::<f32>());
+        // SAFETY: the contract; sums have room for four registers, and those of which values are made have been stored.
         unsafe {
             if rows > ROWS {
-                self.sum::<KIND, 2>(simd, panels, t);
+                self.sum::<P, KIND, 2>(simd, panels, &t, pending);
             } else {
-                self.sum::<KIND, 1>(simd, panels, t);
+                self.sum::<P, KIND, 1>(simd, panels, &t, pending);
             }
-            match (t.is_plain() && !P::BYTES, rows, panels) {
-                (true, 32, 2) => return self.store::<2, 2>(t.dst, dst_stride),
-                (true, 32, 1) => return self.store::<2, 1>(t.dst, dst_stride),
-                (true, 16, 2) => return self.store::<1, 2>(t.dst, dst_stride),
-                _ => self.store::<2, 2>(sums, SUM_STRIDE),
+            match (output.is_plain() && !P::BYTES, rows, panels) {
+                (true, 32, 2) => return self.store::<2, 2>(output.dst, dst_stride),
+                (true, 32, 1) => return self.store::<2, 1>(output.dst, dst_stride),
+                (true, 16, 2) => return self.store::<1, 2>(output.dst, dst_stride),
+                _ => self.store::<2, 2>(pending.sums.as_mut_ptr(), SUM_STRIDE),
             }
-            for panel in 0..panels {
-                let (lines, column) = (t.rhs.add(panel * t.rhs_panel_stride), panel * PANEL);
-                let columns = Columns::load::<P>(simd, t, lines.add(t.k * LINE), column);
-                for row in 0..rows {
-                    let mut sum = simd.load_raw(sums.add((2 * row + panel) * LINE));
-                    if P::BYTES {
-                        sum = add_i32(simd, sum, start_of_bytes(simd, t, row, lines.sub(PANEL)));
-                        sum = simd.convert_i32(sum);
-                    }
-                    columns.finish::<P>(simd, t, row, column, sum);
-                }
-            }
-        }
-    }
-}
-
-/// Asks for what a tile will write, which products give time to come near.
-#[inline(always)]
-fn ask_for_dst(simd: Avx512, t: &Tile, rows: usize, panels: usize) {
-    for row in 0..rows {
-        for panel in 0..panels {
-            simd.prefetch(t.dst.wrapping_add(row * t.dst_stride + panel * PANEL));
+            pending.begin(output, rows, panels);
         }
     }
 }
@@ -340,10 +313,20 @@ impl Product<Avx512> for TileBytes {
     const ROUNDED: bool = true;
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
+    const ACTIVATES: bool = true;
+    type Pending = Pending;
     #[inline(always)]
-    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
+    fn pending() -> Pending {
+        Pending::new()
+    }
+    #[inline(always)]
+    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
         // SAFETY: the caller meets the same contract.
-        unsafe { self.0.tile::<Self, BYTES>(simd, rows, panels, &t) }
+        unsafe { self.0.tile::<Self, BYTES>(simd, rows, panels, t, pending) }
+    }
+    #[inline(always)]
+    fn complete(self, simd: Avx512, pending: &mut Pending) {
+        pending.complete::<Self, 2>(simd);
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
@@ -356,14 +339,55 @@ impl Product<Avx512> for TilePairs {
     const ROUNDED: bool = true;
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
+    const ACTIVATES: bool = true;
+    type Pending = Pending;
     #[inline(always)]
-    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
+    fn pending() -> Pending {
+        Pending::new()
+    }
+    #[inline(always)]
+    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
         // SAFETY: the caller meets the same contract.
-        unsafe { self.0.tile::<Self, PAIRS>(simd, rows, panels, &t) }
+        unsafe { self.0.tile::<Self, PAIRS>(simd, rows, panels, t, pending) }
+    }
+    #[inline(always)]
+    fn complete(self, simd: Avx512, pending: &mut Pending) {
+        pending.complete::<Self, 2>(simd);
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
         self.0.in_registers::<PAIRS>(rounds, 4)
+    }
+}
+
+impl TileProduct for TileBytes {
+    #[inline(always)]
+    unsafe fn sum(
+        simd: Avx512,
+        output: &Output,
+        columns: Columns<Avx512>,
+        sums: *const f32,
+        [row, panel]: [usize; 2],
+    ) -> __m512 {
+        // SAFETY: the caller meets the same contract.
+        unsafe {
+            let start = output.start_of_bytes(simd, columns, row);
+            simd.convert_i32(add_i32(simd, simd.load_raw(sums.add(row * Sums::STRIDE + panel * LINE)), start))
+        }
+    }
+}
+
+impl TileProduct for TilePairs {
+    #[inline(always)]
+    unsafe fn sum(
+        simd: Avx512,
+        _: &Output,
+        _: Columns<Avx512>,
+        sums: *const f32,
+        [row, panel]: [usize; 2],
+    ) -> __m512 {
+        // SAFETY: the caller meets the same contract.
+        unsafe { simd.load_raw(sums.add(row * Sums::STRIDE + panel * LINE)) }
     }
 }
 

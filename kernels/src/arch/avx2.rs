@@ -4,9 +4,9 @@
 use std::arch::x86_64::*;
 
 use crate::isa::Kernel;
-use crate::matmul::{Tile, tile};
 use crate::product::VectorProduct;
 use crate::simd::{DotKernel, Simd};
+use crate::tile::{Tile, tile};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -296,17 +296,31 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, _panels: usize, t: Tile) {
-        // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
-        unsafe {
-            match rows {
-                1 => tile::<Self, P, 1, 2>(self, product, t),
-                2 => tile::<Self, P, 2, 2>(self, product, t),
-                3 => tile::<Self, P, 3, 2>(self, product, t),
-                4 => tile::<Self, P, 4, 2>(self, product, t),
-                5 => tile::<Self, P, 5, 2>(self, product, t),
-                _ => tile::<Self, P, 6, 2>(self, product, t),
-            }
+    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, _: usize, t: &Tile) {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        #[inline(never)]
+        unsafe fn inner<P: VectorProduct<Avx2>>(token: Avx2, product: P, rows: usize, t: &Tile) {
+            // SAFETY: the caller meets the same contract.
+            unsafe { tile_of_rows(token, product, rows, t) }
+        }
+        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables; the caller does the rest.
+        unsafe { inner(self, product, rows, t) }
+    }
+}
+
+/// # Safety
+/// As [`Simd::matmul_tile`] says.
+#[inline(always)]
+unsafe fn tile_of_rows<P: VectorProduct<Avx2>>(token: Avx2, product: P, rows: usize, t: &Tile) {
+    // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
+    unsafe {
+        match rows {
+            1 => tile::<Avx2, P, 1, 2>(token, product, t),
+            2 => tile::<Avx2, P, 2, 2>(token, product, t),
+            3 => tile::<Avx2, P, 3, 2>(token, product, t),
+            4 => tile::<Avx2, P, 4, 2>(token, product, t),
+            5 => tile::<Avx2, P, 5, 2>(token, product, t),
+            _ => tile::<Avx2, P, 6, 2>(token, product, t),
         }
     }
 }
@@ -322,6 +336,18 @@ impl VectorProduct<Avx2> for Vnni {
             let (lhs, rhs) = (_mm256_castps_si256(lhs), _mm256_castps_si256(rhs));
             _mm256_castsi256_ps(_mm256_dpbusd_avx_epi32(_mm256_castps_si256(sum), lhs, rhs))
         }
+    }
+    #[inline(always)]
+    unsafe fn tile(self, token: Avx2, rows: usize, _: usize, t: &Tile) {
+        #[target_feature(enable = "avx2,avxvnni,fma,f16c")]
+        #[inline(never)]
+        unsafe fn inner(token: Avx2, vnni: Vnni, rows: usize, t: &Tile) {
+            // SAFETY: the caller meets the same contract.
+            unsafe { tile_of_rows(token, vnni, rows, t) }
+        }
+        // SAFETY: `self` and `token` were made by `detect`, which checks every feature that `inner` enables; the caller
+        // does the rest.
+        unsafe { inner(token, self, rows, t) }
     }
 }
 

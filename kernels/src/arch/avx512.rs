@@ -7,10 +7,10 @@ use std::mem::transmute;
 
 use super::amx::{Amx, TileBytes, TileDigits, TilePairs};
 use crate::isa::Kernel;
-use crate::matmul::{Tile, tile};
 use crate::operand::FloatProduct;
 use crate::product::{Product, VectorProduct};
 use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
+use crate::tile::{Tile, tile};
 
 /// Proof that the CPU has AVX-512F, BW and DQ, and what the compiler takes them to bring along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -407,22 +407,48 @@ impl Simd for Avx512 {
         Ok(amx.with_tiles(|tiles| unsafe { inner(self, TileDigits(tiles), kernel) }))
     }
     #[inline(always)]
-    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, panels: usize, t: Tile) {
-        macro_rules! by_rows {
-            ($vectors:literal: $($r:literal)*) => {
-                match rows {
-                    $($r if $r <= P::MR => tile::<Self, P, $r, $vectors>(self, product, t),)*
-                    _ => tile::<Self, P, 14, $vectors>(self, product, t),
-                }
-            };
+    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, panels: usize, t: &Tile) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx2,fma,f16c")]
+        #[inline(never)]
+        unsafe fn inner<P: VectorProduct<Avx512>>(
+            token: Avx512,
+            product: P,
+            rows: usize,
+            panels: usize,
+            t: &Tile,
+        ) {
+            // SAFETY: the caller meets the same contract.
+            unsafe { tile_of_rows(token, product, rows, panels, t) }
         }
-        // SAFETY: the caller meets the contract of `tile`; a vector of 16 is one panel.
-        unsafe {
-            if panels == 2 {
-                by_rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13)
-            } else {
-                by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13)
+        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables; the caller does the rest.
+        unsafe { inner(self, product, rows, panels, t) }
+    }
+}
+
+/// # Safety
+/// As [`Simd::matmul_tile`] says.
+#[inline(always)]
+unsafe fn tile_of_rows<P: VectorProduct<Avx512>>(
+    token: Avx512,
+    product: P,
+    rows: usize,
+    panels: usize,
+    t: &Tile,
+) {
+    macro_rules! by_rows {
+        ($vectors:literal: $($r:literal)*) => {
+            match rows {
+                $($r if $r <= P::MR => tile::<Avx512, P, $r, $vectors>(token, product, t),)*
+                _ => tile::<Avx512, P, 14, $vectors>(token, product, t),
             }
+        };
+    }
+    // SAFETY: the caller meets the contract of `tile`; a vector of 16 is one panel.
+    unsafe {
+        if panels == 2 {
+            by_rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13)
+        } else {
+            by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13)
         }
     }
 }
@@ -451,6 +477,18 @@ impl VectorProduct<Avx512> for Vnni {
             _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), lhs, rhs))
         }
     }
+    #[inline(always)]
+    unsafe fn tile(self, token: Avx512, rows: usize, panels: usize, t: &Tile) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vnni,avx2,fma,f16c")]
+        #[inline(never)]
+        unsafe fn inner(token: Avx512, product: Vnni, rows: usize, panels: usize, t: &Tile) {
+            // SAFETY: the caller meets the same contract.
+            unsafe { tile_of_rows(token, product, rows, panels, t) }
+        }
+        // SAFETY: `self` and `token` were made by `detect`, which checks every feature that `inner` enables; the caller
+        // does the rest.
+        unsafe { inner(token, self, rows, panels, t) }
+    }
 }
 
 /// An intrinsic of BF16 that touches no memory.
@@ -473,6 +511,18 @@ impl VectorProduct<Avx512> for Bf16 {
             transmute::<__m512, __m512bh>(lhs),
             transmute::<__m512, __m512bh>(rhs)
         ))
+    }
+    #[inline(always)]
+    unsafe fn tile(self, token: Avx512, rows: usize, panels: usize, t: &Tile) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16,avx2,fma,f16c")]
+        #[inline(never)]
+        unsafe fn inner(token: Avx512, product: Bf16, rows: usize, panels: usize, t: &Tile) {
+            // SAFETY: the caller meets the same contract.
+            unsafe { tile_of_rows(token, product, rows, panels, t) }
+        }
+        // SAFETY: `self` and `token` were made by `detect_bf16`, which checks every feature that `inner` enables; the caller
+        // does the rest.
+        unsafe { inner(token, self, rows, panels, t) }
     }
 }
 

@@ -3,9 +3,9 @@
 use half::{bf16, f16};
 use wide::f32x8;
 
-use crate::matmul::{Tile, tile};
 use crate::product::VectorProduct;
 use crate::simd::{DotKernel, Simd};
+use crate::tile::{Tile, tile};
 
 /// Needs nothing from the CPU beyond what the target always has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,8 +192,8 @@ impl Simd for Portable {
     fn with_dot<K: DotKernel<Self>>(self, kernel: K) -> K::Output {
         kernel.run(self, Scalar)
     }
-    #[inline(always)]
-    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, _panels: usize, t: Tile) {
+    #[inline(never)]
+    unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, _panels: usize, t: &Tile) {
         // SAFETY: the caller meets the contract of `tile`; two vectors of 8 are one panel.
         unsafe {
             match rows {

@@ -4,12 +4,13 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::avx512::Avx512;
-use super::{BYTES, LINE, ROWS, SUM_STRIDE, Sums, Tiles, ask_for_dst};
-use crate::PANEL;
+use super::pending::{Pending, Sums, TileProduct};
+use super::{BYTES, LINE, ROWS, SUM_STRIDE, Tiles};
 use crate::digits::{DigitProduct, HALVES, STEP_LINES};
-use crate::matmul::{Columns, Tile};
+use crate::output::{Columns, Output};
 use crate::product::Product;
 use crate::simd::Simd;
+use crate::tile::Tile;
 
 /// Products of the digits of f32.
 #[derive(Clone, Copy)]
@@ -57,49 +58,40 @@ impl Product<Avx512> for TileDigits {
     const ROUNDED: bool = false;
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
+    const ACTIVATES: bool = true;
+    type Pending = Pending;
     #[inline(always)]
-    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile) {
+    fn pending() -> Pending {
+        Pending::new()
+    }
+    #[inline(always)]
+    unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
+        let (row_bytes, steps, mut ahead) = (t.lhs_stride * size_of::<f32>(), t.k / STEP_LINES, t.ahead);
         // One register of rows by one of columns: four sums, three digits of the rows and one of a panel.
-        let mut sums = Sums::new();
-        let sums = sums.0.as_mut_ptr().cast::<f32>();
-        let (row_bytes, mut ahead) = (t.lhs_stride * size_of::<f32>(), t.ahead);
-        ask_for_dst(simd, &t, rows, panels);
-        // SAFETY: the caller meets the contract of a tile; `sums` has room for four registers, which have been stored when they
-        // are read.
-        unsafe {
-            for panel in 0..panels {
-                let column = panel * PANEL;
-                let columns = Columns::load::<Self>(
-                    simd,
-                    &t,
-                    t.rhs.add(panel * t.rhs_panel_stride + t.k * LINE),
-                    column,
-                );
-                for first in (0..rows).step_by(ROWS) {
-                    let mut lhs = t.lhs.add(first * t.lhs_stride);
-                    let mut rhs = t.rhs.add(panel * t.rhs_panel_stride);
-                    self.0.zero();
-                    for _ in 0..t.k / STEP_LINES {
+        for panel in 0..panels {
+            for first in (0..rows).step_by(ROWS) {
+                let mut lhs = t.lhs.wrapping_add(first * t.lhs_stride);
+                let mut rhs = t.rhs.wrapping_add(panel * t.rhs_panel_stride);
+                self.0.zero();
+                // SAFETY: the caller meets the contract of a tile, of which this is a part; sums have room for four registers.
+                unsafe {
+                    pending.beside::<Self, 1>(simd, steps, || {
                         if panel == 0 && first == 0 {
                             ahead.ask(simd, STEP_LINES);
                         }
                         self.step(lhs, row_bytes, rhs);
                         lhs = lhs.wrapping_add(STEP_LINES);
                         rhs = rhs.wrapping_add(STEP_LINES * LINE);
-                    }
-                    self.0.store::<2, 2>(sums, SUM_STRIDE);
-                    for row in 0..ROWS.min(rows - first) {
-                        let mut weights = [simd.splat(0.0); 4];
-                        for (register, weight) in weights.iter_mut().enumerate() {
-                            let line = register / 2 * 2 * ROWS + 2 * row + register % 2;
-                            *weight = simd.load_raw(sums.add(line * LINE));
-                        }
-                        let sum = sum_of_digits(simd, weights);
-                        columns.finish::<Self>(simd, &t, first + row, column, sum);
-                    }
+                    });
+                    self.0.store::<2, 2>(pending.sums.as_mut_ptr(), SUM_STRIDE);
+                    pending.begin(t.output.part(first, panel), ROWS.min(rows - first), 1);
                 }
             }
         }
+    }
+    #[inline(always)]
+    fn complete(self, simd: Avx512, pending: &mut Pending) {
+        pending.complete::<Self, 1>(simd);
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
@@ -108,13 +100,31 @@ impl Product<Avx512> for TileDigits {
     }
 }
 
-/// Sums of weight 1, 2^-8, 2^-16 and 2^-24.
-#[inline(always)]
-fn sum_of_digits(simd: Avx512, sums: [__m512; 4]) -> __m512 {
-    let [a, b, c, d] = sums;
-    let base = simd.splat(1.0 / 256.0);
-    let low = simd.mul_add(simd.convert_i32(d), base, simd.convert_i32(c));
-    simd.mul_add(simd.mul_add(low, base, simd.convert_i32(b)), base, simd.convert_i32(a))
+impl TileProduct for TileDigits {
+    #[inline(always)]
+    unsafe fn sum(
+        simd: Avx512,
+        _: &Output,
+        _: Columns<Avx512>,
+        sums: *const f32,
+        [row, _]: [usize; 2],
+    ) -> __m512 {
+        // Sums of weight 1 and 2^-8 are side by side, below them those of 2^-16 and 2^-24.
+        let [high, low] =
+            [sums.wrapping_add(row * Sums::STRIDE), sums.wrapping_add((ROWS + row) * Sums::STRIDE)];
+        // SAFETY: the caller promises that they have been stored.
+        let [a, b, c, d] = unsafe {
+            [
+                simd.load_raw(high),
+                simd.load_raw(high.add(LINE)),
+                simd.load_raw(low),
+                simd.load_raw(low.add(LINE)),
+            ]
+        };
+        let base = simd.splat(1.0 / 256.0);
+        let low = simd.mul_add(simd.convert_i32(d), base, simd.convert_i32(c));
+        simd.mul_add(simd.mul_add(low, base, simd.convert_i32(b)), base, simd.convert_i32(a))
+    }
 }
 
 impl DigitProduct<Avx512> for TileDigits {

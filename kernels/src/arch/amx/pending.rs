@@ -1,0 +1,171 @@
+//! What is made of a tile's sums while the next tile is multiplied, so that tiles and vectors are busy together: a core
+//! looks some hundred instructions ahead, and those that follow a tile are more.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::super::avx512::Avx512;
+use super::{LINE, ROWS};
+use crate::PANEL;
+use crate::output::{Columns, Output};
+use crate::product::Product;
+use crate::simd::Simd;
+use crate::view::RowsMut;
+
+/// A product whose sums leave tile registers as they are.
+pub(super) trait TileProduct: Product<Avx512> {
+    /// The sums of a row and of a panel in f32, before they are scaled.
+    ///
+    /// # Safety
+    /// They are in the tile of `output`, of which its contract holds, and whose [`Sums`] have been stored.
+    unsafe fn sum(
+        simd: Avx512,
+        output: &Output,
+        columns: Columns<Avx512>,
+        sums: *const f32,
+        place: [usize; 2],
+    ) -> <Avx512 as Simd>::V;
+}
+
+/// Four registers of sums: rows of two of them side by side, then those of the others.
+#[repr(C, align(64))]
+pub(super) struct Sums([MaybeUninit<f32>; 2 * ROWS * Sums::STRIDE]);
+
+impl Sums {
+    /// From one row of sums to the next.
+    pub(super) const STRIDE: usize = 2 * LINE;
+
+    #[inline(always)]
+    pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// Room for the sums of a tile, and what is to be made of them.
+pub(crate) struct Pending {
+    pub(super) sums: Sums,
+    tile: Option<Unfinished>,
+}
+
+/// Rows of a tile that has been multiplied.
+struct Unfinished {
+    output: Output,
+    rows: usize,
+    panels: usize,
+}
+
+impl Pending {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self { sums: Sums([MaybeUninit::uninit(); 2 * ROWS * Sums::STRIDE]), tile: None }
+    }
+
+    /// `rows` rows and 1 or 2 panels of a tile, none of them finished.
+    ///
+    /// # Safety
+    /// `sums` are theirs, and the contract of [`Output`] holds for them until they are finished.
+    #[inline(always)]
+    pub(super) unsafe fn begin(&mut self, output: Output, rows: usize, panels: usize) {
+        self.tile = Some(Unfinished { output, rows, panels });
+    }
+
+    /// Calls `step` so many times, and finishes what is pending meanwhile, if that is of `C` panels.
+    #[inline(always)]
+    pub(super) fn beside<P: TileProduct, const C: usize>(
+        &mut self,
+        simd: Avx512,
+        steps: usize,
+        mut step: impl FnMut(),
+    ) {
+        let Some(Unfinished { output, rows, panels }) = self.tile.take() else {
+            return (0..steps).for_each(|_| step());
+        };
+        let sums = self.sums.as_mut_ptr();
+        // What there is to do is known in each of these, so that nothing is asked row by row.
+        // SAFETY: `begin` was promised what is needed.
+        unsafe {
+            match (panels, output.residual, output.activation) {
+                (panels, ..) if panels != C => {
+                    (0..steps).for_each(|_| step());
+                    finish::<P, 1>(simd, &output, 0..rows, sums);
+                }
+                (_, None, None) => {
+                    let output = Output { residual: None, activation: None, ..output };
+                    finish_beside::<P, C>(simd, &output, rows, sums, steps, step);
+                }
+                (_, None, Some(_)) => {
+                    let output = Output { residual: None, ..output };
+                    finish_beside::<P, C>(simd, &output, rows, sums, steps, step);
+                }
+                (_, Some(residual), _) => {
+                    let output = Output { residual: Some(residual), ..output };
+                    finish_beside::<P, C>(simd, &output, rows, sums, steps, step);
+                }
+            }
+        }
+    }
+
+    /// Finishes what is pending.
+    #[inline(always)]
+    pub(super) fn complete<P: TileProduct, const C: usize>(&mut self, simd: Avx512) {
+        self.beside::<P, C>(simd, 0, || {});
+    }
+}
+
+/// Calls `step` so many times, and finishes `C` panels meanwhile.
+///
+/// # Safety
+/// As [`finish`] says, of `rows` rows.
+#[inline(always)]
+unsafe fn finish_beside<P: TileProduct, const C: usize>(
+    simd: Avx512,
+    output: &Output,
+    rows: usize,
+    sums: *const f32,
+    steps: usize,
+    mut step: impl FnMut(),
+) {
+    let pace = rows.div_ceil(steps.max(1));
+    let mut done = 0;
+    // SAFETY: as the caller promises.
+    unsafe {
+        for _ in 0..steps {
+            step();
+            let now = rows.min(done + pace);
+            finish::<P, C>(simd, output, done..now, sums);
+            done = now;
+        }
+        finish::<P, C>(simd, output, done..rows, sums);
+    }
+}
+
+/// Makes values of rows and of `C` panels: scaled, with bias and residual, activated.
+///
+/// # Safety
+/// Of those the contract of [`Output`] holds, and their [`Sums`] have been stored.
+#[inline(always)]
+unsafe fn finish<P: TileProduct, const C: usize>(
+    simd: Avx512,
+    output: &Output,
+    rows: Range<usize>,
+    sums: *const f32,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut columns = [output.columns::<_, P>(simd, 0); C];
+        for (panel, columns) in columns.iter_mut().enumerate() {
+            *columns = output.columns::<_, P>(simd, panel * PANEL);
+        }
+        for row in rows.clone() {
+            for (panel, &columns) in columns.iter().enumerate() {
+                let sum = P::sum(simd, output, columns, sums, [row, panel]);
+                output.finish::<_, P>(simd, columns, [row, panel * PANEL], sum);
+            }
+        }
+        if let Some(activation) = output.activation {
+            let dst = output.dst.wrapping_add(rows.start * output.dst_stride);
+            let dst = RowsMut::from_raw(dst, rows.len(), C * PANEL, output.dst_stride);
+            activation.map(simd, P::ROUNDED, dst);
+        }
+    }
+}

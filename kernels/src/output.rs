@@ -1,0 +1,134 @@
+//! What is made of a tile's sums, and where that goes.
+
+use crate::PANEL;
+use crate::activation::Activation;
+use crate::product::Product;
+use crate::simd::Simd;
+
+/// Where a tile finds what it adds to its sums, and stores them. Strides are in elements.
+///
+/// Methods that take rows and columns of the tile are safe to call while these are valid, for as many rows and columns:
+/// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a column
+/// of `bias`, of the scale of `residual`, and a line for each panel of `sums` and of `column_scales`, `panel_stride` apart; of
+/// `residual` as many rows and columns. For writing: as many rows and columns of `dst`, which overlaps none of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) zeros: *const f32,
+    pub(crate) row_scales: *const f32,
+    pub(crate) sums: *const f32,
+    pub(crate) column_scales: *const f32,
+    pub(crate) panel_stride: usize,
+    pub(crate) bias: Option<*const f32>,
+    pub(crate) residual: Option<TileResidual>,
+    /// Left to the caller of tiles that do not activate.
+    pub(crate) activation: Option<Activation>,
+    pub(crate) dst: *mut f32,
+    pub(crate) dst_stride: usize,
+}
+
+/// What is added, row by row, scaled.
+#[derive(Clone, Copy)]
+pub(crate) struct TileResidual {
+    pub(crate) rows: *const f32,
+    pub(crate) stride: usize,
+    pub(crate) scale: *const f32,
+}
+
+/// What a vector of columns needs once its sums are there.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<S: Simd> {
+    sums: S::V,
+    scales: S::V,
+    bias: S::V,
+    residual_scale: S::V,
+}
+
+impl Output {
+    /// Whether nothing is done to the sums of floats before they are stored.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.bias.is_none() && self.residual.is_none() && self.activation.is_none()
+    }
+
+    /// The part of it from a row and a panel on.
+    #[inline(always)]
+    pub(crate) fn part(self, row: usize, panel: usize) -> Self {
+        let column = panel * PANEL;
+        Self {
+            zeros: self.zeros.wrapping_add(row),
+            row_scales: self.row_scales.wrapping_add(row),
+            sums: self.sums.wrapping_add(panel * self.panel_stride),
+            column_scales: self.column_scales.wrapping_add(panel * self.panel_stride),
+            bias: self.bias.map(|bias| bias.wrapping_add(column)),
+            residual: self.residual.map(|residual| TileResidual {
+                rows: residual.rows.wrapping_add(row * residual.stride + column),
+                scale: residual.scale.wrapping_add(column),
+                ..residual
+            }),
+            dst: self.dst.wrapping_add(row * self.dst_stride + column),
+            ..self
+        }
+    }
+
+    /// Those from `column` on.
+    ///
+    /// # Safety
+    /// See [`Output`].
+    #[inline(always)]
+    pub(crate) unsafe fn columns<S: Simd, P: Product<S>>(&self, simd: S, column: usize) -> Columns<S> {
+        let none = simd.splat(0.0);
+        // No closures, which would not be sure to have the instruction set.
+        // SAFETY: the contract names what is read.
+        unsafe {
+            let line = column / PANEL * self.panel_stride + column % PANEL;
+            Columns {
+                sums: if P::BYTES { simd.load_raw(self.sums.add(line)) } else { none },
+                scales: if P::SCALED { simd.load_raw(self.column_scales.add(line)) } else { none },
+                bias: match self.bias {
+                    Some(bias) => simd.load_raw(bias.add(column)),
+                    None => none,
+                },
+                residual_scale: match self.residual {
+                    Some(residual) => simd.load_raw(residual.scale.add(column)),
+                    None => none,
+                },
+            }
+        }
+    }
+
+    /// What sums of bytes begin with in place of zeros: less the zero point of a row times the columns' sums.
+    ///
+    /// # Safety
+    /// See [`Output`].
+    #[inline(always)]
+    pub(crate) unsafe fn start_of_bytes<S: Simd>(&self, simd: S, columns: Columns<S>, row: usize) -> S::V {
+        // SAFETY: the contract names what is read.
+        unsafe { simd.dot_pairs(simd.splat(*self.zeros.add(row)), columns.sums) }
+    }
+
+    /// Stores a vector of sums: scaled, if they are to be, with bias and residual.
+    ///
+    /// # Safety
+    /// See [`Output`].
+    #[inline(always)]
+    pub(crate) unsafe fn finish<S: Simd, P: Product<S>>(
+        &self,
+        simd: S,
+        columns: Columns<S>,
+        [row, column]: [usize; 2],
+        mut sum: S::V,
+    ) {
+        // SAFETY: the contract names what is read and written.
+        unsafe {
+            if P::SCALED {
+                // Nothing here is fused, so that all instruction sets give the same bits of products of bytes.
+                sum = simd.mul(sum, simd.mul(simd.splat(*self.row_scales.add(row)), columns.scales));
+            }
+            sum = simd.add(sum, columns.bias);
+            if let Some(residual) = self.residual {
+                let values = simd.load_raw(residual.rows.add(row * residual.stride + column));
+                sum = simd.add(sum, simd.mul(values, columns.residual_scale));
+            }
+            simd.store_raw(sum, self.dst.add(row * self.dst_stride + column));
+        }
+    }
+}

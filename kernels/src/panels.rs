@@ -1,0 +1,136 @@
+//! Panels: a right-hand side as tiles read it, and what they ask the cache for meanwhile.
+
+use std::marker::PhantomData;
+
+use crate::PANEL;
+use crate::simd::Simd;
+use crate::view::Rows;
+
+/// Bytes of a panel between what a tile reads and what it asks the cache for where nothing asked before: far enough for
+/// L3 to answer in time. The hardware's own prefetching ends with each page of 4 KiB.
+const PREFETCH: usize = 96 * LINE;
+
+/// Bytes of a step along k in a panel of f32.
+const LINE: usize = PANEL * size_of::<f32>();
+
+/// A right-hand side of depth `k` in panels of [`PANEL`] columns: packed, or rows read where they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    pub(crate) data: *const f32,
+    pub(crate) k: usize,
+    pub(crate) n: usize,
+    pub(crate) k_stride: usize,
+    pub(crate) panel_stride: usize,
+    source: Source,
+    borrow: PhantomData<&'a [f32]>,
+}
+
+/// Where panels come from, which decides what tiles ask the cache for.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// They are near: there is nothing to ask for.
+    Near,
+    /// From far away. While the tiles of one group of panels run, all together ask for the next group, so that the
+    /// first of them does not wait for memory while the others do without.
+    Far {
+        /// Whether the first group has been asked for.
+        first_is_near: bool,
+        next: Option<Upcoming>,
+    },
+}
+
+/// What will be read after some panels.
+#[derive(Clone, Copy)]
+pub(crate) struct Upcoming {
+    pub(crate) data: *const f32,
+    pub(crate) panel_bytes: usize,
+}
+
+impl<'a> Panels<'a> {
+    /// Panels of `k` x [`PANEL`] one after the other, the last filled up.
+    pub(crate) fn packed(data: &'a [f32], k: usize, n: usize) -> Self {
+        assert!(data.len() >= n.div_ceil(PANEL) * k * PANEL, "packed panels of {n} columns and depth {k}");
+        let panel_stride = k * PANEL;
+        Self {
+            data: data.as_ptr(),
+            k,
+            n,
+            k_stride: PANEL,
+            panel_stride,
+            source: Source::Near,
+            borrow: PhantomData,
+        }
+    }
+
+    /// Panels of `slots` x [`PANEL`] slots, each behind `before` lines and in front of one of scales.
+    pub(crate) fn scaled(data: &'a [f32], before: usize, slots: usize, n: usize) -> Self {
+        let panel_stride = (before + slots + 1) * PANEL;
+        assert!(data.len() >= n.div_ceil(PANEL) * panel_stride, "panels of {n} columns and {slots} slots");
+        Self {
+            data: data.as_ptr().wrapping_add(before * PANEL),
+            panel_stride,
+            ..Self::packed(data, slots, n)
+        }
+    }
+
+    /// The rows of a matrix, whose columns must be whole panels.
+    pub(crate) fn in_place(rows: Rows<'a>) -> Self {
+        assert!(rows.cols().is_multiple_of(PANEL), "{} columns are no whole panels", rows.cols());
+        Self {
+            data: rows.as_ptr(),
+            k: rows.rows(),
+            n: rows.cols(),
+            k_stride: rows.row_stride(),
+            panel_stride: PANEL,
+            source: Source::Near,
+            borrow: PhantomData,
+        }
+    }
+
+    pub(crate) fn with_source(self, source: Source) -> Self {
+        Self { source, ..self }
+    }
+
+    /// What tile `i` of `tiles` asks for while it multiplies by the panels from `panel` on.
+    #[inline(always)]
+    pub(crate) fn ahead(&self, panel: usize, tile_panels: usize, i: usize, tiles: usize) -> Ahead {
+        let here = self.data.wrapping_add(panel * self.panel_stride);
+        let Source::Far { first_is_near, next } = self.source else {
+            return Ahead { data: here, step: 0, apart: 0 };
+        };
+        let panel_bytes = self.k * LINE;
+        let cold = usize::from(panel == 0 && !first_is_near);
+        if i < cold || tiles == 1 && !first_is_near {
+            return Ahead { data: here.wrapping_byte_add(PREFETCH), step: LINE, apart: panel_bytes };
+        }
+        let last = panel + tile_panels >= self.n.div_ceil(PANEL);
+        let following = Upcoming { data: here.wrapping_add(tile_panels * self.panel_stride), panel_bytes };
+        let Some(next) = (if last { next } else { Some(following) }) else {
+            return Ahead { data: here, step: 0, apart: 0 };
+        };
+        let step = next.panel_bytes.div_ceil((tiles - cold) * self.k.max(1));
+        let data = next.data.wrapping_byte_add((i - cold) * self.k * step);
+        Ahead { data, step, apart: next.panel_bytes }
+    }
+}
+
+/// What a tile asks the cache for: bytes from step to step along k, and from panel to panel.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    pub(crate) data: *const f32,
+    pub(crate) step: usize,
+    pub(crate) apart: usize,
+}
+
+impl Ahead {
+    /// Asks for what some steps ask for, whole lines of it.
+    #[inline(always)]
+    pub(crate) fn ask<S: Simd>(&mut self, simd: S, steps: usize) {
+        for at in (0..steps * self.step).step_by(LINE) {
+            for panel in 0..S::TILE_PANELS {
+                simd.prefetch_l2(self.data.wrapping_byte_add(at + panel * self.apart));
+            }
+        }
+        self.data = self.data.wrapping_byte_add(steps * self.step);
+    }
+}
