@@ -51,10 +51,15 @@
 //!   four: bf16 840 against 3,123 ms, int8 578 against 1,073. Products reach up to 33 % of the registers' rate there in bytes, 37 %
 //!   in bf16 and 54 % in f32, quantising and the like included (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that
 //!   take a quarter of the time. Each core of that machine was at times slower for seconds, tile loads by four and tile
-//!   products by two, whatever the code and the other core did; figures are the least of runs by turns. A tile asks for its
-//!   lines of dst before its products: snippets50, one thread, least of three, int8 96.3 to 88.8 ms, bf16 129.7 to 118.2, f32
-//!   240.7 to 229.4. In a plain prototype of the tile random bytes took a fifth longer than small ones; storing rows tile by
-//!   tile instead of as they are, or the epilogue of a tile between the products of the next, made no difference.
+//!   products by two, whatever the code and the other core did; figures are the least of runs by turns.
+//!   What is made of a tile's sums is made between the products of the next tile (`arch/amx/pending.rs`), since no core looks far
+//!   enough ahead to find those behind it: GELU hides there for the most part (128 x 1536 x 384 in f32 with GELU 501 to 425 us, without 398). Rows are
+//!   an odd number of lines apart, or the rows of a tile of dst meet in few sets of L1 (the same in int8, before: 159 to
+//!   122 us). Both together, least of six, one thread, int8 / bf16 / f32: 100 passages 584 to 549, 780 to 750, 1,671 to
+//!   1,580 ms; snippets50 86.8 to 80.1, 116 to 109, 239 to 243. With it, asking for the lines of dst first, which had helped, cost 3 to
+//!   9 % of a product, and is gone. Asking for panels costs 3 % of snippets50 in int8 and bf16, whose weights are near, and
+//!   is worth it in f32 (130 against 165 ms on two threads). In a prototype of the tile random bytes took a fifth longer than
+//!   small ones, and storing rows tile by tile instead of as they are made no difference.
 //! - **f32 on AMX** is three digits of a byte a value, of whose nine products eight are summed, exactly (`digits.rs`). The 244
 //!   reference pairs of a trained model are off by 9.1e-6 at worst, as with f32 multiply-adds (9.5e-6), the fixtures by 9.1e-6
 //!   (5.4e-6). Six products, a seventh to a ninth faster in a prototype (620 against 545 G operations/s of f32, 186 with
@@ -81,7 +86,7 @@
 //! and residual gives the same bits on every instruction set.
 //!
 //! # Unsafe code
-//! It is in `arch/` (intrinsics, and assembly for AMX), `matmul.rs` (the tile), `view.rs` (views that split by columns), `matrix.rs` (aligned
+//! It is in `arch/` (intrinsics, and assembly for AMX), `matmul.rs`, `tile.rs` and `output.rs` (the tile), `view.rs` (views that split by columns), `matrix.rs` (aligned
 //! memory) and `storage.rs` (panels in shared bytes). Shapes are checked with real asserts at the door of each kernel.
 
 mod activation;
