@@ -101,7 +101,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];
     let panels = rhs.n.div_ceil(PANEL);
     let tiles = lhs.rows().div_ceil(P::MR);
-    let mut pending = P::pending();
+    let mut pending = P::Pending::default();
     for panel in (0..panels).step_by(S::TILE_PANELS) {
         let tile_panels = S::TILE_PANELS.min(panels - panel);
         let first = panel * PANEL;
@@ -146,7 +146,6 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                     lhs_stride: lhs.row_stride(),
                     rhs: panels,
                     rhs_k_stride: rhs.k_stride,
-                    rhs_panel_stride: rhs.panel_stride,
                     k: rhs.k,
                     ahead: rhs.ahead(panel, tile_panels, row / P::MR, tiles),
                     output,

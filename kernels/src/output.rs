@@ -69,30 +69,34 @@ impl Output {
         }
     }
 
-    /// Those from `column` on.
+    /// What the first `C` vectors of columns need.
     ///
     /// # Safety
     /// See [`Output`].
     #[inline(always)]
-    pub(crate) unsafe fn columns<S: Simd, P: Product<S>>(&self, simd: S, column: usize) -> Columns<S> {
+    pub(crate) unsafe fn columns<S: Simd, P: Product<S>, const C: usize>(&self, simd: S) -> [Columns<S>; C] {
         let none = simd.splat(0.0);
-        // No closures, which would not be sure to have the instruction set.
-        // SAFETY: the contract names what is read.
-        unsafe {
+        let mut all = [Columns { sums: none, scales: none, bias: none, residual_scale: none }; C];
+        for (c, columns) in all.iter_mut().enumerate() {
+            let column = c * S::LANES;
             let line = column / PANEL * self.panel_stride + column % PANEL;
-            Columns {
-                sums: if P::BYTES { simd.load_raw(self.sums.add(line)) } else { none },
-                scales: if P::SCALED { simd.load_raw(self.column_scales.add(line)) } else { none },
-                bias: match self.bias {
-                    Some(bias) => simd.load_raw(bias.add(column)),
-                    None => none,
-                },
-                residual_scale: match self.residual {
-                    Some(residual) => simd.load_raw(residual.scale.add(column)),
-                    None => none,
-                },
+            // SAFETY: the contract names what is read.
+            unsafe {
+                if P::BYTES {
+                    columns.sums = simd.load_raw(self.sums.add(line));
+                }
+                if P::SCALED {
+                    columns.scales = simd.load_raw(self.column_scales.add(line));
+                }
+                if let Some(bias) = self.bias {
+                    columns.bias = simd.load_raw(bias.add(column));
+                }
+                if let Some(residual) = self.residual {
+                    columns.residual_scale = simd.load_raw(residual.scale.add(column));
+                }
             }
         }
+        all
     }
 
     /// What sums of bytes begin with in place of zeros: less the zero point of a row times the columns' sums.

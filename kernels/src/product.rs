@@ -20,9 +20,7 @@ pub(crate) trait Product<S: Simd>: Copy {
     /// Whether a tile is activated, or left for that.
     const ACTIVATES: bool = false;
     /// What a tile leaves to be done beside the next one.
-    type Pending;
-    /// Nothing to be done.
-    fn pending() -> Self::Pending;
+    type Pending: Default;
     /// dst = lhs * rhs + bias + residual * scale, now or when the next tile is made, or [`Self::complete`] is called.
     ///
     /// # Safety
@@ -64,8 +62,6 @@ impl<S: Simd, P: VectorProduct<S>> Product<S> for P {
     const MR: usize = P::MR;
     const LHS_UNIT: usize = 1;
     type Pending = ();
-    #[inline(always)]
-    fn pending() {}
     #[inline(always)]
     unsafe fn tile(self, simd: S, rows: usize, panels: usize, t: Tile, (): &mut ()) {
         // SAFETY: the caller meets the same contract.

@@ -16,7 +16,6 @@ pub(crate) struct Tile {
     pub(crate) lhs_stride: usize,
     pub(crate) rhs: *const f32,
     pub(crate) rhs_k_stride: usize,
-    pub(crate) rhs_panel_stride: usize,
     pub(crate) k: usize,
     pub(crate) ahead: Ahead,
     pub(crate) output: Output,
@@ -40,7 +39,7 @@ macro_rules! for_each_row {
 ///
 /// # Safety
 /// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels
-/// are `rhs_panel_stride` apart; of `output` what its own contract says of R rows and C vectors.
+/// are its `panel_stride` apart; of `output` what its own contract says of R rows and C vectors.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C: usize>(
     simd: S,
@@ -50,12 +49,12 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
     const { assert!(R <= MAX_VECTOR_ROWS) };
     // SAFETY: every access below is within what the contract names: ROW < R, c < C, and as many steps as t.k.
     unsafe {
-        let in_panels = |column: usize| column / PANEL * t.rhs_panel_stride + column % PANEL;
+        let in_panels = |column: usize| column / PANEL * t.output.panel_stride + column % PANEL;
         let mut sums = [[simd.splat(0.0); C]; R];
         if <P as VectorProduct<S>>::BYTES {
+            let columns = t.output.columns::<S, P, C>(simd);
             for_each_row!(ROW < R {
-                for (c, sum) in sums[ROW].iter_mut().enumerate() {
-                    let columns = t.output.columns::<S, P>(simd, c * S::LANES);
+                for (sum, &columns) in sums[ROW].iter_mut().zip(&columns) {
                     *sum = t.output.start_of_bytes(simd, columns, ROW);
                 }
             });
@@ -90,10 +89,7 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
             });
             lhs_at = simd.opaque(lhs_at.wrapping_add(1));
         }
-        let mut columns = [t.output.columns::<S, P>(simd, 0); C];
-        for (c, columns) in columns.iter_mut().enumerate() {
-            *columns = t.output.columns::<S, P>(simd, c * S::LANES);
-        }
+        let columns = t.output.columns::<S, P, C>(simd);
         for_each_row!(ROW < R {
             for (c, &sum) in sums[ROW].iter().enumerate() {
                 let sum = if <P as VectorProduct<S>>::BYTES { simd.convert_i32(sum) } else { sum };

@@ -218,7 +218,7 @@ impl Tiles {
         pending: &mut Pending,
     ) {
         // One panel is multiplied twice, for the sake of few kinds of tiles.
-        let mut panels = [t.rhs, t.rhs.wrapping_add(if panels == 2 { t.rhs_panel_stride } else { 0 })];
+        let mut panels = [t.rhs, t.rhs.wrapping_add(if panels == 2 { t.output.panel_stride } else { 0 })];
         let stride = t.lhs_stride * size_of::<f32>();
         let (mut lhs, mut ahead) = (t.lhs, t.ahead);
         let (steps, rest) = (t.k / LINE, t.k % LINE);
@@ -316,10 +316,6 @@ impl Product<Avx512> for TileBytes {
     const ACTIVATES: bool = true;
     type Pending = Pending;
     #[inline(always)]
-    fn pending() -> Pending {
-        Pending::new()
-    }
-    #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
         // SAFETY: the caller meets the same contract.
         unsafe { self.0.tile::<Self, BYTES>(simd, rows, panels, t, pending) }
@@ -342,10 +338,6 @@ impl Product<Avx512> for TilePairs {
     const ACTIVATES: bool = true;
     type Pending = Pending;
     #[inline(always)]
-    fn pending() -> Pending {
-        Pending::new()
-    }
-    #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
         // SAFETY: the caller meets the same contract.
         unsafe { self.0.tile::<Self, PAIRS>(simd, rows, panels, t, pending) }
@@ -366,28 +358,22 @@ impl TileProduct for TileBytes {
         simd: Avx512,
         output: &Output,
         columns: Columns<Avx512>,
+        row: usize,
         sums: *const f32,
-        [row, panel]: [usize; 2],
     ) -> __m512 {
         // SAFETY: the caller meets the same contract.
         unsafe {
             let start = output.start_of_bytes(simd, columns, row);
-            simd.convert_i32(add_i32(simd, simd.load_raw(sums.add(row * Sums::STRIDE + panel * LINE)), start))
+            simd.convert_i32(add_i32(simd, simd.load_raw(sums), start))
         }
     }
 }
 
 impl TileProduct for TilePairs {
     #[inline(always)]
-    unsafe fn sum(
-        simd: Avx512,
-        _: &Output,
-        _: Columns<Avx512>,
-        sums: *const f32,
-        [row, panel]: [usize; 2],
-    ) -> __m512 {
+    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const f32) -> __m512 {
         // SAFETY: the caller meets the same contract.
-        unsafe { simd.load_raw(sums.add(row * Sums::STRIDE + panel * LINE)) }
+        unsafe { simd.load_raw(sums) }
     }
 }
 

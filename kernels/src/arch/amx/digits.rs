@@ -61,17 +61,13 @@ impl Product<Avx512> for TileDigits {
     const ACTIVATES: bool = true;
     type Pending = Pending;
     #[inline(always)]
-    fn pending() -> Pending {
-        Pending::new()
-    }
-    #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
         let (row_bytes, steps, mut ahead) = (t.lhs_stride * size_of::<f32>(), t.k / STEP_LINES, t.ahead);
         // One register of rows by one of columns: four sums, three digits of the rows and one of a panel.
         for panel in 0..panels {
             for first in (0..rows).step_by(ROWS) {
                 let mut lhs = t.lhs.wrapping_add(first * t.lhs_stride);
-                let mut rhs = t.rhs.wrapping_add(panel * t.rhs_panel_stride);
+                let mut rhs = t.rhs.wrapping_add(panel * t.output.panel_stride);
                 self.0.zero();
                 // SAFETY: the caller meets the contract of a tile, of which this is a part; sums have room for four registers.
                 unsafe {
@@ -102,21 +98,14 @@ impl Product<Avx512> for TileDigits {
 
 impl TileProduct for TileDigits {
     #[inline(always)]
-    unsafe fn sum(
-        simd: Avx512,
-        _: &Output,
-        _: Columns<Avx512>,
-        sums: *const f32,
-        [row, _]: [usize; 2],
-    ) -> __m512 {
+    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const f32) -> __m512 {
         // Sums of weight 1 and 2^-8 are side by side, below them those of 2^-16 and 2^-24.
-        let [high, low] =
-            [sums.wrapping_add(row * Sums::STRIDE), sums.wrapping_add((ROWS + row) * Sums::STRIDE)];
+        let low = sums.wrapping_add(ROWS * Sums::STRIDE);
         // SAFETY: the caller promises that they have been stored.
         let [a, b, c, d] = unsafe {
             [
-                simd.load_raw(high),
-                simd.load_raw(high.add(LINE)),
+                simd.load_raw(sums),
+                simd.load_raw(sums.add(LINE)),
                 simd.load_raw(low),
                 simd.load_raw(low.add(LINE)),
             ]

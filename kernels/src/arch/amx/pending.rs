@@ -14,16 +14,16 @@ use crate::view::RowsMut;
 
 /// A product whose sums leave tile registers as they are.
 pub(super) trait TileProduct: Product<Avx512> {
-    /// The sums of a row and of a panel in f32, before they are scaled.
+    /// A row of one register of sums in f32, before they are scaled; those of the others are as far away as in [`Sums`].
     ///
     /// # Safety
-    /// They are in the tile of `output`, of which its contract holds, and whose [`Sums`] have been stored.
+    /// The row is in the tile of `output`, of which its contract holds, and whose [`Sums`] have been stored.
     unsafe fn sum(
         simd: Avx512,
         output: &Output,
         columns: Columns<Avx512>,
+        row: usize,
         sums: *const f32,
-        place: [usize; 2],
     ) -> <Avx512 as Simd>::V;
 }
 
@@ -54,12 +54,14 @@ struct Unfinished {
     panels: usize,
 }
 
-impl Pending {
+impl Default for Pending {
     #[inline(always)]
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         Self { sums: Sums([MaybeUninit::uninit(); 2 * ROWS * Sums::STRIDE]), tile: None }
     }
+}
 
+impl Pending {
     /// `rows` rows and 1 or 2 panels of a tile, none of them finished.
     ///
     /// # Safety
@@ -152,13 +154,10 @@ unsafe fn finish<P: TileProduct, const C: usize>(
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        let mut columns = [output.columns::<_, P>(simd, 0); C];
-        for (panel, columns) in columns.iter_mut().enumerate() {
-            *columns = output.columns::<_, P>(simd, panel * PANEL);
-        }
+        let columns = output.columns::<_, P, C>(simd);
         for row in rows.clone() {
             for (panel, &columns) in columns.iter().enumerate() {
-                let sum = P::sum(simd, output, columns, sums, [row, panel]);
+                let sum = P::sum(simd, output, columns, row, sums.add(row * Sums::STRIDE + panel * LINE));
                 output.finish::<_, P>(simd, columns, [row, panel * PANEL], sum);
             }
         }
