@@ -77,6 +77,8 @@ pub(crate) trait Simd: Copy {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The larger of the two; a NaN in `x` stays, one in `floor` does not.
     fn at_least(self, x: Self::V, floor: Self::V) -> Self::V;
+    /// The smaller of the two; a NaN in `x` stays, one in `ceiling` does not.
+    fn at_most(self, x: Self::V, ceiling: Self::V) -> Self::V;
     /// `yes` where `a < b`, else `no`: a NaN on either side gives `no`.
     fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     fn abs(self, x: Self::V) -> Self::V;

@@ -1,9 +1,9 @@
 //! Softmax of a row.
 
 use crate::isa::{Isa, Kernel};
-use crate::math::exp2;
+use crate::math::{coarse_exp2, exp2};
 use crate::operand::FloatProduct;
-use crate::product::MulAdd;
+use crate::product::{MulAdd, Product};
 use crate::simd::Simd;
 use crate::view::RowsMut;
 
@@ -86,6 +86,7 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
 
     let mut totals = [0.0; N];
     for ((total, row), max) in totals.iter_mut().zip(rows).zip(maxima) {
+        let zero = if P::ROUNDED { simd.sub(simd.splat(0.0), simd.mul(max, scale)) } else { max };
         let mut sum = simd.splat(0.0);
         let step = P::DEPTH * S::LANES;
         let whole = cols - cols % step;
@@ -93,7 +94,7 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
         for at in (0..whole).step_by(step) {
             let mut e = [simd.splat(0.0); 2];
             for (i, e) in e[..P::DEPTH].iter_mut().enumerate() {
-                *e = exp2(simd, simd.mul(simd.sub(simd.load(&row[at + i * S::LANES..]), max), scale));
+                *e = power::<S, P>(simd, simd.load(&row[at + i * S::LANES..]), scale, zero);
                 sum = simd.add(sum, *e);
             }
             simd.store(product.along(simd, e), &mut row[at / P::DEPTH..]);
@@ -101,7 +102,7 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
         if whole < cols {
             let mut e = [simd.splat(0.0); 2];
             for (e, tail) in e.iter_mut().zip(row[whole..cols].chunks(S::LANES)) {
-                *e = exp2(simd, simd.mul(simd.sub(simd.load_some(tail, lowest), max), scale));
+                *e = power::<S, P>(simd, simd.load_some(tail, lowest), scale, zero);
                 sum = simd.add(sum, *e);
             }
             let end = if P::DEPTH == 1 { cols } else { whole / P::DEPTH + S::LANES };
@@ -110,6 +111,17 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
         *total = simd.sum(sum);
     }
     totals
+}
+
+/// 2^(scale x - scale max), as closely as `P` needs it. `zero` is -scale max where one rounding less is worth more than
+/// exactness, else the maximum itself.
+#[inline(always)]
+fn power<S: Simd, P: Product<S>>(simd: S, x: S::V, scale: S::V, zero: S::V) -> S::V {
+    if P::ROUNDED {
+        coarse_exp2(simd, simd.mul_add(x, scale, zero))
+    } else {
+        exp2(simd, simd.mul(simd.sub(x, zero), scale))
+    }
 }
 
 /// row *= factor

@@ -95,13 +95,13 @@ fn gelu_after_products_of_rounded_operands_errs_no_more_than_stated() {
     for dtype in [PanelDtype::Bf16, PanelDtype::Int8] {
         let what = format!("Gelu in {}", dtype.name());
         let apply = |isa, values: &mut [f32]| gelu_of_biases(dtype, isa, values);
-        measure_as(&what, apply, reference::gelu, at_least_1, 6.5e-5);
+        measure_as(&what, apply, reference::gelu, at_least_1, 9.5e-5);
         for_each_isa(|isa| {
-            let mut values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 3.85, -3.85];
+            let mut values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e9, -1e9];
             gelu_of_biases(dtype, isa, &mut values);
             let [nan, infinite, also_nan, ..] = values;
             assert!(nan.is_nan() && infinite == f32::INFINITY && also_nan.is_nan(), "{}", isa.name());
-            assert_eq!(values[3..5], [0.0, 0.0], "{}", isa.name());
+            assert_eq!(values[3..], [0.0, 0.0, 1e9, 0.0], "{}", isa.name());
         });
     }
 }

@@ -10,6 +10,9 @@ use proptest::prelude::*;
 /// What rounding to bfloat16, of 8 significant bits, changes at most.
 const BF16_ROUNDING: f64 = 1.0 / 256.0;
 
+/// The relative error that `math.rs` states for its coarse powers of two.
+const COARSE_EXP2_ERROR: f64 = 7.6e-5;
+
 /// Queries, keys and values side by side, as one product makes them.
 #[derive(Clone)]
 struct Case {
@@ -91,16 +94,17 @@ impl Case {
     }
 
     /// Beside layers in bfloat16 or bytes: pairs of bfloat16 where the set multiplies such, else f32 to the bit. Where
-    /// it does, the weights of the values are rounded after the reference's.
+    /// it does, the weights of the values and their sum are coarse, and the weights rounded after the reference's.
     fn check_rounded(&self, gaps: [usize; 2], scratch: &mut AttentionScratch) {
         let rounded = self.rounded();
         let mut magnitudes = rounded.clone();
         for row in magnitudes.qkv.chunks_mut(3 * self.cols()) {
             row[2 * self.cols()..].iter_mut().for_each(|value| *value = value.abs());
         }
+        const WEIGHT_ERROR: f64 = BF16_ROUNDING + 2.0 * COARSE_EXP2_ERROR;
         let bounds = rounded.bounds().into_iter().zip(magnitudes.expected());
         let bounds: Vec<f64> =
-            bounds.map(|(error, magnitude)| error + 1.01 * BF16_ROUNDING * magnitude + 1e-30).collect();
+            bounds.map(|(error, magnitude)| error + 1.01 * WEIGHT_ERROR * magnitude + 1e-30).collect();
         for_each_isa(|isa| {
             let what = format!("{}: {} x {} x {}", isa.name(), self.seq_len, self.heads, self.head_dim);
             let [bf16, int8] =
@@ -121,6 +125,27 @@ impl Case {
             assert_close(&what, &self.run(isa, gaps, scratch), &expected, &bounds);
         });
     }
+}
+
+/// Of two keys the first, which fits best, has a weight that rounds to 1; so what the query gathers of the value 1 there
+/// and 0 elsewhere is one over the sum of weights before they are rounded.
+#[test]
+fn sums_of_weights_beside_bfloat16_err_no_more_than_stated() {
+    for_each_isa(|isa| {
+        let mut worst = (0.0_f64, 0.0);
+        for bits in half::bf16::from_f32(1e-3).to_bits()..half::bf16::from_f32(40.0).to_bits() {
+            let key = -half::bf16::from_bits(bits).to_f32();
+            let case = Case { seq_len: 2, heads: 1, head_dim: 1, qkv: vec![1.0, 0.0, 1.0, 1.0, key, 0.0] };
+            let found = case.run_beside(PanelDtype::Bf16, isa, [0, 0], &mut AttentionScratch::default())[0];
+            let expected = 1.0 + f64::from(key).exp();
+            let error = (1.0 / f64::from(found) / expected - 1.0).abs();
+            if error > worst.0 {
+                worst = (error, key);
+            }
+        }
+        println!("{}: maximal error of a sum of weights {:.4e} at {}", isa.name(), worst.0, worst.1);
+        assert!(worst.0 <= COARSE_EXP2_ERROR + 3e-7, "{}: {:.4e} at {}", isa.name(), worst.0, worst.1);
+    });
 }
 
 /// One scratch serves them all, in an order that leaves the longer behind for the shorter.

@@ -146,6 +146,10 @@ impl Simd for Avx2 {
         op!(_mm256_max_ps(floor, x))
     }
     #[inline(always)]
+    fn at_most(self, x: __m256, ceiling: __m256) -> __m256 {
+        op!(_mm256_min_ps(ceiling, x))
+    }
+    #[inline(always)]
     fn select_lt(self, a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
         op!(_mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)))
     }

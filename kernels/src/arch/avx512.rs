@@ -227,6 +227,10 @@ impl Simd for Avx512 {
         op!(_mm512_max_ps(floor, x))
     }
     #[inline(always)]
+    fn at_most(self, x: __m512, ceiling: __m512) -> __m512 {
+        op!(_mm512_min_ps(ceiling, x))
+    }
+    #[inline(always)]
     fn select_lt(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
         op!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, b), yes, no))
     }

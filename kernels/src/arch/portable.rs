@@ -102,6 +102,10 @@ impl Simd for Portable {
         self.select_lt(x, floor, floor, x)
     }
     #[inline(always)]
+    fn at_most(self, x: f32x8, ceiling: f32x8) -> f32x8 {
+        self.select_lt(ceiling, x, ceiling, x)
+    }
+    #[inline(always)]
     fn select_lt(self, a: f32x8, b: f32x8, yes: f32x8, no: f32x8) -> f32x8 {
         a.simd_lt(b).bitselect(yes, no)
     }
