@@ -13,8 +13,8 @@ use std::time::Instant;
 use common::measuring;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, LinearScratch, Matrix, PackedWeights, PanelDtype,
-    Stored, StoredMatrix, attention, linear, peak, softmax,
+    Activation, AttentionScratch, Epilogue, Heads, Isa, LayerNorm, LinearScratch, Matrix, PackedWeights,
+    PanelDtype, Stored, StoredMatrix, attention, linear, peak, softmax,
 };
 
 /// Outputs and depths of the Linear layers of 384-, 768- and 1024-wide models.
@@ -44,6 +44,20 @@ fn matrix(rows: usize, cols: usize) -> Matrix {
         matrix.view_mut().row_mut(i).copy_from_slice(row);
     }
     matrix
+}
+
+/// The same cut to pairs of bfloat16.
+fn pairs(values: &Matrix) -> Matrix {
+    let values = values.view();
+    let mut pairs = Matrix::with_capacity(values.rows(), values.cols() / 2);
+    pairs.set_rows(values.rows());
+    for i in 0..values.rows() {
+        let from = values.row(i).as_chunks().0.iter();
+        for (pair, [low, high]) in pairs.view_mut().row_mut(i).iter_mut().zip(from) {
+            *pair = f32::from_bits(low.to_bits() >> 16 | high.to_bits() & 0xffff_0000);
+        }
+    }
+    pairs
 }
 
 fn weights(isa: Isa, dtype: PanelDtype, n: usize, k: usize) -> PackedWeights {
@@ -120,14 +134,17 @@ fn kernels(c: &mut Criterion) {
             linear(isa, y.view(), &down, epilogue, &mut scratch, z.view_mut());
         });
         for seq_len in [68, 200, 512] {
-            let [mut q, k, v] = [0, 1, 2].map(|_| matrix(seq_len, hidden));
+            let [x, mut dst] = [(); 2].map(|()| matrix(seq_len, hidden));
             let mut scratch = AttentionScratch::default();
             let operations = (4 * seq_len * seq_len * hidden) as u64;
             // Attention in f32 is not split: there it is that of another set.
             for dtype in [PanelDtype::F32, PanelDtype::Bf16].into_iter().skip(usize::from(isa.splits())) {
                 let name = format!("attention {} 12x32 seq_len={seq_len}", dtype.name());
+                // As the layers around leave them.
+                let x = if isa.pairs(dtype) { pairs(&x) } else { x.clone() };
                 bench(dtype, c, isa, &name, operations, || {
-                    attention(isa, q.view_mut(), [k.view(), v.view()], 32, 0.177, dtype, &mut scratch);
+                    let heads = Heads { dim: 32, scale: 0.177, dtype };
+                    attention(isa, [x.view(); 3], heads, &mut scratch, dst.view_mut());
                 });
             }
         }

@@ -10,7 +10,7 @@ mod common;
 
 use common::{best_time, measuring, model, operations, pair, peak};
 use crossrank::{ModelInfo, Reranker, Tokenized};
-use crossrank_kernels::{AttentionScratch, Isa, Matrix, PanelDtype, attention};
+use crossrank_kernels::{AttentionScratch, Heads, Isa, Matrix, PanelDtype, attention};
 
 const COUNTS: [usize; 4] = [10, 100, 1000, 10_000];
 const LENGTHS: [usize; 7] = [16, 32, 64, 128, 256, 384, 512];
@@ -97,13 +97,14 @@ fn attention_time(info: &ModelInfo, length: usize) -> f64 {
     let isa = Isa::by_name(info.isa).unwrap();
     let dtype = PanelDtype::by_name(info.dtype).unwrap();
     let head_dim = info.hidden / info.heads;
-    let [mut q, k, v] = [3, 5, 7].map(|seed| matrix(length, info.hidden, seed));
+    let qkv = [3, 5, 7].map(|seed| matrix(length, info.hidden, seed));
+    let mut dst = matrix(length, info.hidden, 1);
     let mut scratch = AttentionScratch::default();
-    let scale = 1.0 / (head_dim as f32).sqrt();
+    let heads = Heads { dim: head_dim, scale: 1.0 / (head_dim as f32).sqrt(), dtype };
     let layers = info.layers - 1;
     best_time(5, || {
         for _ in 0..layers {
-            attention(isa, q.view_mut(), [k.view(), v.view()], head_dim, scale, dtype, &mut scratch);
+            attention(isa, qkv.each_ref().map(Matrix::view), heads, &mut scratch, dst.view_mut());
         }
     })
 }

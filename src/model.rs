@@ -168,7 +168,7 @@ impl Model {
         let mut ws = self.workspace();
         ws.reserve(ChunkSize::of(chunk), 1);
         self.embed(chunk.iter(), &mut ws);
-        let shape = HeadShape::new(&self.config, self.packing.dtype);
+        let shape = HeadShape::new(&self.config, self.packing);
         let last = self.encoder.layers.len();
         let mut observe = |i, parts: &[&str], rows: Rows<'_>| {
             let linears: Vec<String> = parts.iter().map(|part| self.names.layer(i, part)).collect();
@@ -209,15 +209,10 @@ impl Model {
     }
 
     fn layer(&self, i: usize, ws: &mut Workspace, workers: usize) {
-        self.encoder.layers[i].forward(
-            self.isa,
-            HeadShape::new(&self.config, self.packing.dtype),
-            ws,
-            workers,
-        );
+        self.encoder.layers[i].forward(self.isa, HeadShape::new(&self.config, self.packing), ws, workers);
     }
 
     fn last_layer(&self, ws: &mut Workspace, workers: usize) {
-        self.encoder.last.forward(self.isa, HeadShape::new(&self.config, self.packing.dtype), ws, workers);
+        self.encoder.last.forward(self.isa, HeadShape::new(&self.config, self.packing), ws, workers);
     }
 }

@@ -26,6 +26,8 @@ fn score_rows(seq_len: usize, mr: usize) -> usize {
 pub struct AttentionScratch {
     keys: Buffer,
     values: Buffer,
+    /// Keys or values, rounded.
+    rounded: Buffer,
     /// Queries of one block, rounded.
     queries: Buffer,
     scores: Buffer,
@@ -39,6 +41,7 @@ impl AttentionScratch {
         let padded_len = seq_len.next_multiple_of(PANEL);
         self.keys.at_least((padded_len * head_dim).max(padded_heads * heads * head_dim));
         self.values.at_least(head_dim.next_multiple_of(PANEL).max(padded_heads) * seq_len);
+        self.rounded.at_least(padded_len * slot_stride(head_dim.div_ceil(2)));
         let block = score_rows(seq_len, 1) + MAX_TILE.0;
         self.queries.at_least(block * slot_stride(head_dim.div_ceil(2)));
         self.scores.at_least((block * slot_stride(seq_len)).max(heads * seq_len));
@@ -47,39 +50,48 @@ impl AttentionScratch {
     }
 }
 
-/// q = softmax(scale q k^T) v, head by head, with `scale` > 0: each query becomes what it gathers. `k` and `v` are
-/// seq_len x (heads * head_dim), heads side by side; `q` is as wide and holds all rows of the sequence or some.
-/// `dtype` is that of the layers around it: beside any but f32, an instruction set that multiplies pairs of bfloat16
-/// rounds queries, keys, values and the exponentials of scores to such pairs.
+/// What the heads of a layer have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// Columns of one.
+    pub dim: usize,
+    /// A factor of all scores, > 0.
+    pub scale: f32,
+    /// That of the layers around: beside any but f32, an instruction set that multiplies pairs of bfloat16 rounds queries,
+    /// keys, values and the exponentials of scores to such pairs.
+    pub dtype: PanelDtype,
+}
+
+/// dst = softmax(scale q k^T) v, head by head: what each query gathers. `k` and `v` are seq_len x (number of heads * dim),
+/// heads side by side; `q` and `dst` are as wide and hold all rows of the sequence or some.
+///
+/// Where layers are kept in [pairs](Isa::pairs), `q`, `k` and `v` may be pairs of bfloat16 and half as wide: the same bits, as
+/// they would be rounded.
 ///
 /// # Panics
-/// When the shapes do not fit, or their columns are no multiple of `head_dim`.
+/// When the shapes do not fit, or columns are no multiple of `dim`.
 pub fn attention(
     isa: Isa,
-    q: RowsMut<'_>,
-    [k, v]: [Rows<'_>; 2],
-    head_dim: usize,
-    scale: f32,
-    dtype: PanelDtype,
+    qkv: [Rows<'_>; 3],
+    heads: Heads,
     scratch: &mut AttentionScratch,
+    dst: RowsMut<'_>,
 ) {
     struct Attention<'a> {
-        q: RowsMut<'a>,
-        kv: [Rows<'a>; 2],
-        head_dim: usize,
-        scale: f32,
-        dtype: PanelDtype,
+        qkv: [Rows<'a>; 3],
+        heads: Heads,
         scratch: &'a mut AttentionScratch,
+        dst: RowsMut<'a>,
     }
     impl Kernel for Attention<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            if self.dtype == PanelDtype::F32 {
-                return self.heads(simd, MulAdd);
+            if self.heads.dtype == PanelDtype::F32 {
+                return self.all(simd, MulAdd);
             }
             if let Err(back) = simd.with_pairs(self) {
-                back.heads(simd, MulAdd);
+                back.all(simd, MulAdd);
             }
         }
     }
@@ -87,25 +99,27 @@ pub fn attention(
         type Output = ();
         #[inline(always)]
         fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
-            self.heads(simd, product);
+            self.all(simd, product);
         }
     }
     impl Attention<'_> {
         #[inline(always)]
-        fn heads<S: Simd, P: FloatProduct<S>>(self, simd: S, product: P) {
-            let Self { mut q, kv: [k, v], head_dim, scale, scratch, .. } = self;
-            let cols = q.cols();
-            assert_eq!((k.rows(), k.cols()), (v.rows(), cols), "keys and values");
-            assert_eq!(v.cols(), cols, "values and queries");
-            assert!(head_dim > 0 && cols.is_multiple_of(head_dim), "{cols} columns of heads of {head_dim}");
-            for start in (0..cols).step_by(head_dim) {
-                let head = start..start + head_dim;
-                let kv = [k, v].map(|rows| rows.column_range(head.clone()));
-                one_head(simd, product, q.column_range(head), kv, scale, scratch);
+        fn all<S: Simd, P: FloatProduct<S>>(self, simd: S, product: P) {
+            let Self { qkv: [q, k, v], heads, scratch, mut dst } = self;
+            let (cols, dim) = (dst.cols(), heads.dim);
+            assert!(dim > 0 && cols.is_multiple_of(dim), "{cols} columns of heads of {dim}");
+            let slot = if q.cols() == cols { 1 } else { P::DEPTH };
+            assert!(dim.is_multiple_of(slot), "pairs of heads of {dim}");
+            assert_eq!((q.rows(), q.cols() * slot), (dst.rows(), cols), "queries and dst");
+            assert_eq!([k, v].map(|rows| rows.cols() * slot), [cols; 2], "columns of keys, values and dst");
+            assert_eq!(k.rows(), v.rows(), "keys and values");
+            for first in (0..cols).step_by(dim) {
+                let qkv = [q, k, v].map(|rows| rows.column_range(first / slot..(first + dim) / slot));
+                one_head(simd, product, qkv, heads, scratch, dst.column_range(first..first + dim));
             }
         }
     }
-    isa.run(Attention { q, kv: [k, v], head_dim, scale, dtype, scratch });
+    isa.run(Attention { qkv, heads, scratch, dst });
 }
 
 /// dst = lhs * rhs
@@ -124,19 +138,19 @@ fn plain<'a, S: Simd, P: FloatProduct<S>>(
 fn one_head<S: Simd, P: FloatProduct<S>>(
     simd: S,
     product: P,
-    mut q: RowsMut<'_>,
-    [k, v]: [Rows<'_>; 2],
-    scale: f32,
+    [q, k, v]: [Rows<'_>; 3],
+    Heads { dim, scale, .. }: Heads,
     scratch: &mut AttentionScratch,
+    mut dst: RowsMut<'_>,
 ) {
-    let (seq_len, head_dim) = (k.rows(), k.cols());
-    let (key_slots, value_slots) = (head_dim.div_ceil(P::DEPTH), seq_len.div_ceil(P::DEPTH));
+    let seq_len = k.rows();
+    let (key_slots, value_slots) = (dim.div_ceil(P::DEPTH), seq_len.div_ceil(P::DEPTH));
     let padded_len = seq_len.next_multiple_of(PANEL);
     let score_stride = slot_stride(seq_len);
     let keys = scratch.keys.at_least(padded_len * key_slots);
-    pack_rows_as_columns(simd, product, k, keys);
-    let values = scratch.values.at_least(head_dim.next_multiple_of(PANEL) * value_slots);
-    pack_columns(simd, product, v, values);
+    pack_rows_as_columns(simd, slots_of(simd, product, k, dim, &mut scratch.rounded), keys);
+    let values = scratch.values.at_least(dim.next_multiple_of(PANEL) * value_slots);
+    pack_columns(simd, product, slots_of(simd, product, v, dim, &mut scratch.rounded), values);
 
     let block = score_rows(seq_len, P::MR);
     let scores = scratch.scores.at_least(block * score_stride);
@@ -145,21 +159,33 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
         // Whole panels are stored faster than parts of one; what is beyond the sequence is not looked at.
         let mut view = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, key_slots, padded_len);
-        let mut q = q.row_range(rows.clone());
-        let queries = slot_rows(simd, product, q.as_rows(), &mut scratch.queries);
+        let queries = slot_rows(simd, product, q.row_range(rows.clone()), dim, &mut scratch.queries);
         plain(simd, product, queries, panels, view.column_range(0..padded_len));
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
         }
         let sums = &mut scratch.sums[..rows.len()];
         exponentials(simd, product, scale, seq_len, view, sums);
-        let panels = Panels::packed(values, value_slots, head_dim);
-        let weights = Lhs::of_room(scores, rows.len(), value_slots, score_stride);
-        plain(simd, product, weights, panels, q.reborrow());
+        let panels = Panels::packed(values, value_slots, dim);
+        let weights = Rows::new(scores, rows.len(), value_slots, score_stride);
+        let mut dst = dst.row_range(rows);
+        plain(simd, product, weights, panels, dst.reborrow());
         for (i, sum) in sums.iter().enumerate() {
-            softmax::multiply(simd, 1.0 / sum, q.row_mut(i));
+            softmax::multiply(simd, 1.0 / sum, dst.row_mut(i));
         }
     }
+}
+
+/// Rows of `dim` values in slots.
+#[inline(always)]
+fn slots_of<'a, S: Simd, P: FloatProduct<S>>(
+    simd: S,
+    product: P,
+    rows: Rows<'a>,
+    dim: usize,
+    room: &'a mut Buffer,
+) -> Rows<'a> {
+    if P::DEPTH == 1 || rows.cols() != dim { rows } else { slot_rows(simd, product, rows, dim, room).slots }
 }
 
 /// For each head h, dst_h = sum_j softmax_j(scale queries_h . x_j) x_j: attention of one row in which the key
@@ -192,7 +218,7 @@ pub fn cls_attention(
             // One panel holds the queries of 16 heads, so that every token is read once for all of them.
             let padded_heads = heads.next_multiple_of(PANEL);
             let packed = scratch.keys.at_least(padded_heads * hidden);
-            pack_rows_as_columns(simd, MulAdd, queries, packed);
+            pack_rows_as_columns(simd, queries, packed);
             let by_token = scratch.values.at_least(seq_len * padded_heads);
             let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
             plain(simd, MulAdd, x, Panels::packed(packed, hidden, heads), by_token.reborrow());

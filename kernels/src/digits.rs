@@ -101,7 +101,7 @@ impl QuantizedRows {
                 }
             }
         }
-        Lhs { scales, ..Lhs::of_room(slots, count, depth, stride) }
+        Lhs { scales, ..Rows::new(slots, count, depth, stride).into() }
     }
 }
 

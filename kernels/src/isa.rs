@@ -3,6 +3,7 @@
 //! An [`Isa`] can only be had by passing the check for it, so holding one is the proof that its instructions may
 //! run. It is resolved once, when a model is loaded, and carried along.
 
+use crate::PanelDtype;
 use crate::arch::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::{avx2::Avx2, avx512::Avx512};
@@ -125,6 +126,12 @@ impl Isa {
             Level::Avx512(token) => token.has_tiles(),
             _ => false,
         }
+    }
+
+    /// Whether products of such weights can be stored as pairs of bfloat16, two columns in an element, which halves what
+    /// the step after them reads: see [`linear`](crate::linear()) and [`attention`](crate::attention()).
+    pub fn pairs(self, dtype: PanelDtype) -> bool {
+        dtype != PanelDtype::F32 && self.splits()
     }
 
     /// Whether products of bfloat16 round both sides.

@@ -119,7 +119,7 @@ mod tile;
 mod view;
 
 pub use activation::Activation;
-pub use attention::{AttentionScratch, attention, cls_attention};
+pub use attention::{AttentionScratch, Heads, attention, cls_attention};
 pub use embedding::{EmbeddingTables, embed};
 pub use isa::{Isa, UnavailableIsa};
 pub use layer_norm::LayerNorm;

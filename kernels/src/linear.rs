@@ -116,6 +116,9 @@ impl LinearScratch {
 
 /// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n.
 ///
+/// On an instruction set that has [pairs](Isa::pairs) of bfloat16, dst may be m x n / 2 of them where n is whole tiles of 32
+/// and there is no residual, and lhs m x k / 2 where the weights are bfloat16: the same bits, as they would be rounded.
+///
 /// # Panics
 /// When the shapes do not fit.
 pub fn linear<'w>(
@@ -152,7 +155,10 @@ fn linear_columns(
         fn run<S: Simd>(self, simd: S) {
             let Self { isa, lhs, weights, epilogue, scratch, mut dst } = self;
             assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
-            assert_eq!(weights.n(), dst.cols(), "columns of rhs, and dst");
+            let pairs = dst.cols() != weights.n();
+            assert!(!pairs || 2 * dst.cols() == weights.n(), "columns of rhs, and dst");
+            let [isa_name, dtype] = [isa.name(), weights.dtype().name()];
+            assert!(!pairs || isa.pairs(weights.dtype()), "{isa_name} makes no pairs of {dtype}");
             let activation = match epilogue {
                 Epilogue::Activation(activation) => Some(activation),
                 _ => None,
@@ -163,7 +169,7 @@ fn linear_columns(
             }
             for block in row_blocks(isa, lhs.rows()) {
                 let residual = residual.map(|residual| residual.row_range(block.clone()));
-                let tiles = TileEpilogue { bias: Some(weights.bias()), residual, activation };
+                let tiles = TileEpilogue { bias: Some(weights.bias()), residual, activation, pairs };
                 let mut dst = dst.row_range(block.clone());
                 let turn = Turn { first: block.start == 0, last: block.end == lhs.rows() };
                 multiply_packed(simd, turn, lhs.row_range(block), weights, tiles, scratch, dst.reborrow());
@@ -194,7 +200,8 @@ fn multiply_packed<S: Simd>(
     mut dst: RowsMut<'_>,
 ) {
     let (k, n) = (weights.k(), weights.n());
-    assert_eq!(lhs.cols(), k, "depth of lhs and rhs");
+    let pairs = lhs.cols() != k && weights.dtype() == PanelDtype::Bf16;
+    assert_eq!(lhs.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
     let next = if turn.last { None } else { Some(weights.upcoming()) };
     let source = Source::Far { first_is_near: !turn.first, next };
     let step = match weights.dtype() {
@@ -206,7 +213,7 @@ fn multiply_packed<S: Simd>(
         PanelDtype::F32 if weights.is_split() => {
             let rhs = Panels::scaled(weights.panels(), 0, digit_slots(k), n).with_source(source);
             let room = &mut scratch.quantized;
-            let done = simd.with_digits(MultiplyMade { lhs, room, rhs, epilogue, dst });
+            let done = simd.with_digits(MultiplyMade { lhs, k, room, rhs, epilogue, dst });
             assert!(done.is_ok(), "weights that were split for another instruction set than {}", simd.name());
             return;
         }
@@ -214,9 +221,10 @@ fn multiply_packed<S: Simd>(
         PanelDtype::Bf16 => {
             let rhs = Panels::packed(weights.panels(), k.div_ceil(2), n).with_source(source);
             let (room, dst) = (&mut scratch.rounded, dst.reborrow());
-            if simd.with_pairs(MultiplyMade { lhs, room, rhs, epilogue, dst }).is_ok() {
+            if simd.with_pairs(MultiplyMade { lhs, k, room, rhs, epilogue, dst }).is_ok() {
                 return;
             }
+            assert!(!pairs, "pairs of bfloat16 for {}, which takes none", simd.name());
             // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
             MAX_TILE.1
         }
@@ -263,6 +271,7 @@ impl<S: Simd> DotKernel<S> for MultiplyBytes<'_> {
 /// [`multiply`] with a product whose left-hand side is made in `room`: pairs, or digits.
 struct MultiplyMade<'a, R> {
     lhs: Rows<'a>,
+    k: usize,
     room: &'a mut R,
     rhs: Panels<'a>,
     epilogue: TileEpilogue<'a>,
@@ -282,7 +291,7 @@ impl<S: Simd> PairKernel<S> for MultiplyMade<'_, Buffer> {
     type Output = ();
     #[inline(always)]
     fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
-        let lhs = slot_rows(simd, product, self.lhs, self.room);
+        let lhs = slot_rows(simd, product, self.lhs, self.k, self.room);
         multiply(simd, product, lhs, self.rhs, self.epilogue, self.dst);
     }
 }

@@ -25,28 +25,12 @@ pub(crate) struct Lhs<'a> {
     /// What quantised rows need beside their bytes.
     pub(crate) zeros: &'a [f32],
     pub(crate) scales: &'a [f32],
-    /// Slots that may be read from the first one on.
-    pub(crate) readable: usize,
-}
-
-impl<'a> Lhs<'a> {
-    /// Rows that begin `room`, of which all may be read.
-    #[inline(always)]
-    pub(crate) fn of_room(room: &'a [f32], rows: usize, depth: usize, stride: usize) -> Self {
-        Self { readable: room.len(), ..Self::from(Rows::new(room, rows, depth, stride)) }
-    }
-
-    /// Whether as many rows and slots of each may be read as a tile does.
-    fn is_readable_by(&self, unit: usize) -> bool {
-        let [rows, cols] = [self.slots.rows(), self.slots.cols()].map(|len| len.next_multiple_of(unit));
-        unit == 1 || rows == 0 || (rows - 1) * self.slots.row_stride() + cols <= self.readable
-    }
 }
 
 impl<'a> From<Rows<'a>> for Lhs<'a> {
     #[inline(always)]
     fn from(slots: Rows<'a>) -> Self {
-        Self { slots, zeros: &[], scales: &[], readable: 0 }
+        Self { slots, zeros: &[], scales: &[] }
     }
 }
 
@@ -57,6 +41,8 @@ pub(crate) struct TileEpilogue<'a> {
     pub(crate) bias: Option<&'a [f32]>,
     pub(crate) residual: Option<Residual<'a>>,
     pub(crate) activation: Option<Activation>,
+    /// Whether dst takes pairs of bfloat16.
+    pub(crate) pairs: bool,
 }
 
 impl TileEpilogue<'_> {
@@ -82,12 +68,18 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     epilogue: TileEpilogue<'_>,
     mut dst: RowsMut<'_>,
 ) {
-    let TileEpilogue { bias, residual, activation } = epilogue;
-    let lhs = lhs.into();
+    let TileEpilogue { bias, residual, activation, pairs } = epilogue;
+    let Lhs { slots: lhs, zeros, scales } = lhs.into();
     assert!(lhs.is_readable_by(P::LHS_UNIT), "room of lhs");
-    let Lhs { slots: lhs, zeros, scales, .. } = lhs;
     assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
-    assert_eq!((lhs.rows(), rhs.n), (dst.rows(), dst.cols()), "rows of lhs, columns of rhs, and dst");
+    let values = if pairs { 2 } else { 1 };
+    assert_eq!(
+        (lhs.rows(), rhs.n),
+        (dst.rows(), dst.cols() * values),
+        "rows of lhs, columns of rhs, and dst"
+    );
+    let fits = P::PAIRS && residual.is_none() && rhs.n.is_multiple_of(S::TILE_PANELS * PANEL);
+    assert!(!pairs || fits, "pairs of what no tile makes whole");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
     if let Some(residual) = residual {
         residual.check(&dst);
@@ -115,7 +107,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                 RowsMut::new(&mut edge, rows, tile_panels * PANEL, MAX_TILE.1)
             };
             if whole {
-                out = out.split_columns(first).1.split_columns(cols).0;
+                out = out.split_columns(first / values).1.split_columns(cols / values).0;
             }
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
             // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
@@ -138,6 +130,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                         scale: scale.as_ptr().add(first),
                     }),
                     activation: activation.filter(|_| whole),
+                    pairs,
                     dst: out.as_mut_ptr(),
                     dst_stride: out.row_stride(),
                 };

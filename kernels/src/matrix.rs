@@ -1,6 +1,7 @@
 //! Buffers that own f32 values: aligned to a cache line, reused from call to call.
 
 use crate::PANEL;
+use crate::matmul::MAX_TILE;
 use crate::operand::slot_stride;
 use crate::view::{Rows, RowsMut};
 
@@ -79,7 +80,8 @@ impl Matrix {
 
     /// Sets the number of rows; what they hold is unspecified. Allocates only beyond the largest number so far.
     pub fn set_rows(&mut self, rows: usize) {
-        self.buffer.at_least(rows * self.row_stride);
+        // Beyond the last row what tiles read of rows that are none.
+        self.buffer.at_least(rows.next_multiple_of(MAX_TILE.0) * self.row_stride);
         self.rows = rows;
     }
 

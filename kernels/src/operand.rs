@@ -13,8 +13,9 @@ pub(crate) trait FloatProduct<S: Simd>: Product<S> {
     const DEPTH: usize;
     /// The slots of values that follow each other; with a depth of 1, of the first vector.
     fn along(self, simd: S, values: [S::V; 2]) -> S::V;
-    /// The slots of values that stand in the same lane; with a depth of 1, of the first vector.
-    fn across(self, simd: S, values: [S::V; 2]) -> S::V;
+    /// Slots of the columns of `DEPTH` rows, of which slots of the same columns are given: the values of a column side by
+    /// side, in as many vectors as there are rows.
+    fn across(self, simd: S, rows: [S::V; 2]) -> [S::V; 2];
 }
 
 impl<S: Simd> FloatProduct<S> for MulAdd {
@@ -24,8 +25,8 @@ impl<S: Simd> FloatProduct<S> for MulAdd {
         values
     }
     #[inline(always)]
-    fn across(self, _: S, [values, _]: [S::V; 2]) -> S::V {
-        values
+    fn across(self, _: S, rows: [S::V; 2]) -> [S::V; 2] {
+        rows
     }
 }
 
@@ -51,49 +52,50 @@ pub(crate) fn slot_stride(slots: usize) -> usize {
     (slots.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// Rows as a left-hand side: where they are, or rounded into `room`, each filled up with zeros.
+/// Rows as a left-hand side of depth `k`: where they are, if they are slots and can be read as tiles read; else rounded
+/// or copied into `room`, each filled up with zeros.
 #[inline(always)]
 pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     simd: S,
     product: P,
     rows: Rows<'a>,
+    k: usize,
     room: &'a mut Buffer,
 ) -> Lhs<'a> {
-    if P::DEPTH == 1 {
+    let are_slots = P::DEPTH == 1 || rows.cols() != k;
+    if are_slots && rows.cols().is_multiple_of(P::LHS_UNIT) && rows.is_readable_by(P::LHS_UNIT) {
         return rows.into();
     }
-    let depth = rows.cols().div_ceil(P::DEPTH);
+    let depth = k.div_ceil(P::DEPTH);
     let stride = slot_stride(depth);
     let room = room.at_least(rows.rows().next_multiple_of(P::LHS_UNIT) * stride);
     for i in 0..rows.rows() {
         let (from, to) = (rows.row(i), &mut room[i * stride..][..stride]);
+        if are_slots {
+            to[..depth].copy_from_slice(from);
+            to[depth..].fill(0.0);
+            continue;
+        }
         for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
             simd.store(product.along(simd, vectors::<S, P>(simd, from)), to);
         }
     }
-    Lhs::of_room(room, rows.rows(), depth, stride)
+    Rows::new(room, rows.rows(), depth, stride).into()
 }
 
-/// Packs the transpose of `rows` into panels: n = their number, k = their length; fills the last panel with zeros.
+/// Packs the transpose of rows of slots into panels: n = their number, k = their length; fills the last panel with zeros.
 #[inline(always)]
-pub(crate) fn pack_rows_as_columns<S: Simd, P: FloatProduct<S>>(
-    simd: S,
-    product: P,
-    rows: Rows<'_>,
-    packed: &mut [f32],
-) {
-    let depth = rows.cols().div_ceil(P::DEPTH);
+pub(crate) fn pack_rows_as_columns<S: Simd>(simd: S, rows: Rows<'_>, packed: &mut [f32]) {
+    let depth = rows.cols();
     for (p, panel) in packed.chunks_exact_mut(PANEL * depth).enumerate() {
         for part in (0..PANEL).step_by(S::LANES) {
             let first = p * PANEL + part;
             for start in (0..depth).step_by(S::LANES) {
                 let columns = start..depth.min(start + S::LANES);
-                let values = P::DEPTH * start..rows.cols().min(P::DEPTH * columns.end);
                 let mut block = [simd.splat(0.0); PANEL];
                 for (j, vector) in block[..S::LANES].iter_mut().enumerate() {
                     if first + j < rows.rows() {
-                        let values = vectors::<S, P>(simd, &rows.row(first + j)[values.clone()]);
-                        *vector = product.along(simd, values);
+                        *vector = simd.load_some(&rows.row(first + j)[columns.clone()], 0.0);
                     }
                 }
                 simd.transpose(&mut block);
@@ -105,7 +107,7 @@ pub(crate) fn pack_rows_as_columns<S: Simd, P: FloatProduct<S>>(
     }
 }
 
-/// Packs `rows` as they are: n = their length, k = their number; fills the last panel with zeros.
+/// Packs rows of slots as they are: n = the values of one, k = their number; fills the last panel with zeros.
 #[inline(always)]
 pub(crate) fn pack_columns<S: Simd, P: FloatProduct<S>>(
     simd: S,
@@ -114,17 +116,21 @@ pub(crate) fn pack_columns<S: Simd, P: FloatProduct<S>>(
     packed: &mut [f32],
 ) {
     let depth = rows.rows().div_ceil(P::DEPTH);
+    let padded = (rows.cols() * P::DEPTH).next_multiple_of(PANEL);
     for i in 0..depth {
-        for column in (0..rows.cols().next_multiple_of(PANEL)).step_by(S::LANES) {
-            let columns = column.min(rows.cols())..rows.cols().min(column + S::LANES);
-            let mut values = [simd.splat(0.0); 2];
-            for (j, values) in values[..P::DEPTH].iter_mut().enumerate() {
+        for first in (0..padded).step_by(P::DEPTH * S::LANES) {
+            let [start, end] = [first / P::DEPTH, first / P::DEPTH + S::LANES].map(|at| at.min(rows.cols()));
+            let mut slots = [simd.splat(0.0); 2];
+            for (j, slots) in slots[..P::DEPTH].iter_mut().enumerate() {
                 if P::DEPTH * i + j < rows.rows() {
-                    *values = simd.load_some(&rows.row(P::DEPTH * i + j)[columns.clone()], 0.0);
+                    *slots = simd.load_some(&rows.row(P::DEPTH * i + j)[start..end], 0.0);
                 }
             }
-            let to = (column / PANEL * depth + i) * PANEL + column % PANEL;
-            simd.store(product.across(simd, values), &mut packed[to..]);
+            let columns = product.across(simd, slots);
+            for (column, &vector) in (first..padded).step_by(S::LANES).zip(&columns[..P::DEPTH]) {
+                let to = (column / PANEL * depth + i) * PANEL + column % PANEL;
+                simd.store(vector, &mut packed[to..]);
+            }
         }
     }
 }

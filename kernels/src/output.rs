@@ -22,6 +22,8 @@ pub(crate) struct Output {
     pub(crate) residual: Option<TileResidual>,
     /// Left to the caller of tiles that do not activate.
     pub(crate) activation: Option<Activation>,
+    /// Whether `dst` takes pairs of bfloat16, and has half as many columns.
+    pub(crate) pairs: bool,
     pub(crate) dst: *mut f32,
     pub(crate) dst_stride: usize,
 }
@@ -109,7 +111,7 @@ impl Output {
         unsafe { simd.dot_pairs(simd.splat(*self.zeros.add(row)), columns.sums) }
     }
 
-    /// Stores a vector of sums: scaled, if they are to be, with bias and residual.
+    /// What becomes of a vector of sums: scaled, if they are to be, with bias and residual.
     ///
     /// # Safety
     /// See [`Output`].
@@ -120,8 +122,8 @@ impl Output {
         columns: Columns<S>,
         [row, column]: [usize; 2],
         mut sum: S::V,
-    ) {
-        // SAFETY: the contract names what is read and written.
+    ) -> S::V {
+        // SAFETY: the contract names what is read.
         unsafe {
             if P::SCALED {
                 // Nothing here is fused, so that all instruction sets give the same bits of products of bytes.
@@ -132,7 +134,7 @@ impl Output {
                 let values = simd.load_raw(residual.rows.add(row * residual.stride + column));
                 sum = simd.add(sum, simd.mul(values, columns.residual_scale));
             }
-            simd.store_raw(sum, self.dst.add(row * self.dst_stride + column));
+            sum
         }
     }
 }

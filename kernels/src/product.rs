@@ -19,6 +19,8 @@ pub(crate) trait Product<S: Simd>: Copy {
     const LHS_UNIT: usize;
     /// Whether a tile is activated, or left for that.
     const ACTIVATES: bool = false;
+    /// Whether a tile of whole panels can be stored as pairs of bfloat16.
+    const PAIRS: bool = false;
     /// What a tile leaves to be done beside the next one.
     type Pending: Default;
     /// dst = lhs * rhs + bias + residual * scale, now or when the next tile is made, or [`Self::complete`] is called.

@@ -67,7 +67,7 @@ impl QuantizedRows {
                 quantize_row(simd, rows.row(i), inverse, zero, &mut slots[i * stride..][..stride]);
             }
         }
-        Lhs { zeros, scales, ..Lhs::of_room(slots, count, k.div_ceil(4), stride) }
+        Lhs { zeros, scales, ..Rows::new(slots, count, k.div_ceil(4), stride).into() }
     }
 }
 

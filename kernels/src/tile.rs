@@ -93,7 +93,9 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
         for_each_row!(ROW < R {
             for (c, &sum) in sums[ROW].iter().enumerate() {
                 let sum = if <P as VectorProduct<S>>::BYTES { simd.convert_i32(sum) } else { sum };
-                t.output.finish::<S, P>(simd, columns[c], [ROW, c * S::LANES], sum);
+                let column = c * S::LANES;
+                let value = t.output.finish::<S, P>(simd, columns[c], [ROW, column], sum);
+                simd.store_raw(value, t.output.dst.add(ROW * t.output.dst_stride + column));
             }
         });
     }

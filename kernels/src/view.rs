@@ -13,6 +13,8 @@ pub struct Rows<'a> {
     rows: usize,
     cols: usize,
     row_stride: usize,
+    /// Elements that are borrowed from the first on: beyond the last row, too.
+    room: usize,
     borrow: PhantomData<&'a [f32]>,
 }
 
@@ -60,7 +62,7 @@ impl<'a> Rows<'a> {
     #[inline]
     pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         check(data.len(), rows, cols, row_stride);
-        Self { data: data.as_ptr(), rows, cols, row_stride, borrow: PhantomData }
+        Self { data: data.as_ptr(), rows, cols, row_stride, room: data.len(), borrow: PhantomData }
     }
 
     /// Number of rows.
@@ -86,6 +88,13 @@ impl<'a> Rows<'a> {
         self.data
     }
 
+    /// Whether as many rows, and elements of each, as the next multiple of `unit` may be read.
+    #[inline]
+    pub(crate) fn is_readable_by(&self, unit: usize) -> bool {
+        let [rows, cols] = [self.rows, self.cols].map(|len| len.next_multiple_of(unit));
+        unit == 1 || self.rows == 0 || (rows - 1) * self.row_stride + cols <= self.room
+    }
+
     /// Row `i`. Panics when there is none.
     #[inline]
     pub fn row(&self, i: usize) -> &'a [f32] {
@@ -100,7 +109,7 @@ impl<'a> Rows<'a> {
         check_range(&range, self.rows);
         let offset = if range.is_empty() { 0 } else { range.start * self.row_stride };
         // SAFETY: the first row of a range that is not empty lies within the borrowed slice.
-        Rows { data: unsafe { self.data.add(offset) }, rows: range.len(), ..*self }
+        Rows { data: unsafe { self.data.add(offset) }, rows: range.len(), room: self.room - offset, ..*self }
     }
 
     /// The columns in `range`. Panics when it is out of bounds.
@@ -109,7 +118,7 @@ impl<'a> Rows<'a> {
         check_range(&range, self.cols);
         let offset = if self.rows == 0 { 0 } else { range.start };
         // SAFETY: `range.start <= cols`, and a row of `cols` elements lies within the borrowed slice.
-        Rows { data: unsafe { self.data.add(offset) }, cols: range.len(), ..*self }
+        Rows { data: unsafe { self.data.add(offset) }, cols: range.len(), room: self.room - offset, ..*self }
     }
 }
 
@@ -230,6 +239,7 @@ impl<'a> RowsMut<'a> {
             rows: self.rows,
             cols: self.cols,
             row_stride: self.row_stride,
+            room: if self.rows == 0 { 0 } else { (self.rows - 1) * self.row_stride + self.cols },
             borrow: PhantomData,
         }
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::approx::Approx;
 use common::{Grid, Random, assert_close, assert_same_bits, config, for_each_isa, wide};
-use crossrank_kernels::{AttentionScratch, Isa, PanelDtype, attention, cls_attention, reference};
+use crossrank_kernels::{AttentionScratch, Heads, Isa, PanelDtype, attention, cls_attention, reference};
 use proptest::prelude::*;
 
 /// What rounding to bfloat16, of 8 significant bits, changes at most.
@@ -47,11 +47,11 @@ impl Case {
         scratch: &mut AttentionScratch,
     ) -> Vec<f32> {
         let cols = self.cols();
-        let kv = [1, 2].map(|part| Grid::of(&self.part(part), self.seq_len, cols, gaps[0]));
-        let mut q = Grid::of(&self.part(0), self.seq_len, cols, gaps[1]);
-        let kv = kv.each_ref().map(Grid::view);
-        attention(isa, q.view_mut(), kv, self.head_dim, self.scale(), dtype, scratch);
-        q.values()
+        let qkv = [0, 1, 2].map(|part| Grid::of(&self.part(part), self.seq_len, cols, gaps[0]));
+        let mut dst = Grid::poisoned(self.seq_len, cols, gaps[1]);
+        let heads = Heads { dim: self.head_dim, scale: self.scale(), dtype };
+        attention(isa, qkv.each_ref().map(Grid::view), heads, scratch, dst.view_mut());
+        dst.values()
     }
 
     /// The queries, keys or values.

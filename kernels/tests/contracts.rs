@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use common::{Grid, assert_panics, for_each_isa, pack};
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, LayerNorm, LinearScratch, PackedWeights, PanelDtype, SharedBytes,
-    Stored, StoredMatrix, attention, cls_attention, linear,
+    Activation, AttentionScratch, Epilogue, Heads, LayerNorm, LinearScratch, PackedWeights, PanelDtype,
+    SharedBytes, Stored, StoredMatrix, attention, cls_attention, linear,
 };
 
 fn grid(rows: usize, cols: usize) -> Grid {
@@ -123,40 +123,30 @@ fn layer_norm_refuses_what_does_not_fit() {
 #[test]
 fn attention_refuses_what_does_not_fit() {
     for_each_isa(|isa| {
-        let run = |shapes: [[usize; 2]; 3], head_dim| {
-            let [mut q, k, v] = shapes.map(|[rows, cols]| grid(rows, cols));
-            let mut scratch = AttentionScratch::default();
-            attention(
-                isa,
-                q.view_mut(),
-                [&k, &v].map(Grid::view),
-                head_dim,
-                1.0,
-                PanelDtype::F32,
-                &mut scratch,
-            );
+        let run = |shapes: [[usize; 2]; 4], dim| {
+            let [q, k, v, mut dst] = shapes.map(|[rows, cols]| grid(rows, cols));
+            let heads = Heads { dim, scale: 1.0, dtype: PanelDtype::F32 };
+            let qkv = [&q, &k, &v].map(Grid::view);
+            attention(isa, qkv, heads, &mut AttentionScratch::default(), dst.view_mut());
         };
-        run([[3, 8]; 3], 4);
+        run([[3, 8]; 4], 4);
         // Some rows of the queries may stand alone.
-        run([[2, 8], [3, 8], [3, 8]], 4);
-        for part in [1, 2] {
-            for wrong in [[2, 8], [4, 8]] {
-                let mut shapes = [[3, 8]; 3];
-                shapes[part] = wrong;
-                assert_panics("shapes", "keys and values", || run(shapes, 4));
-            }
-        }
-        for (part, message) in
-            ["keys and values", "keys and values", "values and queries"].into_iter().enumerate()
-        {
-            for wrong in [[3, 4], [3, 12]] {
-                let mut shapes = [[3, 8]; 3];
+        run([[2, 8], [3, 8], [3, 8], [2, 8]], 4);
+        let parts = [
+            ("queries and dst", "queries and dst"),
+            ("keys and values", "columns of keys"),
+            ("keys and values", "columns of keys"),
+            ("queries and dst", "queries and dst"),
+        ];
+        for (part, (rows, columns)) in parts.into_iter().enumerate() {
+            for (wrong, message) in [([2, 8], rows), ([4, 8], rows), ([3, 4], columns), ([3, 12], columns)] {
+                let mut shapes = [[3, 8]; 4];
                 shapes[part] = wrong;
                 assert_panics("shapes", message, || run(shapes, 4));
             }
         }
-        assert_panics("heads", "8 columns of heads of 3", || run([[3, 8]; 3], 3));
-        assert_panics("heads", "8 columns of heads of 0", || run([[3, 8]; 3], 0));
+        assert_panics("heads", "8 columns of heads of 3", || run([[3, 8]; 4], 3));
+        assert_panics("heads", "8 columns of heads of 0", || run([[3, 8]; 4], 0));
     });
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::slice::{from_mut, from_ref};
 
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, Isa, LayerNorm, PANEL, PackedWeights, PanelDtype, Rows, RowsMut,
+    Activation, AttentionScratch, Epilogue, Heads, Isa, LayerNorm, PANEL, PackedWeights, Rows, RowsMut,
     StoredMatrix, attention, cls_attention, linear, row_blocks,
 };
 
@@ -62,58 +62,51 @@ struct Tail {
     down_norm: LayerNorm,
 }
 
-/// Sizes and dtype that attention needs.
+/// The heads of attention.
 #[derive(Clone, Copy)]
 pub(crate) struct HeadShape {
-    heads: usize,
-    head_dim: usize,
-    /// 1 / sqrt(head_dim)
-    scale: f32,
-    dtype: PanelDtype,
+    count: usize,
+    heads: Heads,
+    /// Values in an element of queries, keys and values: two are a pair.
+    depth: usize,
 }
 
 impl HeadShape {
-    pub(crate) fn new(config: &Config, dtype: PanelDtype) -> Self {
-        let head_dim = config.head_dim();
-        Self { heads: config.heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt(), dtype }
+    pub(crate) fn new(config: &Config, packing: Packing) -> Self {
+        let dim = config.head_dim();
+        let heads = Heads { dim, scale: 1.0 / (dim as f32).sqrt(), dtype: packing.dtype };
+        Self { count: config.heads, heads, depth: packing.depth(dim) }
     }
 
     /// Columns of all heads.
     fn width(self) -> usize {
-        self.heads * self.head_dim
+        self.count * self.heads.dim
     }
 
     /// The fewest heads whose columns are whole panels, if all heads can be cut so.
     fn panel_heads(self) -> Option<usize> {
-        let whole = |heads: &usize| (heads * self.head_dim).is_multiple_of(PANEL);
-        (1..=self.heads).find(whole).filter(|&heads| self.heads.is_multiple_of(heads))
+        let whole = |heads: &usize| (heads * self.heads.dim).is_multiple_of(PANEL);
+        (1..=self.count).find(whole).filter(|&heads| self.count.is_multiple_of(heads))
     }
 
-    /// Queries, keys and values that lie side by side.
-    fn split(self, qkv: RowsMut<'_>) -> [RowsMut<'_>; 3] {
-        let (q, kv) = qkv.split_columns(self.width());
-        let (k, v) = kv.split_columns(self.width());
-        [q, k, v]
-    }
-
-    /// Attention of the tokens `rows`, which are those of `q`, in place; keys and values are those of all tokens.
+    /// Attention of the tokens `rows`, which are those of `q` and `dst`; keys and values are those of all tokens.
     fn attend(
         self,
         isa: Isa,
-        mut q: RowsMut<'_>,
-        [k, v]: [Rows<'_>; 2],
+        [q, k, v]: [Rows<'_>; 3],
         cu_seqlens: &[usize],
         rows: Range<usize>,
         scratch: &mut AttentionScratch,
+        mut dst: RowsMut<'_>,
     ) {
         for bounds in cu_seqlens.windows(2) {
             let own = bounds[0].max(rows.start)..bounds[1].min(rows.end);
             if own.is_empty() {
                 continue;
             }
-            let kv = [k, v].map(|all| all.row_range(bounds[0]..bounds[1]));
-            let q = q.row_range(own.start - rows.start..own.end - rows.start);
-            attention(isa, q, kv, self.head_dim, self.scale, self.dtype, scratch);
+            let [k, v] = [k, v].map(|all| all.row_range(bounds[0]..bounds[1]));
+            let own = own.start - rows.start..own.end - rows.start;
+            attention(isa, [q.row_range(own.clone()), k, v], self.heads, scratch, dst.row_range(own));
         }
     }
 }
@@ -175,18 +168,20 @@ impl Layer {
     /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and
     /// in each a worker keeps its rows.
     fn forward_by_rows(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
-        let Workspace { cu_seqlens, hidden, qkv, scratches, .. } = ws;
+        let Workspace { cu_seqlens, hidden, qkv, context, scratches, .. } = ws;
         let (x, scratches) = (hidden.view(), &mut scratches[..workers]);
         let tokens = 0..x.rows();
         fork_rows(tokens.clone(), [qkv.view_mut()], scratches, &|rows, [qkv], scratch| {
             linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv);
         });
 
-        let [q, k, v] = shape.split(qkv.view_mut());
-        let kv = [k.as_rows(), v.as_rows()];
-        fork_rows(tokens, [q, hidden.view_mut()], scratches, &|rows, [mut q, hidden], scratch| {
-            shape.attend(isa, q.reborrow(), kv, cu_seqlens, rows, &mut scratch.attention);
-            self.tail.forward(isa, q.as_rows(), hidden, from_mut(scratch));
+        let width = shape.width() / shape.depth;
+        let [q, k, v] = [0, 1, 2].map(|part| qkv.view().column_range(part * width..(part + 1) * width));
+        let dst = [context.view_mut(), hidden.view_mut()];
+        fork_rows(tokens, dst, scratches, &|rows, [mut context, hidden], scratch| {
+            let qkv = [q.row_range(rows.clone()), k, v];
+            shape.attend(isa, qkv, cu_seqlens, rows, &mut scratch.attention, context.reborrow());
+            self.tail.forward(isa, context.as_rows(), hidden, from_mut(scratch));
         });
     }
 
@@ -200,24 +195,26 @@ impl Layer {
         ws: &mut Workspace,
         workers: usize,
     ) {
-        let Workspace { cu_seqlens, hidden, qkv, scratches, .. } = ws;
+        let Workspace { cu_seqlens, hidden, qkv, context, scratches, .. } = ws;
         let scratches = &mut scratches[..workers];
         let x = hidden.view();
-        let width = panel_heads * shape.head_dim;
-        let dst = shape.split(qkv.view_mut());
-        fork_columns(shape.heads / panel_heads, [width; 3], dst, scratches, &|units, mut dst, scratch| {
+        let width = panel_heads * shape.heads.dim;
+        let (q, kv) = qkv.view_mut().split_columns(shape.width() / shape.depth);
+        let (k, v) = kv.split_columns(shape.width() / shape.depth);
+        let dst = [q, k, v, context.view_mut()];
+        let widths = [width / shape.depth, width / shape.depth, width / shape.depth, width];
+        fork_columns(shape.count / panel_heads, widths, dst, scratches, &|units, dst, scratch| {
             let columns = units.start * width..units.end * width;
-            for (part, dst) in dst.iter_mut().enumerate() {
+            let [mut q, mut k, mut v, context] = dst;
+            for (part, dst) in [&mut q, &mut k, &mut v].into_iter().enumerate() {
                 let first = part * shape.width();
                 let weights = self.qkv.columns(first + columns.start..first + columns.end);
                 linear(isa, x, weights, Epilogue::Bias, &mut scratch.linear, dst.reborrow());
             }
-            let [q, k, v] = dst;
-            let kv = [k.as_rows(), v.as_rows()];
-            shape.attend(isa, q, kv, cu_seqlens, 0..x.rows(), &mut scratch.attention);
+            let qkv = [q.as_rows(), k.as_rows(), v.as_rows()];
+            shape.attend(isa, qkv, cu_seqlens, 0..x.rows(), &mut scratch.attention, context);
         });
-        let [context, ..] = shape.split(qkv.view_mut());
-        self.tail.forward(isa, context.as_rows(), hidden.view_mut(), scratches);
+        self.tail.forward(isa, context.view(), hidden.view_mut(), scratches);
     }
 
     /// All products, by name.
@@ -279,7 +276,7 @@ impl LastLayer {
     /// `ws.hidden` in, `ws.cls.hidden` out, a row a sequence. There are few rows: workers share the heads and the
     /// columns.
     pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
-        let HeadShape { heads, head_dim, scale, .. } = shape;
+        let HeadShape { count: heads, heads: Heads { dim: head_dim, scale, .. }, .. } = shape;
         let hidden = shape.width();
         let sequences = ws.cu_seqlens.len() - 1;
         let (cls, scratches) = (&mut ws.cls, &mut ws.scratches[..workers]);

@@ -28,6 +28,11 @@ impl Packing {
         Self { dtype, ..self }
     }
 
+    /// Values in an element of what products make of some columns: two are a [pair](Isa::pairs).
+    pub(crate) fn depth(self, columns: usize) -> usize {
+        if self.isa.pairs(self.dtype) && columns.is_multiple_of(UNIT) { 2 } else { 1 }
+    }
+
     /// Packed weights in the form that products take.
     pub(crate) fn finish(self, packed: Vec<PackedWeights>) -> Vec<PackedWeights> {
         if !self.split {
@@ -85,7 +90,8 @@ pub(crate) fn linear_by_columns(
         return linear(isa, lhs, weights, epilogue, &mut scratch.linear, dst);
     }
     let n = weights.n();
-    fork_columns(n.div_ceil(UNIT), [UNIT], [dst.reborrow()], scratches, &|units, [dst], scratch| {
+    let width = if dst.cols() == n { UNIT } else { UNIT / 2 };
+    fork_columns(n.div_ceil(UNIT), [width], [dst.reborrow()], scratches, &|units, [dst], scratch| {
         let columns = units.start * UNIT..n.min(units.end * UNIT);
         let epilogue = match epilogue.residual() {
             Some(residual) => Epilogue::Residual(residual.column_range(columns.clone())),

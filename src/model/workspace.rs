@@ -1,6 +1,6 @@
 //! The memory of a forward pass: grows to the largest chunk and stays.
 
-use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, max_block_rows};
+use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, PanelDtype, max_block_rows};
 
 use super::linear::Packing;
 use crate::config::Config;
@@ -43,8 +43,10 @@ pub(crate) struct Workspace {
     pub(super) cu_seqlens: Vec<usize>,
     /// T x H: what enters and leaves a layer.
     pub(super) hidden: Matrix,
-    /// T x 3H: queries, keys and values side by side; what attention gathers takes the place of the queries.
+    /// T x 3H, or half of it in pairs: queries, keys and values side by side.
     pub(super) qkv: Matrix,
+    /// T x H: what attention gathers.
+    pub(super) context: Matrix,
     pub(super) cls: ClsWorkspace,
     /// One for each worker that shares the chunk.
     pub(super) scratches: Vec<Scratch>,
@@ -54,7 +56,7 @@ pub(crate) struct Workspace {
 pub(crate) struct Scratch {
     /// A block of rows x H: after attention's residual and norm.
     pub(super) attended: Matrix,
-    /// A block of rows x I: inside the feed-forward network.
+    /// A block of rows x I, or half of it in pairs: inside the feed-forward network.
     pub(super) inner: Matrix,
     pub(super) attention: AttentionScratch,
     pub(super) linear: LinearScratch,
@@ -74,13 +76,18 @@ impl Widths {
         let &Config { heads, intermediate, .. } = config;
         Self { heads, head_dim: config.head_dim(), intermediate, packing }
     }
+
+    /// Values in an element of what goes through the feed-forward network: products of bytes need more than a pair holds.
+    fn inner_depth(self) -> usize {
+        if self.packing.dtype == PanelDtype::Bf16 { self.packing.depth(self.intermediate) } else { 1 }
+    }
 }
 
 impl Scratch {
     pub(super) fn new(widths: Widths) -> Self {
         Self {
             attended: Matrix::with_capacity(0, widths.heads * widths.head_dim),
-            inner: Matrix::with_capacity(0, widths.intermediate),
+            inner: Matrix::with_capacity(0, widths.intermediate / widths.inner_depth()),
             attention: AttentionScratch::default(),
             linear: LinearScratch::default(),
         }
@@ -143,7 +150,8 @@ impl Workspace {
             widths,
             cu_seqlens: Vec::new(),
             hidden: hidden(),
-            qkv: empty(3 * config.hidden),
+            qkv: empty(3 * config.hidden / widths.packing.depth(widths.head_dim)),
+            context: hidden(),
             cls: ClsWorkspace {
                 hidden: hidden(),
                 query: hidden(),
@@ -192,7 +200,7 @@ impl Workspace {
 
     /// A row a token in all matrices that have one.
     pub(super) fn set_tokens(&mut self, tokens: usize) {
-        for matrix in [&mut self.hidden, &mut self.qkv] {
+        for matrix in [&mut self.hidden, &mut self.qkv, &mut self.context] {
             matrix.set_rows(tokens);
         }
     }

@@ -101,7 +101,7 @@ pub(crate) struct Tiles(());
 
 /// Products of bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct TileBytes(pub(crate) Tiles);
+pub(crate) struct TileBytes(pub(crate) Tiles, pub(crate) Bf16);
 
 /// Products of pairs of bfloat16, whose slots are those of the vectors' products.
 #[derive(Clone, Copy)]
@@ -212,6 +212,7 @@ impl Tiles {
     #[inline(always)]
     unsafe fn sum<P: TileProduct, const KIND: u8, const R: usize>(
         self,
+        product: P,
         simd: Avx512,
         panels: usize,
         t: &Tile,
@@ -225,7 +226,7 @@ impl Tiles {
         self.zero();
         // SAFETY: the contract of a tile; of the lines of a panel, `rest` are read one by one.
         unsafe {
-            pending.beside::<P, 2>(simd, steps, || {
+            pending.beside::<P, 2>(product, simd, steps, || {
                 ahead.ask(simd, LINE);
                 self.multiply::<KIND, R>(lhs, stride, panels);
                 lhs = lhs.wrapping_add(LINE);
@@ -277,6 +278,7 @@ impl Tiles {
     #[inline(always)]
     unsafe fn tile<P: TileProduct, const KIND: u8>(
         self,
+        product: P,
         simd: Avx512,
         rows: usize,
         panels: usize,
@@ -287,9 +289,9 @@ impl Tiles {
         // SAFETY: the contract; sums have room for four registers, and those of which values are made have been stored.
         unsafe {
             if rows > ROWS {
-                self.sum::<P, KIND, 2>(simd, panels, &t, pending);
+                self.sum::<P, KIND, 2>(product, simd, panels, &t, pending);
             } else {
-                self.sum::<P, KIND, 1>(simd, panels, &t, pending);
+                self.sum::<P, KIND, 1>(product, simd, panels, &t, pending);
             }
             match (output.is_plain() && !P::BYTES, rows, panels) {
                 (true, 32, 2) => return self.store::<2, 2>(output.dst, dst_stride),
@@ -314,15 +316,16 @@ impl Product<Avx512> for TileBytes {
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
     const ACTIVATES: bool = true;
+    const PAIRS: bool = true;
     type Pending = Pending;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
         // SAFETY: the caller meets the same contract.
-        unsafe { self.0.tile::<Self, BYTES>(simd, rows, panels, t, pending) }
+        unsafe { self.0.tile::<Self, BYTES>(self, simd, rows, panels, t, pending) }
     }
     #[inline(always)]
     fn complete(self, simd: Avx512, pending: &mut Pending) {
-        pending.complete::<Self, 2>(simd);
+        pending.complete::<Self, 2>(self, simd);
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
@@ -336,15 +339,16 @@ impl Product<Avx512> for TilePairs {
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
     const ACTIVATES: bool = true;
+    const PAIRS: bool = true;
     type Pending = Pending;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
         // SAFETY: the caller meets the same contract.
-        unsafe { self.0.tile::<Self, PAIRS>(simd, rows, panels, t, pending) }
+        unsafe { self.0.tile::<Self, PAIRS>(self, simd, rows, panels, t, pending) }
     }
     #[inline(always)]
     fn complete(self, simd: Avx512, pending: &mut Pending) {
-        pending.complete::<Self, 2>(simd);
+        pending.complete::<Self, 2>(self, simd);
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
@@ -367,6 +371,10 @@ impl TileProduct for TileBytes {
             simd.convert_i32(add_i32(simd, simd.load_raw(sums), start))
         }
     }
+    #[inline(always)]
+    fn pairs(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
+        self.1.along(simd, values)
+    }
 }
 
 impl TileProduct for TilePairs {
@@ -374,6 +382,10 @@ impl TileProduct for TilePairs {
     unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const f32) -> __m512 {
         // SAFETY: the caller meets the same contract.
         unsafe { simd.load_raw(sums) }
+    }
+    #[inline(always)]
+    fn pairs(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
+        self.1.along(simd, values)
     }
 }
 
@@ -384,7 +396,7 @@ impl FloatProduct<Avx512> for TilePairs {
         self.1.along(simd, values)
     }
     #[inline(always)]
-    fn across(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
-        self.1.across(simd, values)
+    fn across(self, simd: Avx512, rows: [__m512; 2]) -> [__m512; 2] {
+        self.1.across(simd, rows)
     }
 }

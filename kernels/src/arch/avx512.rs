@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use super::amx::{Amx, TileBytes, TileDigits, TilePairs};
 use crate::isa::Kernel;
 use crate::operand::FloatProduct;
-use crate::product::{Product, VectorProduct};
+use crate::product::VectorProduct;
 use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
 use crate::tile::Tile;
 
@@ -366,20 +366,23 @@ impl Simd for Avx512 {
             kernel.run(token, vnni)
         }
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx2,fma,f16c")]
-        fn without<P: Product<Avx512>, K: DotKernel<Avx512>>(
-            token: Avx512,
-            product: P,
-            kernel: K,
-        ) -> K::Output {
-            kernel.run(token, product)
+        fn without<K: DotKernel<Avx512>>(token: Avx512, words: Words, kernel: K) -> K::Output {
+            kernel.run(token, words)
         }
-        match (self.amx, self.vnni) {
-            // SAFETY: `self` was made by `detect`, which checks every feature that `without` enables.
-            (Some(amx), _) => amx.with_tiles(|tiles| unsafe { without(self, TileBytes(tiles), kernel) }),
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16,avx2,fma,f16c")]
+        fn with_tiles<K: DotKernel<Avx512>>(token: Avx512, tiles: TileBytes, kernel: K) -> K::Output {
+            kernel.run(token, tiles)
+        }
+        match (self.amx, self.bf16, self.vnni) {
+            (Some(amx), Some(bf16), _) => amx.with_tiles(|tiles| {
+                let product = TileBytes(tiles, bf16);
+                // SAFETY: `self` and `bf16` were made by `detect_bf16`, which checks every feature that `with_tiles` enables.
+                unsafe { with_tiles(self, product, kernel) }
+            }),
             // SAFETY: `self` and `vnni` were made by `detect`, which checks every feature that `inner` enables.
-            (None, Some(vnni)) => unsafe { inner(self, vnni, kernel) },
+            (_, _, Some(vnni)) => unsafe { inner(self, vnni, kernel) },
             // SAFETY: as above, less VNNI. A function of its own compiles faster than one of all tiles.
-            (None, None) => unsafe { without(self, Words, kernel) },
+            (_, _, None) => unsafe { without(self, Words, kernel) },
         }
     }
     #[inline(always)]

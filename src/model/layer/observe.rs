@@ -20,9 +20,7 @@ impl Layer {
         let before = ws.hidden.clone();
         observer(&[QUERY, KEY, VALUE], before.view());
         self.forward(isa, shape, ws, 1);
-        // What attention gathers takes the place of the queries.
-        let [context, ..] = shape.split(ws.qkv.view_mut());
-        self.tail.observe(isa, context.as_rows(), before.view(), observer);
+        self.tail.observe(isa, ws.context.view(), before.view(), observer);
     }
 }
 

@@ -71,7 +71,7 @@ impl Product<Avx512> for TileDigits {
                 self.0.zero();
                 // SAFETY: the caller meets the contract of a tile, of which this is a part; sums have room for four registers.
                 unsafe {
-                    pending.beside::<Self, 1>(simd, steps, || {
+                    pending.beside::<Self, 1>(self, simd, steps, || {
                         if panel == 0 && first == 0 {
                             ahead.ask(simd, STEP_LINES);
                         }
@@ -87,7 +87,7 @@ impl Product<Avx512> for TileDigits {
     }
     #[inline(always)]
     fn complete(self, simd: Avx512, pending: &mut Pending) {
-        pending.complete::<Self, 1>(simd);
+        pending.complete::<Self, 1>(self, simd);
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
@@ -113,6 +113,10 @@ impl TileProduct for TileDigits {
         let base = simd.splat(1.0 / 256.0);
         let low = simd.mul_add(simd.convert_i32(d), base, simd.convert_i32(c));
         simd.mul_add(simd.mul_add(low, base, simd.convert_i32(b)), base, simd.convert_i32(a))
+    }
+    #[inline(always)]
+    fn pairs(self, _: Avx512, _: [__m512; 2]) -> __m512 {
+        unreachable!("products of digits store f32")
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) trait TileProduct: Product<Avx512> {
         row: usize,
         sums: *const f32,
     ) -> <Avx512 as Simd>::V;
+    /// Values of 32 columns as pairs of bfloat16, where the product [can](Product::PAIRS) store such.
+    fn pairs(self, simd: Avx512, values: [<Avx512 as Simd>::V; 2]) -> <Avx512 as Simd>::V;
 }
 
 /// Four registers of sums: rows of two of them side by side, then those of the others.
@@ -75,6 +77,7 @@ impl Pending {
     #[inline(always)]
     pub(super) fn beside<P: TileProduct, const C: usize>(
         &mut self,
+        product: P,
         simd: Avx512,
         steps: usize,
         mut step: impl FnMut(),
@@ -89,19 +92,19 @@ impl Pending {
             match (panels, output.residual, output.activation) {
                 (panels, ..) if panels != C => {
                     (0..steps).for_each(|_| step());
-                    finish::<P, 1>(simd, &output, 0..rows, sums);
+                    finish::<P, 1>(product, simd, &output, 0..rows, sums);
                 }
                 (_, None, None) => {
                     let output = Output { residual: None, activation: None, ..output };
-                    finish_beside::<P, C>(simd, &output, rows, sums, steps, step);
+                    finish_beside::<P, C>(product, simd, &output, rows, sums, steps, step);
                 }
                 (_, None, Some(_)) => {
                     let output = Output { residual: None, ..output };
-                    finish_beside::<P, C>(simd, &output, rows, sums, steps, step);
+                    finish_beside::<P, C>(product, simd, &output, rows, sums, steps, step);
                 }
                 (_, Some(residual), _) => {
                     let output = Output { residual: Some(residual), ..output };
-                    finish_beside::<P, C>(simd, &output, rows, sums, steps, step);
+                    finish_beside::<P, C>(product, simd, &output, rows, sums, steps, step);
                 }
             }
         }
@@ -109,8 +112,8 @@ impl Pending {
 
     /// Finishes what is pending.
     #[inline(always)]
-    pub(super) fn complete<P: TileProduct, const C: usize>(&mut self, simd: Avx512) {
-        self.beside::<P, C>(simd, 0, || {});
+    pub(super) fn complete<P: TileProduct, const C: usize>(&mut self, product: P, simd: Avx512) {
+        self.beside::<P, C>(product, simd, 0, || {});
     }
 }
 
@@ -120,10 +123,11 @@ impl Pending {
 /// As [`finish`] says, of `rows` rows.
 #[inline(always)]
 unsafe fn finish_beside<P: TileProduct, const C: usize>(
+    product: P,
     simd: Avx512,
     output: &Output,
     rows: usize,
-    sums: *const f32,
+    sums: *mut f32,
     steps: usize,
     mut step: impl FnMut(),
 ) {
@@ -134,37 +138,48 @@ unsafe fn finish_beside<P: TileProduct, const C: usize>(
         for _ in 0..steps {
             step();
             let now = rows.min(done + pace);
-            finish::<P, C>(simd, output, done..now, sums);
+            finish::<P, C>(product, simd, output, done..now, sums);
             done = now;
         }
-        finish::<P, C>(simd, output, done..rows, sums);
+        finish::<P, C>(product, simd, output, done..rows, sums);
     }
 }
 
-/// Makes values of rows and of `C` panels: scaled, with bias and residual, activated.
+/// Makes values of rows and of `C` panels: scaled, with bias and residual, activated, in pairs of bfloat16.
 ///
 /// # Safety
 /// Of those the contract of [`Output`] holds, and their [`Sums`] have been stored.
 #[inline(always)]
 unsafe fn finish<P: TileProduct, const C: usize>(
+    product: P,
     simd: Avx512,
     output: &Output,
     rows: Range<usize>,
-    sums: *const f32,
+    sums: *mut f32,
 ) {
+    // Pairs are made of values that take the place of the sums.
+    let (dst, stride) = if output.pairs { (sums, Sums::STRIDE) } else { (output.dst, output.dst_stride) };
     // SAFETY: as the caller promises.
     unsafe {
         let columns = output.columns::<_, P, C>(simd);
         for row in rows.clone() {
             for (panel, &columns) in columns.iter().enumerate() {
-                let sum = P::sum(simd, output, columns, row, sums.add(row * Sums::STRIDE + panel * LINE));
-                output.finish::<_, P>(simd, columns, [row, panel * PANEL], sum);
+                let column = panel * PANEL;
+                let sum = P::sum(simd, output, columns, row, sums.add(row * Sums::STRIDE + column));
+                let value = output.finish::<_, P>(simd, columns, [row, column], sum);
+                simd.store_raw(value, dst.add(row * stride + column));
             }
         }
         if let Some(activation) = output.activation {
-            let dst = output.dst.wrapping_add(rows.start * output.dst_stride);
-            let dst = RowsMut::from_raw(dst, rows.len(), C * PANEL, output.dst_stride);
+            let dst = RowsMut::from_raw(dst.wrapping_add(rows.start * stride), rows.len(), C * PANEL, stride);
             activation.map(simd, P::ROUNDED, dst);
+        }
+        if output.pairs {
+            for row in rows {
+                let values = dst.add(row * stride);
+                let pairs = product.pairs(simd, [simd.load_raw(values), simd.load_raw(values.add(PANEL))]);
+                simd.store_raw(pairs, output.dst.add(row * output.dst_stride));
+            }
         }
     }
 }

@@ -117,26 +117,31 @@ impl FloatProduct<Avx512> for Bf16 {
         bf16_op!(transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)))
     }
     #[inline(always)]
-    fn across(self, _: Avx512, [low, high]: [__m512; 2]) -> __m512 {
+    fn across(self, _: Avx512, rows: [__m512; 2]) -> [__m512; 2] {
         bf16_op!({
-            let halves = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-            // Words i and 16 + i side by side.
-            let pairs = _mm512_permutexvar_epi16(transmute::<[u16; 32], __m512i>(INTERLEAVED), halves);
-            _mm512_castsi512_ps(pairs)
+            let [above, below] = rows.map(|row| _mm512_castps_si512(row));
+            [ACROSS_LOW, ACROSS_HIGH].map(|order| {
+                let order = transmute::<[u16; 32], __m512i>(order);
+                _mm512_castsi512_ps(_mm512_permutex2var_epi16(above, order, below))
+            })
         })
     }
 }
 
-/// 0, 16, 1, 17 and so on.
-const INTERLEAVED: [u16; 32] = {
+/// Words of two vectors side by side: 0, 32, 1, 33 and so on.
+const ACROSS_LOW: [u16; 32] = side_by_side(0);
+/// The same of the second halves of both.
+const ACROSS_HIGH: [u16; 32] = side_by_side(16);
+
+const fn side_by_side(first: usize) -> [u16; 32] {
     let mut order = [0; 32];
     let mut i = 0;
     while i < 32 {
-        order[i] = (i / 2 + i % 2 * 16) as u16;
+        order[i] = (first + i / 2 + i % 2 * 32) as u16;
         i += 1;
     }
     order
-};
+}
 
 impl VectorProduct<Avx512> for Words {
     const BYTES: bool = true;
