@@ -26,18 +26,18 @@ impl TileDigits {
         // SAFETY: the field proves that the registers are configured; the contract names what is read.
         unsafe {
             asm!(
-                "tileloadd tmm7, [{rhs} + {line}*1]",
+                "tileloaddt1 tmm7, [{rhs} + {line}*1]",
                 "tileloadd tmm4, [{lhs} + {stride}*1]",
                 "tdpbssd tmm0, tmm4, tmm7",
                 "tileloadd tmm5, [{lhs} + {stride}*1 + 64]",
                 "tdpbssd tmm1, tmm5, tmm7",
                 "tileloadd tmm6, [{lhs} + {stride}*1 + 128]",
                 "tdpbssd tmm2, tmm6, tmm7",
-                "tileloadd tmm7, [{rhs} + {line}*1 + 1024]",
+                "tileloaddt1 tmm7, [{rhs} + {line}*1 + 1024]",
                 "tdpbssd tmm3, tmm6, tmm7",
                 "tdpbssd tmm2, tmm5, tmm7",
                 "tdpbssd tmm1, tmm4, tmm7",
-                "tileloadd tmm7, [{rhs} + {line}*1 + 2048]",
+                "tileloaddt1 tmm7, [{rhs} + {line}*1 + 2048]",
                 "tdpbssd tmm2, tmm4, tmm7",
                 "tdpbssd tmm3, tmm5, tmm7",
                 lhs = in(reg) lhs,
