@@ -40,7 +40,7 @@
 //!   while it is in L2. The feed-forward network takes a block through both of its products.
 //! - **bf16.** Two values a slot. Where the CPU multiplies pairs fast (AMD's; the instruction set `avx512_bf16`), a block of
 //!   rows is rounded at the door of the product, and the tile is that of f32 with `vdpbf16ps` for the multiply-add. Attention
-//!   rounds keys and values as it packs them, and the exponentials as it makes them. Zen 4, 100 passages on
+//!   rounds keys and values before it packs them, and the exponentials as it makes them. Zen 4, 100 passages on
 //!   one thread: 3,900 and 4,097 ms widened, 2,105 and 2,048 in pairs.
 //!   Intel's `vdpbf16ps` is slower than f32 multiply-adds: there, and without it, a group of panels is widened into scratch
 //!   once for a block of rows. Widening inside the tile, two products a step, was 2.5 times slower than f32.
@@ -57,9 +57,17 @@
 //!   an odd number of lines apart, or the rows of a tile of dst meet in few sets of L1 (the same in int8, before: 159 to
 //!   122 us). Both together, least of six, one thread, int8 / bf16 / f32: 100 passages 584 to 549, 780 to 750, 1,671 to
 //!   1,580 ms; snippets50 86.8 to 80.1, 116 to 109, 239 to 243. With it, asking for the lines of dst first, which had helped, cost 3 to
-//!   9 % of a product, and is gone. Asking for panels costs 3 % of snippets50 in int8 and bf16, whose weights are near, and
-//!   is worth it in f32 (130 against 165 ms on two threads). In a prototype of the tile random bytes took a fifth longer than
-//!   small ones, and storing rows tile by tile instead of as they are made no difference.
+//!   9 % of a product, and is gone. Asking for panels makes no difference in int8, whose weights are near, 4 % of 100 passages in
+//!   bf16, and more in f32 (snippets50 130 against 165 ms on two threads). In a prototype of the tile random bytes took a fifth
+//!   longer than small ones, and storing rows tile by tile instead of as they are made no difference.
+//! - **Pairs.** On AMX a product whose values the next step rounds stores them rounded: queries, keys and values, and, between
+//!   products of bfloat16, the inside of the feed-forward network. That is half the memory, of which a block has more than
+//!   fits in L2 beside the weights, and one pass less: one thread, least of all runs, 100 passages int8 530 to 491 ms,
+//!   bf16 661 to 635.
+//! - **What stays in L1.** A tile's 32 rows and 32 columns of depth 384 are 24 KiB each in bfloat16, together all of L1. Rows
+//!   are loaded with the hint that they stream (`tileloaddt1`), and the panels stay: 128 x 1536 x 384 in bf16 154 to 121 us,
+//!   100 passages 635 to 588 ms. In bytes both fit (no difference); in digits it is the panels that stream (2 to 3 % of
+//!   a product). Depth 1536 fits in no case.
 //! - **f32 on AMX** is three digits of a byte a value, of whose nine products eight are summed, exactly (`digits.rs`). The 244
 //!   reference pairs of a trained model are off by 9.1e-6 at worst, as with f32 multiply-adds (9.5e-6), the fixtures by 9.1e-6
 //!   (5.4e-6). Six products, a seventh to a ninth faster in a prototype (620 against 545 G operations/s of f32, 186 with
@@ -68,17 +76,22 @@
 //! - **int8.** A slot holds four bytes of one output; panels, tile and prefetching are those of f32 with `vpdpbusd` for the
 //!   multiply-add. [`int8`] has the scheme, its algebra and its figures.
 //! - **Softmax** takes powers of two, with log2(e) in the scale: one polynomial of degree 5, whose argument is reduced by
-//!   `vreduceps` and whose result is scaled by `vscalefps`, instead of exponentials with Cody and Waite's reduction.
+//!   `vreduceps` and whose result is scaled by `vscalefps`, instead of exponentials with Cody and Waite's reduction. Where they
+//!   are about to be rounded to bfloat16 degree 3 is enough (AMX, one thread, 16 texts of 512 tokens in int8: 278 to 268 ms). Its
+//!   results must not be subnormal numbers: with them 100 passages took 680 ms instead of 520.
 //! - **LayerNorm and softmax** wait for the sum or the maximum of a row; four rows at once wait once: 59 to 38 ns a row of
 //!   384 in L1; attention 7 to 9 % faster up to 68 tokens, no different from 128 tokens on.
 //! - **GELU** divides by one Newton step from a 14-bit reciprocal: 0.5 % of snippets50 less than the division unit. After
 //!   products of rounded operands it is one polynomial, off by less than rounding its result again will be: on Zen 4, one
-//!   thread, 1 to 2 % of int8 and bf16.
+//!   thread, 1 to 2 % of int8 and bf16. Its argument is clamped, which takes three steps a vector less than choosing between
+//!   inside and outside (AMX, 128 x 1536 x 384 in int8: 111 to 107 us).
 //! - **Views are inlined**: calls out of a kernel, each clearing the vector registers, were 3 % of snippets50.
 //!
 //! Tried and dropped, within the noise or worse: blocks of up to 98, 126 and 252 rows, huge pages,
 //! GELU by a polynomial without the division (4 % faster on AVX-512, 20 % slower on AVX2), exp by polynomials in even and
-//! odd halves, aligned LayerNorm weights, chunks of 512 to 1,024 tokens (int8, Zen 4), the last layer of four chunks at once.
+//! odd halves, aligned LayerNorm weights, blocks of 16 rows of scores on AMX, which fit in L1 where 32 do not (3 to 5 % of
+//! 100 passages and of 16 long texts), copying queries into L1 before their products, blocks of 192 rows on AMX, chunks of
+//! 512 to 1,024 tokens (int8, Zen 4), the last layer of four chunks at once.
 //!
 //! # Bits
 //! The order of every sum follows from the instruction set and the shape of one row's work: never from the number of

@@ -157,8 +157,8 @@ fn linear_columns(
             assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
             let pairs = dst.cols() != weights.n();
             assert!(!pairs || 2 * dst.cols() == weights.n(), "columns of rhs, and dst");
-            let [isa_name, dtype] = [isa.name(), weights.dtype().name()];
-            assert!(!pairs || isa.pairs(weights.dtype()), "{isa_name} makes no pairs of {dtype}");
+            let dtype = weights.dtype();
+            assert!(!pairs || isa.pairs(dtype), "{} makes no pairs of {}", isa.name(), dtype.name());
             let activation = match epilogue {
                 Epilogue::Activation(activation) => Some(activation),
                 _ => None,

@@ -127,7 +127,8 @@ impl Tiles {
         }
     }
 
-    /// Adds the products of a step of `R` tiles of rows and of two of columns.
+    /// Adds the products of a step of `R` tiles of rows and of two of columns. Rows are loaded with the hint that they need not
+    /// stay in L1: all rows of a block pass by the same panels, which should.
     ///
     /// # Safety
     /// Valid for reading: the lines of a step of each of 16 R rows of `lhs`, which are `stride` bytes apart; 16 times as many

@@ -17,7 +17,8 @@ use crate::tile::Tile;
 pub(crate) struct TileDigits(pub(crate) Tiles);
 
 impl TileDigits {
-    /// Adds the products of a step of digits of 16 rows and of a panel, those of one weight to one sum.
+    /// Adds the products of a step of digits of 16 rows and of a panel, those of one weight to one sum. Panels are loaded with
+    /// the hint that they need not stay in L1, which has room for the digits of a tile's rows and little else.
     ///
     /// # Safety
     /// Valid for reading: three lines of each of 16 rows of `lhs`, which are `stride` bytes apart; 48 lines of `rhs`.
