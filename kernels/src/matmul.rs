@@ -99,6 +99,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
         let first = panel * PANEL;
         let cols = (tile_panels * PANEL).min(rhs.n - first);
         let whole = cols == tile_panels * PANEL;
+        let asking = rhs.asking(panel, tile_panels, tiles);
         for row in (0..lhs.rows()).step_by(P::MR) {
             let rows = P::MR.min(lhs.rows() - row);
             let mut out = if whole {
@@ -140,7 +141,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                     rhs: panels,
                     rhs_k_stride: rhs.k_stride,
                     k: rhs.k,
-                    ahead: rhs.ahead(panel, tile_panels, row / P::MR, tiles),
+                    ahead: asking.of_tile(row / P::MR),
                     output,
                 };
                 product.tile(simd, rows, tile_panels, tile, &mut pending);

@@ -91,26 +91,47 @@ impl<'a> Panels<'a> {
         Self { source, ..self }
     }
 
-    /// What tile `i` of `tiles` asks for while it multiplies by the panels from `panel` on.
+    /// What `tiles` tiles ask for while they multiply by the panels from `panel` on.
     #[inline(always)]
-    pub(crate) fn ahead(&self, panel: usize, tile_panels: usize, i: usize, tiles: usize) -> Ahead {
+    pub(crate) fn asking(&self, panel: usize, tile_panels: usize, tiles: usize) -> Asking {
         let here = self.data.wrapping_add(panel * self.panel_stride);
+        let nothing = Ahead { data: here, step: 0, apart: 0, own: false };
         let Source::Far { first_is_near, next } = self.source else {
-            return Ahead { data: here, step: 0, apart: 0 };
+            return Asking { cold: 0, first: nothing, then: nothing, tile_bytes: 0 };
         };
         let panel_bytes = self.k * LINE;
-        let cold = usize::from(panel == 0 && !first_is_near);
-        if i < cold || tiles == 1 && !first_is_near {
-            return Ahead { data: here.wrapping_byte_add(PREFETCH), step: LINE, apart: panel_bytes };
-        }
+        let cold = usize::from(!first_is_near && (panel == 0 || tiles == 1));
+        let data = here.wrapping_byte_add(PREFETCH);
+        let first = Ahead { data, step: LINE, apart: panel_bytes, own: true };
         let last = panel + tile_panels >= self.n.div_ceil(PANEL);
         let following = Upcoming { data: here.wrapping_add(tile_panels * self.panel_stride), panel_bytes };
-        let Some(next) = (if last { next } else { Some(following) }) else {
-            return Ahead { data: here, step: 0, apart: 0 };
-        };
-        let step = next.panel_bytes.div_ceil((tiles - cold) * self.k.max(1));
-        let data = next.data.wrapping_byte_add((i - cold) * self.k * step);
-        Ahead { data, step, apart: next.panel_bytes }
+        let then = (if last { next } else { Some(following) }).map_or(nothing, |next| {
+            let step = next.panel_bytes.div_ceil(((tiles - cold) * self.k).max(1));
+            Ahead { data: next.data, step, apart: next.panel_bytes, own: false }
+        });
+        Asking { cold, first, then, tile_bytes: self.k * then.step }
+    }
+}
+
+/// What the tiles that multiply by the same panels ask the cache for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking {
+    /// Tiles that ask for what they read themselves.
+    cold: usize,
+    first: Ahead,
+    /// What the others ask for together, each for so many bytes of a panel.
+    then: Ahead,
+    tile_bytes: usize,
+}
+
+impl Asking {
+    /// What tile `i` asks for.
+    #[inline(always)]
+    pub(crate) fn of_tile(&self, i: usize) -> Ahead {
+        if i < self.cold {
+            return self.first;
+        }
+        Ahead { data: self.then.data.wrapping_byte_add((i - self.cold) * self.tile_bytes), ..self.then }
     }
 }
 
@@ -120,6 +141,8 @@ pub(crate) struct Ahead {
     pub(crate) data: *const f32,
     pub(crate) step: usize,
     pub(crate) apart: usize,
+    /// Whether that is what the tile reads itself, soon.
+    pub(crate) own: bool,
 }
 
 impl Ahead {

@@ -64,6 +64,9 @@ impl Product<Avx512> for TileDigits {
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
         let (row_bytes, steps, mut ahead) = (t.lhs_stride * size_of::<f32>(), t.k / STEP_LINES, t.ahead);
+        // Each part of the tile asks for its share, unless the tile is about to read it.
+        let parts = if ahead.own { 1 } else { panels * rows.div_ceil(ROWS) };
+        let mut part = 0;
         // One register of rows by one of columns: four sums, three digits of the rows and one of a panel.
         for panel in 0..panels {
             for first in (0..rows).step_by(ROWS) {
@@ -73,8 +76,8 @@ impl Product<Avx512> for TileDigits {
                 // SAFETY: the caller meets the contract of a tile, of which this is a part; sums have room for four registers.
                 unsafe {
                     pending.beside::<Self, 1>(self, simd, steps, || {
-                        if panel == 0 && first == 0 {
-                            ahead.ask(simd, STEP_LINES);
+                        if part < parts {
+                            ahead.ask(simd, STEP_LINES / parts);
                         }
                         self.step(lhs, row_bytes, rhs);
                         lhs = lhs.wrapping_add(STEP_LINES);
@@ -83,6 +86,7 @@ impl Product<Avx512> for TileDigits {
                     self.0.store::<2, 2>(pending.sums.as_mut_ptr(), SUM_STRIDE);
                     pending.begin(t.output.part(first, panel), ROWS.min(rows - first), 1);
                 }
+                part += 1;
             }
         }
     }
