@@ -10,7 +10,8 @@ use crate::simd::Simd;
 /// Methods that take rows and columns of the tile are safe to call while these are valid, for as many rows and columns:
 /// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a column
 /// of `bias`, of the scale of `residual`, and a line for each panel of `sums` and of `column_scales`, `panel_stride` apart; of
-/// `residual` as many rows and columns. For writing: as many rows and columns of `dst`, which overlaps none of them.
+/// `residual` as many rows and columns. For writing: as many rows and columns of `dst`, half as many columns where that takes
+/// pairs, which overlaps none of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) zeros: *const f32,
