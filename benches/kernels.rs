@@ -10,7 +10,7 @@ mod common;
 use std::hint::black_box;
 use std::time::Instant;
 
-use common::measuring;
+use common::{measuring, pairs};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossrank_kernels::{
     Activation, AttentionScratch, Epilogue, Heads, Isa, LayerNorm, LinearScratch, Matrix, PackedWeights,
@@ -44,20 +44,6 @@ fn matrix(rows: usize, cols: usize) -> Matrix {
         matrix.view_mut().row_mut(i).copy_from_slice(row);
     }
     matrix
-}
-
-/// The same cut to pairs of bfloat16.
-fn pairs(values: &Matrix) -> Matrix {
-    let values = values.view();
-    let mut pairs = Matrix::with_capacity(values.rows(), values.cols() / 2);
-    pairs.set_rows(values.rows());
-    for i in 0..values.rows() {
-        let from = values.row(i).as_chunks().0.iter();
-        for (pair, [low, high]) in pairs.view_mut().row_mut(i).iter_mut().zip(from) {
-            *pair = f32::from_bits(low.to_bits() >> 16 | high.to_bits() & 0xffff_0000);
-        }
-    }
-    pairs
 }
 
 fn weights(isa: Isa, dtype: PanelDtype, n: usize, k: usize) -> PackedWeights {

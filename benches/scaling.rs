@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{best_time, measuring, model, operations, pair, peak};
+use common::{best_time, measuring, model, operations, pair, pairs, peak};
 use crossrank::{ModelInfo, Reranker, Tokenized};
 use crossrank_kernels::{AttentionScratch, Heads, Isa, Matrix, PanelDtype, attention};
 
@@ -98,6 +98,7 @@ fn attention_time(info: &ModelInfo, length: usize) -> f64 {
     let dtype = PanelDtype::by_name(info.dtype).unwrap();
     let head_dim = info.hidden / info.heads;
     let qkv = [3, 5, 7].map(|seed| matrix(length, info.hidden, seed));
+    let qkv = if isa.pairs(dtype) { qkv.each_ref().map(pairs) } else { qkv };
     let mut dst = matrix(length, info.hidden, 1);
     let mut scratch = AttentionScratch::default();
     let heads = Heads { dim: head_dim, scale: 1.0 / (head_dim as f32).sqrt(), dtype };

@@ -1,4 +1,4 @@
-//! What the benches of whole requests share. Each uses some of it.
+//! What benches share. Each uses some of it.
 #![allow(dead_code)]
 
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossrank::{ModelInfo, Tokenized};
-use crossrank_kernels::{Isa, PanelDtype, peak};
+use crossrank_kernels::{Isa, Matrix, PanelDtype, peak};
 
 /// Whether this is `cargo bench`: `cargo test` runs everything once, unmeasured. As criterion tells it.
 pub fn measuring() -> bool {
@@ -100,4 +100,18 @@ pub fn peak(info: &ModelInfo) -> f64 {
         });
     });
     operations.into_inner() as f64 / time
+}
+
+/// Values cut to pairs of bfloat16, as layers leave them where `Isa::pairs` says so.
+pub fn pairs(values: &Matrix) -> Matrix {
+    let values = values.view();
+    let mut pairs = Matrix::with_capacity(values.rows(), values.cols() / 2);
+    pairs.set_rows(values.rows());
+    for i in 0..values.rows() {
+        let from = values.row(i).as_chunks().0.iter();
+        for (pair, [low, high]) in pairs.view_mut().row_mut(i).iter_mut().zip(from) {
+            *pair = f32::from_bits(low.to_bits() >> 16 | high.to_bits() & 0xffff_0000);
+        }
+    }
+    pairs
 }

@@ -148,9 +148,9 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
     let padded_len = seq_len.next_multiple_of(PANEL);
     let score_stride = slot_stride(seq_len);
     let keys = scratch.keys.at_least(padded_len * key_slots);
-    pack_rows_as_columns(simd, slots_of(simd, product, k, dim, &mut scratch.rounded), keys);
+    pack_rows_as_columns(simd, slot_rows(simd, product, k, dim, 1, &mut scratch.rounded), keys);
     let values = scratch.values.at_least(dim.next_multiple_of(PANEL) * value_slots);
-    pack_columns(simd, product, slots_of(simd, product, v, dim, &mut scratch.rounded), values);
+    pack_columns(simd, product, slot_rows(simd, product, v, dim, 1, &mut scratch.rounded), values);
 
     let block = score_rows(seq_len, P::MR);
     let scores = scratch.scores.at_least(block * score_stride);
@@ -159,7 +159,8 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
         // Whole panels are stored faster than parts of one; what is beyond the sequence is not looked at.
         let mut view = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, key_slots, padded_len);
-        let queries = slot_rows(simd, product, q.row_range(rows.clone()), dim, &mut scratch.queries);
+        let queries = q.row_range(rows.clone());
+        let queries = slot_rows(simd, product, queries, dim, P::LHS_UNIT, &mut scratch.queries);
         plain(simd, product, queries, panels, view.column_range(0..padded_len));
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
@@ -174,18 +175,6 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
             softmax::multiply(simd, 1.0 / sum, dst.row_mut(i));
         }
     }
-}
-
-/// Rows of `dim` values in slots.
-#[inline(always)]
-fn slots_of<'a, S: Simd, P: FloatProduct<S>>(
-    simd: S,
-    product: P,
-    rows: Rows<'a>,
-    dim: usize,
-    room: &'a mut Buffer,
-) -> Rows<'a> {
-    if P::DEPTH == 1 || rows.cols() != dim { rows } else { slot_rows(simd, product, rows, dim, room).slots }
 }
 
 /// For each head h, dst_h = sum_j softmax_j(scale queries_h . x_j) x_j: attention of one row in which the key

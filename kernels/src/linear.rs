@@ -291,7 +291,7 @@ impl<S: Simd> PairKernel<S> for MultiplyMade<'_, Buffer> {
     type Output = ();
     #[inline(always)]
     fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
-        let lhs = slot_rows(simd, product, self.lhs, self.k, self.room);
+        let lhs = slot_rows(simd, product, self.lhs, self.k, P::LHS_UNIT, self.room);
         multiply(simd, product, lhs, self.rhs, self.epilogue, self.dst);
     }
 }

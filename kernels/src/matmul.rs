@@ -114,8 +114,9 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
             // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows, and
             // what is left of `residual` from `row` and `first` on is, like `out`, `rows` x whole panels, with as many
-            // scales; where pairs are stored all panels are whole and `out` has an element for each; panels of sums that are scaled have lines around them. `out` is borrowed exclusively, so it overlaps
-            // none of these, which stay until nothing is pending.
+            // scales; where pairs are stored all panels are whole and `out` has an element for each; panels of sums that are
+            // scaled have lines around them. `out` is borrowed exclusively, so it overlaps none of these, which stay until
+            // nothing is pending.
             unsafe {
                 let panels = rhs.data.add(panel * rhs.panel_stride);
                 let output = Output {

@@ -1,7 +1,6 @@
 //! What a product of floats multiplies: f32 as they are, or rounded to bfloat16, two in a slot.
 
 use crate::PANEL;
-use crate::matmul::Lhs;
 use crate::matrix::Buffer;
 use crate::product::{MulAdd, Product};
 use crate::simd::Simd;
@@ -52,23 +51,24 @@ pub(crate) fn slot_stride(slots: usize) -> usize {
     (slots.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// Rows as a left-hand side of depth `k`: where they are, if they are slots and can be read as tiles read; else rounded
-/// or copied into `room`, each filled up with zeros.
+/// Rows of `k` values in slots, of which units of so many rows and slots can be read: where they are, if they are such; else
+/// rounded or copied into `room`, each filled up with zeros.
 #[inline(always)]
 pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     simd: S,
     product: P,
     rows: Rows<'a>,
     k: usize,
+    unit: usize,
     room: &'a mut Buffer,
-) -> Lhs<'a> {
+) -> Rows<'a> {
     let are_slots = P::DEPTH == 1 || rows.cols() != k;
-    if are_slots && rows.cols().is_multiple_of(P::LHS_UNIT) && rows.is_readable_by(P::LHS_UNIT) {
-        return rows.into();
+    if are_slots && rows.cols().is_multiple_of(unit) && rows.is_readable_by(unit) {
+        return rows;
     }
     let depth = k.div_ceil(P::DEPTH);
     let stride = slot_stride(depth);
-    let room = room.at_least(rows.rows().next_multiple_of(P::LHS_UNIT) * stride);
+    let room = room.at_least(rows.rows().next_multiple_of(unit) * stride);
     for i in 0..rows.rows() {
         let (from, to) = (rows.row(i), &mut room[i * stride..][..stride]);
         if are_slots {
@@ -80,7 +80,7 @@ pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
             simd.store(product.along(simd, vectors::<S, P>(simd, from)), to);
         }
     }
-    Rows::new(room, rows.rows(), depth, stride).into()
+    Rows::new(room, rows.rows(), depth, stride)
 }
 
 /// Packs the transpose of rows of slots into panels: n = their number, k = their length; fills the last panel with zeros.

@@ -199,10 +199,11 @@ impl Layer {
         let scratches = &mut scratches[..workers];
         let x = hidden.view();
         let width = panel_heads * shape.heads.dim;
-        let (q, kv) = qkv.view_mut().split_columns(shape.width() / shape.depth);
-        let (k, v) = kv.split_columns(shape.width() / shape.depth);
+        let [all, own] = [shape.width(), width].map(|columns| columns / shape.depth);
+        let (q, kv) = qkv.view_mut().split_columns(all);
+        let (k, v) = kv.split_columns(all);
         let dst = [q, k, v, context.view_mut()];
-        let widths = [width / shape.depth, width / shape.depth, width / shape.depth, width];
+        let widths = [own, own, own, width];
         fork_columns(shape.count / panel_heads, widths, dst, scratches, &|units, dst, scratch| {
             let columns = units.start * width..units.end * width;
             let [mut q, mut k, mut v, context] = dst;
