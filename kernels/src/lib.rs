@@ -68,11 +68,13 @@
 //!   are loaded with the hint that they stream (`tileloaddt1`), and the panels stay: 128 x 1536 x 384 in bf16 154 to 121 us,
 //!   100 passages 635 to 588 ms. In bytes both fit (no difference); in digits it is the panels that stream (2 to 3 % of
 //!   a product). Depth 1536 fits in no case.
-//! - **f32 on AMX** is three digits of a byte a value, of whose nine products eight are summed, exactly (`digits.rs`). The 244
-//!   reference pairs of a trained model are off by 9.1e-6 at worst, as with f32 multiply-adds (9.5e-6), the fixtures by 9.1e-6
-//!   (5.4e-6). Six products, a seventh to a ninth faster in a prototype (620 against 545 G operations/s of f32, 186 with
-//!   multiply-adds), would be off by 4.4e-5 (simulated in PyTorch; eight 8.6e-6); three of two bfloat16 each were, and a fixture
-//!   by 1.04e-4; six of three bfloat16 (8.3e-6, simulated) are twice as many operations as six of digits.
+//! - **f32 on AMX** is three digits of a byte a value, of whose nine products six are summed, exactly, and a seventh where a
+//!   residual is added (`digits.rs`). The 244 reference pairs of a trained model are off by 2.4e-5 at worst, the fixtures by
+//!   1.2e-5 (with f32 multiply-adds 9.5e-6 and 5.4e-6). Eight everywhere were off by 9.1e-6 and 9.1e-6; six everywhere by 4.4e-5 and 1.3e-5, nearly
+//!   all of which comes from the second product of the feed-forward network; three of two bfloat16 each were by 1.04e-4 on
+//!   a fixture; six of three bfloat16 (8.3e-6, simulated) are twice as many operations as six of digits. Products are what a tile of digits waits for: a step of eight
+//!   takes 56 ns from L1, of six 42, the loads beside them no more. One thread, least of all runs, from eight to six and seven:
+//!   100 passages 1,529 to 1,418 ms, 16 long texts 743 to 705; while products were slow, snippets50 564 to 465.
 //! - **int8.** A slot holds four bytes of one output; panels, tile and prefetching are those of f32 with `vpdpbusd` for the
 //!   multiply-add. [`int8`] has the scheme, its algebra and its figures.
 //! - **Softmax** takes powers of two, with log2(e) in the scale: one polynomial of degree 5, whose argument is reduced by

@@ -282,6 +282,7 @@ impl<S: Simd> DigitKernel<S> for MultiplyMade<'_, QuantizedRows> {
     type Output = ();
     #[inline(always)]
     fn run<P: DigitProduct<S>>(self, simd: S, product: P) {
+        let product = product.closer(self.epilogue.residual.is_some());
         let lhs = self.room.split(simd, product, self.lhs);
         multiply(simd, product, lhs, self.rhs, self.epilogue, self.dst);
     }

@@ -15,7 +15,7 @@ const PORTABLE_CHAINS: usize = 6;
 
 /// Runs `rounds` rounds of the products that panels of `dtype` are for, which touch no memory, and returns how many
 /// operations they were (a multiply-add counts two), with a value that depends on all of them. Where a set has none for
-/// pairs of bfloat16, their products are those of f32. Where f32 is [split](crate::PackedWeights::split), eight count as one.
+/// pairs of bfloat16, their products are those of f32. Where f32 is [split](crate::PackedWeights::split), six count as one.
 pub fn products(isa: Isa, dtype: PanelDtype, rounds: usize) -> (u64, f32) {
     struct InRegisters(PanelDtype, usize);
     impl Kernel for InRegisters {

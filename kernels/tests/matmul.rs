@@ -388,8 +388,9 @@ fn products_of_pairs_are_those_of_rounded_operands() {
     }
 }
 
-/// Either side is off by 2^-24 of the largest of its row or output, and a little: 2^-24 of 128 / 127. Digits that are left
-/// out are 2^-32 of both, and the sums of digits are rounded when they are added up.
+/// Either side is off by 2^-24 of the largest of its row or output, and a little: 2^-24 of 128 / 127. Products of digits that
+/// are left out are two of up to 128^2 2^-24 and one of 2^-8 of that, in units of the largest of both over 127, and the sums
+/// of digits are rounded when they are added up.
 fn split_bounds(case: &Case, m: usize, n: usize, k: usize) -> Vec<f64> {
     let [lhs, weights, bias] = [&case.lhs, &case.weights, &case.bias].map(|values| wide(values));
     let abs = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
@@ -400,7 +401,7 @@ fn split_bounds(case: &Case, m: usize, n: usize, k: usize) -> Vec<f64> {
         let (row, output) = (&lhs[at / n * k..][..k], &weights[at % n * k..][..k]);
         let (x, w) = (largest(row), largest(output));
         let rounded = x * output.iter().sum::<f64>() + w * row.iter().sum::<f64>();
-        let left_out = k as f64 * x * w / f64::from(1u32 << 31);
+        let left_out = k as f64 * x * w / f64::from(127 * 127) * (2.0 + 1.0 / 256.0) / f64::from(1 << 10);
         1.01 / f64::from(1 << 24) * rounded + left_out + 6.0 * U * magnitudes[at]
     };
     (0..m * n).map(bound).collect()
@@ -443,6 +444,40 @@ fn products_of_split_weights_are_near_those_of_f64() {
             }
         });
     }
+}
+
+/// A second digit by a third one, both as large as they can be and of one sign, many times: left out, unless there is a residual
+/// and the third one is that of the weights.
+#[test]
+fn products_with_a_residual_are_closer() {
+    let k = 384;
+    // In units of the last digit; the first value makes the scale that of the unit.
+    let units = |value: f32| {
+        let mut values = vec![value; k];
+        values[0] = 127.0 * 65536.0;
+        values
+    };
+    let (second, third) = (units(127.0 * 256.0), units(127.0));
+    let nothing = Grid::of(&[0.0], 1, 1, 0);
+    let residual = Epilogue::Residual(Residual { rows: nothing.view(), scale: &[1.0] });
+    let largest = (127.0 * 65536.0_f64).powi(2);
+    let others = (k - 1) as f64 * 127.0 * 256.0 * 127.0;
+    for_each_isa(|isa| {
+        for (lhs, weights, kept) in [(&second, &third, others), (&third, &second, 0.0)] {
+            let bytes = to_bytes(weights);
+            let weights = StoredMatrix::new(Stored::F32, &bytes, &[], 1, k);
+            let packed = PackedWeights::pack(isa, PanelDtype::F32, &[(weights, &[0.0])]).split(isa);
+            if !packed.is_split() {
+                continue;
+            }
+            let lhs = Grid::of(lhs, 1, k, 0);
+            for (epilogue, kept) in [(Epilogue::Bias, 0.0), (residual, kept)] {
+                let found = f64::from(multiplied(isa, &lhs, &packed, epilogue, 1, 0).values()[0]);
+                let off = (found - largest - kept).abs();
+                assert!(off <= 4.0 * U * largest, "{}: {found}, not {}", isa.name(), largest + kept);
+            }
+        }
+    });
 }
 
 /// Values whose every digit is at its end, ties, rows of zeros, and what is too small to be told from them.

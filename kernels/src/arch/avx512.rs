@@ -403,7 +403,7 @@ impl Simd for Avx512 {
         }
         let Some(amx) = self.amx else { return Err(kernel) };
         // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables.
-        Ok(amx.with_tiles(|tiles| unsafe { inner(self, TileDigits(tiles), kernel) }))
+        Ok(amx.with_tiles(|tiles| unsafe { inner(self, TileDigits::new(tiles), kernel) }))
     }
     #[inline(always)]
     unsafe fn matmul_tile<P: VectorProduct<Self>>(self, product: P, rows: usize, panels: usize, t: &Tile) {

@@ -1,4 +1,4 @@
-//! Products of the digits of f32: one register of rows by one of columns, whose eight products go to four sums.
+//! Products of the digits of f32: one register of rows by one of columns, whose products go to four sums.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -14,9 +14,17 @@ use crate::tile::Tile;
 
 /// Products of the digits of f32.
 #[derive(Clone, Copy)]
-pub(crate) struct TileDigits(pub(crate) Tiles);
+pub(crate) struct TileDigits {
+    tiles: Tiles,
+    /// Whether the rows' second digits are multiplied by the panels' third.
+    closer: bool,
+}
 
 impl TileDigits {
+    pub(crate) fn new(tiles: Tiles) -> Self {
+        Self { tiles, closer: false }
+    }
+
     /// Adds the products of a step of digits of 16 rows and of a panel, those of one weight to one sum. Panels are loaded with
     /// the hint that they need not stay in L1, which has room for the digits of a tile's rows and little else.
     ///
@@ -35,12 +43,10 @@ impl TileDigits {
                 "tileloadd tmm6, [{lhs} + {stride}*1 + 128]",
                 "tdpbssd tmm2, tmm6, tmm7",
                 "tileloaddt1 tmm7, [{rhs} + {line}*1 + 1024]",
-                "tdpbssd tmm3, tmm6, tmm7",
                 "tdpbssd tmm2, tmm5, tmm7",
                 "tdpbssd tmm1, tmm4, tmm7",
                 "tileloaddt1 tmm7, [{rhs} + {line}*1 + 2048]",
                 "tdpbssd tmm2, tmm4, tmm7",
-                "tdpbssd tmm3, tmm5, tmm7",
                 lhs = in(reg) lhs,
                 rhs = in(reg) rhs,
                 stride = in(reg) stride,
@@ -49,6 +55,13 @@ impl TileDigits {
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(readonly, nostack, preserves_flags)
             );
+            if self.closer {
+                asm!(
+                    "tdpbssd tmm3, tmm5, tmm7",
+                    out("tmm3") _,
+                    options(nomem, nostack, preserves_flags)
+                );
+            }
         }
     }
 }
@@ -72,7 +85,7 @@ impl Product<Avx512> for TileDigits {
             for first in (0..rows).step_by(ROWS) {
                 let mut lhs = t.lhs.wrapping_add(first * t.lhs_stride);
                 let mut rhs = t.rhs.wrapping_add(panel * t.output.panel_stride);
-                self.0.zero();
+                self.tiles.zero();
                 // SAFETY: the caller meets the contract of a tile, of which this is a part; sums have room for four registers.
                 unsafe {
                     pending.beside::<Self, 1>(self, simd, steps, || {
@@ -83,7 +96,7 @@ impl Product<Avx512> for TileDigits {
                         lhs = lhs.wrapping_add(STEP_LINES);
                         rhs = rhs.wrapping_add(STEP_LINES * LINE);
                     });
-                    self.0.store::<2, 2>(pending.sums.as_mut_ptr(), SUM_STRIDE);
+                    self.tiles.store::<2, 2>(pending.sums.as_mut_ptr(), SUM_STRIDE);
                     pending.begin(t.output.part(first, panel), ROWS.min(rows - first), 1);
                 }
                 part += 1;
@@ -96,8 +109,9 @@ impl Product<Avx512> for TileDigits {
     }
     #[inline(always)]
     fn in_registers(self, _: Avx512, rounds: usize) -> (u64, f32) {
-        // Eight products are one of f32.
-        self.0.in_registers::<BYTES>(rounds, 1)
+        // Six products are one of f32.
+        let (operations, sum) = self.tiles.in_registers::<BYTES>(rounds, 8);
+        (operations / 6, sum)
     }
 }
 
@@ -126,6 +140,10 @@ impl TileProduct for TileDigits {
 }
 
 impl DigitProduct<Avx512> for TileDigits {
+    #[inline(always)]
+    fn closer(self, closer: bool) -> Self {
+        Self { closer, ..self }
+    }
     #[inline(always)]
     fn digits(self, simd: Avx512, values: [__m512; 4]) -> [__m512; 3] {
         // SAFETY: an `Avx512` proves AVX-512F and BW.
