@@ -46,20 +46,24 @@
 //!   once for a block of rows. Widening inside the tile, two products a step, was 2.5 times slower than f32.
 //! - **AMX.** A line of 16 slots is a line of a tile register, so panels and rounded or quantised rows are its operands as
 //!   they lie; a tile is two registers of rows by two of columns. Blocks have up to 128 rows (64, 96 and 256: no difference
-//!   beyond the noise; nor chunks of 160 and 224 tokens). An Emerald Rapids guest with AMX (5.3 to 5.9 T operations/s in
-//!   registers and core with int8, half of that with bf16), 100 passages, one thread, `amx` against `avx512` by turns, least of
-//!   four: bf16 840 against 3,123 ms, int8 578 against 1,073. Products reach up to 33 % of the registers' rate there in bytes, 37 %
-//!   in bf16 and 54 % in f32, quantising and the like included (`benches/records/kernels.txt`): rows must be loaded, quantised and stored around products that
-//!   take a quarter of the time. Each core of that machine was at times slower for seconds, tile loads by four and tile
-//!   products by two, whatever the code and the other core did; figures are the least of runs by turns.
-//!   What is made of a tile's sums is made between the products of the next tile (`arch/amx/pending.rs`), since no core looks far
-//!   enough ahead to find those behind it: GELU hides there for the most part (128 x 1536 x 384 in f32 with GELU 501 to 425 us, without 398). Rows are
-//!   an odd number of lines apart, or the rows of a tile of dst meet in few sets of L1 (the same in int8, before: 159 to
-//!   122 us). Both together, least of six, one thread, int8 / bf16 / f32: 100 passages 584 to 549, 780 to 750, 1,671 to
-//!   1,580 ms; snippets50 86.8 to 80.1, 116 to 109, 239 to 243. With it, asking for the lines of dst first, which had helped, cost 3 to
-//!   9 % of a product, and is gone. Asking for panels makes no difference in int8, whose weights are near, 4 % of 100 passages in
-//!   bf16, and more in f32 (snippets50 130 against 165 ms on two threads). In a prototype of the tile random bytes took a fifth
-//!   longer than small ones, and storing rows tile by tile instead of as they are made no difference.
+//!   beyond the noise; nor chunks of 160 and 224 tokens). 100 passages on one thread, `amx` against `avx512` by turns,
+//!   least of four, before all that follows: bf16 840 against 3,123 ms, int8 578 against 1,073. A core makes 4.6 T
+//!   operations/s in registers with int8, half of that with bf16, on numbers; on zeros 5.8 T, for it clocks down for what
+//!   draws more power. Products reach up to 42 % of that in bytes, 47 % in bf16 and 56 % in f32, quantising and the like
+//!   included (`benches/records/kernels.txt`). Of a step of a tile (32 rows, 32 outputs, 64 bytes deep) in a prototype, its
+//!   four products are 28 ns, beside which loads hide from L1; from L2 they add 2; that sums leave the registers 5.5 at a
+//!   depth of 384, which nothing hides; finishing them between the products 2.6; that the lines of dst come from L2 and go
+//!   back there 9. Asking for those lines beforehand took 9 more. Each core of that machine was at times slower for
+//!   seconds, tile loads by four and tile products by two, whatever the code and the other core did; figures are the least
+//!   of runs by turns. What is made of a tile's sums is made between the products of the next tile (`arch/amx/pending.rs`),
+//!   since no core looks far enough ahead to find those behind it: GELU hides there for the most part (128 x 1536 x 384 in
+//!   f32 with GELU 501 to 425 us, without 398). Rows are an odd number of lines apart, or the rows of a tile of dst meet in
+//!   few sets of L1 (the same in int8, before: 159 to 122 us). Both together, least of six, one thread, int8 / bf16 / f32:
+//!   100 passages 584 to 549, 780 to 750, 1,671 to 1,580 ms; snippets50 86.8 to 80.1, 116 to 109, 239 to 243. With it,
+//!   asking for the lines of dst first, which had helped, cost 3 to 9 % of a product, and is gone. Asking for panels makes
+//!   no difference in int8, whose weights are near, 4 % of 100 passages in bf16, and more in f32 (snippets50 130 against
+//!   165 ms on two threads). In a prototype of the tile random bytes took a fifth longer than small ones, and storing rows
+//!   tile by tile instead of as they are made no difference.
 //! - **Pairs.** On AMX a product whose values the next step rounds stores them rounded: queries, keys and values, and, between
 //!   products of bfloat16, the inside of the feed-forward network. That is half the memory, of which a block has more than
 //!   fits in L2 beside the weights, and one pass less: one thread, least of all runs, 100 passages int8 530 to 491 ms,
@@ -68,13 +72,14 @@
 //!   are loaded with the hint that they stream (`tileloaddt1`), and the panels stay: 128 x 1536 x 384 in bf16 154 to 121 us,
 //!   100 passages 635 to 588 ms. In bytes both fit (no difference); in digits it is the panels that stream (2 to 3 % of
 //!   a product). Depth 1536 fits in no case.
-//! - **f32 on AMX** is three digits of a byte a value, of whose nine products six are summed, exactly, and a seventh where a
-//!   residual is added (`digits.rs`). The 244 reference pairs of a trained model are off by 2.4e-5 at worst, the fixtures by
-//!   1.2e-5 (with f32 multiply-adds 9.5e-6 and 5.4e-6). Eight everywhere were off by 9.1e-6 and 9.1e-6; six everywhere by 4.4e-5 and 1.3e-5, nearly
-//!   all of which comes from the second product of the feed-forward network; three of two bfloat16 each were by 1.04e-4 on
-//!   a fixture; six of three bfloat16 (8.3e-6, simulated) are twice as many operations as six of digits. Products are what a tile of digits waits for: a step of eight
-//!   takes 56 ns from L1, of six 42, the loads beside them no more. One thread, least of all runs, from eight to six and seven:
-//!   100 passages 1,529 to 1,418 ms, 16 long texts 743 to 705; while products were slow, snippets50 564 to 465.
+//! - **f32 on AMX** is three digits of a byte a value, of whose nine products six are summed, exactly, and a seventh where
+//!   a residual is added (`digits.rs`). The 244 reference pairs of a trained model are off by 2.4e-5 at worst, the fixtures
+//!   by 1.2e-5 (with f32 multiply-adds 9.5e-6 and 5.4e-6). Eight everywhere were off by 9.1e-6 and 9.1e-6; six everywhere
+//!   by 4.4e-5 and 1.3e-5, nearly all of which comes from the second product of the feed-forward network; three of two
+//!   bfloat16 each were by 1.04e-4 on a fixture; six of three bfloat16 (8.3e-6, simulated) are twice as many operations as
+//!   six of digits. Products are what a tile of digits waits for: a step of eight takes 56 ns from L1, of six 42, the loads
+//!   beside them no more. One thread, least of all runs, from eight to six and seven: 100 passages 1,529 to 1,418 ms, 16
+//!   long texts 743 to 705; while products were slow, snippets50 564 to 465.
 //! - **int8.** A slot holds four bytes of one output; panels, tile and prefetching are those of f32 with `vpdpbusd` for the
 //!   multiply-add. [`int8`] has the scheme, its algebra and its figures.
 //! - **Softmax** takes powers of two, with log2(e) in the scale: one polynomial of degree 5, whose argument is reduced by
@@ -89,11 +94,13 @@
 //!   inside and outside (AMX, 128 x 1536 x 384 in int8: 111 to 107 us).
 //! - **Views are inlined**: calls out of a kernel, each clearing the vector registers, were 3 % of snippets50.
 //!
-//! Tried and dropped, within the noise or worse: blocks of up to 98, 126 and 252 rows, huge pages,
-//! GELU by a polynomial without the division (4 % faster on AVX-512, 20 % slower on AVX2), exp by polynomials in even and
-//! odd halves, aligned LayerNorm weights, blocks of 16 rows of scores on AMX, which fit in L1 where 32 do not (3 to 5 % of
-//! 100 passages and of 16 long texts), copying queries into L1 before their products, blocks of 192 rows on AMX, chunks of
-//! 512 to 1,024 tokens (int8, Zen 4), the last layer of four chunks at once.
+//! Tried and dropped, within the noise or worse: blocks of up to 98, 126 and 252 rows, huge pages, GELU by a polynomial
+//! without the division (4 % faster on AVX-512, 20 % slower on AVX2), exp by polynomials in even and odd halves, aligned
+//! LayerNorm weights, asking for no panels in later blocks where all of them fit in L2 (int8 on AMX), a fifth sum for
+//! digits, so that no sum waits for itself, and digits of 32 rows by one panel at once, for half the traffic (neither
+//! different), blocks of 16 rows of scores on AMX, which fit in L1 where 32 do not (3 to 5 % of 100 passages and of 16 long
+//! texts), copying queries into L1 before their products, blocks of 192 rows on AMX, chunks of 512 to 1,024 tokens (int8,
+//! Zen 4), the last layer of four chunks at once.
 //!
 //! # Bits
 //! The order of every sum follows from the instruction set and the shape of one row's work: never from the number of
