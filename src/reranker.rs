@@ -32,8 +32,8 @@ pub enum Dtype {
     #[default]
     Auto,
     /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4. Weights that the checkpoint holds in int8 are widened. On the
-    /// instruction set `amx` the encoder's Linear layers multiply f32 as three digits of a byte each, whose products are summed
-    /// exactly; packed checkpoints hold f32 itself.
+    /// instruction set `amx` the encoder's Linear layers multiply f32 as three digits of a byte each, of whose products the
+    /// largest six or seven are summed, exactly; packed checkpoints hold f32 itself.
     F32,
     /// The Linear weights of the encoder in bfloat16, half the memory of f32; residuals, norms and softmax are f32. On
     /// the instruction sets `avx512_bf16` and `amx` activations and attention are rounded to bfloat16 for their products,
