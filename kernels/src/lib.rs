@@ -53,17 +53,16 @@
 //!   included (`benches/records/kernels.txt`). Of a step of a tile (32 rows, 32 outputs, 64 bytes deep) in a prototype, its
 //!   four products are 28 ns, beside which loads hide from L1; from L2 they add 2; that sums leave the registers 5.5 at a
 //!   depth of 384, which nothing hides; finishing them between the products 2.6; that the lines of dst come from L2 and go
-//!   back there 9. Asking for those lines beforehand took 9 more. Each core of that machine was at times slower for
-//!   seconds, tile loads by four and tile products by two, whatever the code and the other core did; figures are the least
-//!   of runs by turns. What is made of a tile's sums is made between the products of the next tile (`arch/amx/pending.rs`),
-//!   since no core looks far enough ahead to find those behind it: GELU hides there for the most part (128 x 1536 x 384 in
-//!   f32 with GELU 501 to 425 us, without 398). Rows are an odd number of lines apart, or the rows of a tile of dst meet in
-//!   few sets of L1 (the same in int8, before: 159 to 122 us). Both together, least of six, one thread, int8 / bf16 / f32:
-//!   100 passages 584 to 549, 780 to 750, 1,671 to 1,580 ms; snippets50 86.8 to 80.1, 116 to 109, 239 to 243. With it,
-//!   asking for the lines of dst first, which had helped, cost 3 to 9 % of a product, and is gone. Asking for panels makes
-//!   no difference in int8, whose weights are near, 4 % of 100 passages in bf16, and more in f32 (snippets50 130 against
-//!   165 ms on two threads). In a prototype of the tile random bytes took a fifth longer than small ones, and storing rows
-//!   tile by tile instead of as they are made no difference.
+//!   back there 9. Each core of that machine was at times slower for seconds, tile loads by four and tile products by two,
+//!   whatever the code and the other core did; figures are the least of runs by turns. What is made of a tile's sums is
+//!   made between the products of the next tile (`arch/amx/pending.rs`), since no core looks far enough ahead to find those
+//!   behind it: GELU hides there for the most part (128 x 1536 x 384 in f32 with GELU 501 to 425 us, without 398). Rows are
+//!   an odd number of lines apart, or the rows of a tile of dst meet in few sets of L1 (the same in int8, before: 159 to
+//!   122 us). Both together, least of six, one thread, int8 / bf16 / f32: 100 passages 584 to 549, 780 to 750, 1,671 to
+//!   1,580 ms; snippets50 86.8 to 80.1, 116 to 109, 239 to 243. With it, asking for the lines of dst first, which had
+//!   helped, cost 3 to 9 % of a product, and is gone. Asking for panels makes no difference in int8, whose weights are
+//!   near, 4 % of 100 passages in bf16, and more in f32 (snippets50 130 against 165 ms on two threads). Storing rows tile
+//!   by tile in a prototype, instead of as they are, made no difference.
 //! - **Pairs.** On AMX a product whose values the next step rounds stores them rounded: queries, keys and values, and, between
 //!   products of bfloat16, the inside of the feed-forward network. That is half the memory, of which a block has more than
 //!   fits in L2 beside the weights, and one pass less: one thread, least of all runs, 100 passages int8 530 to 491 ms,

@@ -100,8 +100,8 @@ impl PackedWeights {
     /// Values of [`PanelDtype::F32`] as three digits of a byte each, with a scale for each output, where the instruction set
     /// multiplies tiles of bytes and the depth is no more than 32,768. A product splits the rows of the other side, too.
     /// Either side is off by no more than 2^-24 of the largest of its row or output and a hundredth of that, and each of
-    /// their products by as much of the largest of both, twice, or once where a [residual](crate::Residual) is added. No other instruction
-    /// set multiplies them.
+    /// their products by as much of the largest of both, twice, or once where a [residual](crate::Residual) is added. No
+    /// other instruction set multiplies them.
     #[must_use]
     pub fn split(self, isa: Isa) -> Self {
         if self.dtype != PanelDtype::F32 || self.split || !isa.splits() || self.k > MAX_DEPTH {
