@@ -49,7 +49,6 @@ fn matrix(rows: usize, cols: usize) -> Matrix {
 fn weights(isa: Isa, dtype: PanelDtype, n: usize, k: usize) -> PackedWeights {
     let bytes: Vec<u8> = values(n * k).iter().flat_map(|value| (value * 0.05).to_le_bytes()).collect();
     PackedWeights::pack(isa, dtype, &[(StoredMatrix::new(Stored::F32, &bytes, &[], n, k), &values(n))])
-        .split(isa)
 }
 
 /// Seconds of the best of several runs of each, by turns: what the machine can, not what it did on average, and both in
@@ -92,7 +91,8 @@ fn bench(dtype: PanelDtype, c: &mut Criterion, isa: Isa, name: &str, operations:
 fn kernels(c: &mut Criterion) {
     for isa in Isa::available() {
         let mut scratch = LinearScratch::default();
-        for dtype in PanelDtype::ALL {
+        let f32_panels = isa.panels(PanelDtype::F32);
+        for dtype in [f32_panels, PanelDtype::Bf16, PanelDtype::Int8] {
             for (n, k) in SHAPES {
                 let weights = weights(isa, dtype, n, k);
                 for m in [64, 256] {
@@ -106,16 +106,16 @@ fn kernels(c: &mut Criterion) {
             }
         }
         let (m, hidden, inner) = (64, 384, 1536);
-        let weights = |n, k| weights(isa, PanelDtype::F32, n, k);
+        let weights = |n, k| weights(isa, f32_panels, n, k);
         let operations = (2 * m * hidden * inner) as u64;
         let (up, x, mut y) = (weights(inner, hidden), matrix(m, hidden), matrix(m, inner));
-        bench(PanelDtype::F32, c, isa, "matmul + gelu m=64 n=1536 k=384", operations, || {
+        bench(f32_panels, c, isa, "matmul + gelu m=64 n=1536 k=384", operations, || {
             let epilogue = Epilogue::Activation(Activation::Gelu);
             linear(isa, x.view(), &up, epilogue, &mut scratch, y.view_mut());
         });
         let norm = LayerNorm::new(values(hidden), values(hidden), 1e-12);
         let (down, mut z) = (weights(hidden, inner), matrix(m, hidden));
-        bench(PanelDtype::F32, c, isa, "matmul + residual + norm m=64 n=384 k=1536", operations, || {
+        bench(f32_panels, c, isa, "matmul + residual + norm m=64 n=384 k=1536", operations, || {
             let epilogue = Epilogue::ResidualNorm { residual: x.view(), norm: &norm };
             linear(isa, y.view(), &down, epilogue, &mut scratch, z.view_mut());
         });
@@ -123,8 +123,9 @@ fn kernels(c: &mut Criterion) {
             let [x, mut dst] = [(); 2].map(|()| matrix(seq_len, hidden));
             let mut scratch = AttentionScratch::default();
             let operations = (4 * seq_len * seq_len * hidden) as u64;
-            // Attention in f32 is not split: there it is that of another set.
-            for dtype in [PanelDtype::F32, PanelDtype::Bf16].into_iter().skip(usize::from(isa.splits())) {
+            // Attention in f32 takes no digits: there it is that of another set.
+            let of_other = usize::from(f32_panels == PanelDtype::Digits);
+            for dtype in [PanelDtype::F32, PanelDtype::Bf16].into_iter().skip(of_other) {
                 let name = format!("attention {} 12x32 seq_len={seq_len}", dtype.name());
                 // As the layers around leave them.
                 let x = if isa.pairs(dtype) { pairs(&x) } else { x.clone() };

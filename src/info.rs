@@ -98,7 +98,7 @@ impl ModelInfo {
             pooler: model.has_pooler(),
             hidden_act: config.hidden_act_name.clone(),
             activation,
-            dtype: model.packing().dtype.name(),
+            dtype: model.packing().panels.precision().name(),
             isa: model.isa().name(),
             threads: reranker.threads().count(),
             chunk_tokens: reranker.chunk_tokens(),

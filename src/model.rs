@@ -60,7 +60,6 @@ impl Model {
         threads: &Threads,
     ) -> Result<Self> {
         let isa = packing.isa;
-        packing.check(&config)?;
         let names = Names::detect(&weights)?;
         let head = Head::load(&weights, &names, &config, isa)?;
         let embeddings = Embeddings::find(&weights, &names, &config, isa)?;
@@ -113,12 +112,10 @@ impl Model {
     }
 
     /// Writes a packed checkpoint.
-    pub(crate) fn write_packed(&self, threads: &Threads, out: &mut dyn Write) -> Result<()> {
-        let Self { config, weights, names, packing, .. } = self;
-        let load = || Encoder::load(config, weights, names, Packing { split: false, ..*packing }, threads);
-        let whole = packing.split.then(load).transpose()?;
-        let products = whole.as_ref().unwrap_or(&self.encoder).products(names);
-        packed::write(weights, packing.dtype, &products, out).map_err(|source| Error::Write { source })
+    pub(crate) fn write_packed(&self, out: &mut dyn Write) -> Result<()> {
+        let products = self.encoder.products(&self.names);
+        packed::write(&self.weights, self.packing.panels, &products, out)
+            .map_err(|source| Error::Write { source })
     }
 
     pub(crate) fn workspace(&self) -> Workspace {

@@ -33,7 +33,8 @@ pub enum Dtype {
     Auto,
     /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4. Weights that the checkpoint holds in int8 are widened. On the
     /// instruction set `amx` the encoder's Linear layers multiply f32 as three digits of a byte each, of whose products the
-    /// largest six or seven are summed, exactly; packed checkpoints hold f32 itself.
+    /// largest six or seven are summed, exactly; a checkpoint that is packed there holds those digits, one that is packed
+    /// elsewhere f32 itself.
     F32,
     /// The Linear weights of the encoder in bfloat16, half the memory of f32; residuals, norms and softmax are f32. On
     /// the instruction sets `avx512_bf16` and `amx` activations and attention are rounded to bfloat16 for their products,
@@ -63,10 +64,10 @@ impl Dtype {
         }
     }
 
-    /// What weights are packed in, given what is asked for and what the checkpoint holds.
+    /// The precision of products, given what is asked for and what the checkpoint holds.
     fn resolve(self, weights: &Weights) -> Result<PanelDtype> {
         let wanted = self.panels();
-        let Some(packed) = weights.packed() else {
+        let Some(packed) = weights.packed().map(PanelDtype::precision) else {
             return wanted.map_or_else(|| held_dtype(weights), Ok);
         };
         match wanted.filter(|&wanted| wanted != packed) {
@@ -212,12 +213,8 @@ impl Builder {
         timings.threads = laps.lap();
         let packed = weights.packed();
         let dtype = self.dtype.resolve(&weights)?;
-        let model = Model::load(
-            config,
-            weights,
-            Packing { isa, dtype, split: dtype == PanelDtype::F32 && isa.splits() },
-            &threads,
-        );
+        let model = Packing::new(isa, dtype, &config, &weights)
+            .and_then(|packing| Model::load(config, weights, packing, &threads));
         let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
         timings.weights = laps.lap();
         Ok(Reranker {
@@ -453,7 +450,7 @@ impl Reranker {
                 found: "one that is packed already".into(),
             });
         }
-        self.model.write_packed(&self.threads, &mut out)
+        self.model.write_packed(&mut out)
     }
 
     /// Compares the data of a packed checkpoint with its checksum, which loading does not: it would read everything.

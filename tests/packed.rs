@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::copy::{ModelCopy, Tensors};
 use common::{fixture, fixtures, for_each_isa, read_pairs};
-use crossrank::{Dtype, ModelBytes, ModelInfo, Reranker, WeightSource};
+use crossrank::{Dtype, ModelBytes, Reranker, WeightSource};
 use safetensors::{Dtype as Stored, SafeTensors};
 
 const FILE: &str = "model.safetensors";
@@ -24,19 +24,23 @@ fn load(folder: &Path, dtype: Option<Dtype>) -> Reranker {
 
 /// A copy of a fixture, packed.
 fn packed(name: &str, dtype: Dtype) -> ModelCopy {
+    packed_by(name, &load(&fixture(name), Some(dtype)))
+}
+
+/// One that is packed for an instruction set.
+fn packed_for(isa: &str, dtype: Dtype) -> ModelCopy {
+    packed_by("gelu-60", &Reranker::builder().isa(isa).dtype(dtype).load(fixture("gelu-60")).unwrap())
+}
+
+fn packed_by(name: &str, reranker: &Reranker) -> ModelCopy {
     let copy = ModelCopy::of(name);
     let mut bytes = Vec::new();
-    load(&fixture(name), Some(dtype)).write_packed(&mut bytes).unwrap();
+    reranker.write_packed(&mut bytes).unwrap();
     if copy.file("model.safetensors.index.json").exists() {
         copy.remove("model.safetensors.index.json");
     }
     copy.write(FILE, bytes);
     copy
-}
-
-/// Whether panels are not used where they lie, but split.
-fn is_split(info: &ModelInfo) -> bool {
-    info.dtype == "f32" && info.isa == "amx"
 }
 
 fn bits(reranker: &Reranker, name: &str) -> Vec<Vec<u32>> {
@@ -57,26 +61,18 @@ fn every_fixture_keeps_its_bits_however_the_file_is_read() {
                 let info = mapped.info();
                 assert_eq!(info.dtype, dtype.name());
                 assert!(info.packed_checkpoint);
-                assert_eq!(info.shared_bytes > 0, !is_split(&info), "{name}: what is used in place");
+                assert!(info.shared_bytes > 0, "{name}: nothing is used in place");
                 assert_eq!(info.ignored, [""; 0], "{name}");
                 assert!(mapped.verify().unwrap());
                 assert_eq!(bits(&mapped, &name), expected, "{name} in {dtype:?}");
             }
             let read = Reranker::builder().weight_source(WeightSource::Read).load(copy.path()).unwrap();
-            assert_eq!(
-                read.info().shared_bytes > 0,
-                !is_split(&read.info()),
-                "{name}: read, and then copied"
-            );
+            assert!(read.info().shared_bytes > 0, "{name}: read, and then copied");
             assert_eq!(bits(&read, &name), expected, "{name} in {dtype:?}, read");
             for skew in [0, 1, 4, 32] {
                 let reranker = Reranker::from_bytes(skewed(&copy, skew)).unwrap();
-                let info = reranker.info();
-                assert_eq!(
-                    info.shared_bytes > 0,
-                    skew == 0 && !is_split(&info),
-                    "{name}: used in place at an alignment of {skew}"
-                );
+                let shared = reranker.info().shared_bytes;
+                assert_eq!(shared > 0, skew == 0, "{name}: used in place at an alignment of {skew}");
                 assert_eq!(
                     bits(&reranker, &name),
                     expected,
@@ -145,24 +141,34 @@ fn a_packed_checkpoint_has_one_dtype_and_is_not_packed_again() {
     assert!(!load(&fixture("gelu-60"), None).verify().unwrap(), "an unpacked checkpoint has no checksum");
 }
 
-/// Where f32 is split for its products, packed checkpoints still hold it whole, for every machine.
+/// All but f32 in digits, which only `amx` multiplies: there f32 itself, of another machine, becomes digits as it loads.
 #[test]
-fn a_packed_checkpoint_is_the_same_on_every_instruction_set() {
-    for dtype in [Dtype::F32, Dtype::Int8] {
-        let of = |isa: &str| {
-            let mut bytes = Vec::new();
-            let reranker = Reranker::builder().isa(isa).dtype(dtype).load(fixture("sharded")).unwrap();
-            reranker.write_packed(&mut bytes).unwrap();
-            bytes
-        };
-        let expected = of("portable");
-        for_each_isa(|isa| assert!(of(isa) == expected, "{} in {dtype:?}", isa));
+fn a_packed_checkpoint_serves_every_instruction_set_but_for_digits() {
+    for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
+        let whole = packed_for("portable", dtype);
+        for_each_isa(|isa| {
+            let own = packed_for(isa, dtype);
+            let digits = dtype == Dtype::F32 && isa == "amx";
+            let same = std::fs::read(own.file(FILE)).unwrap() == std::fs::read(whole.file(FILE)).unwrap();
+            assert_eq!(same, !digits, "{isa} in {dtype:?}");
+            let load = |folder: &Path| Reranker::builder().isa(isa).load(folder).unwrap();
+            let (own_model, model) = (load(own.path()), load(whole.path()));
+            assert_eq!(model.info().shared_bytes > 0, !digits, "{isa} in {dtype:?}");
+            assert_eq!(bits(&model, "gelu-60"), bits(&own_model, "gelu-60"), "{isa} in {dtype:?}");
+            if digits {
+                let error = Reranker::builder().isa("portable").load(own.path()).unwrap_err().to_string();
+                let field = "`crossrank_packing_dtype`: expected f32, for portable, found `digits`";
+                for part in [FILE, field, REMAKE] {
+                    assert!(error.contains(part), "{error}");
+                }
+            }
+        });
     }
 }
 
 #[test]
 fn a_packed_file_that_is_cut_off() {
-    let copy = packed("gelu-60", Dtype::F32);
+    let copy = packed_for("portable", Dtype::F32);
     let whole = std::fs::read(copy.file(FILE)).unwrap();
     for len in [200, 2000, whole.len() / 2, whole.len() - 1] {
         copy.write(FILE, &whole[..len]).fails_with(&[FILE, "broken safetensors file", REMAKE]);
@@ -171,7 +177,7 @@ fn a_packed_file_that_is_cut_off() {
 
 #[test]
 fn metadata_of_another_version_or_kind() {
-    let copy = packed("gelu-60", Dtype::F32);
+    let copy = packed_for("portable", Dtype::F32);
     let whole = std::fs::read(copy.file(FILE)).unwrap();
     let replaced = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
@@ -195,7 +201,7 @@ fn edited(edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
 
 /// One that says that its panels, which are f32, are of another dtype.
 fn edited_as(dtype: &str, edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
-    let copy = packed("gelu-60", Dtype::F32);
+    let copy = packed_for("portable", Dtype::F32);
     let own = [
         ("crossrank_packing", "panels"),
         ("crossrank_packing_version", "2"),
@@ -245,7 +251,7 @@ fn panels_at_other_offsets_are_copied() {
 
 #[test]
 fn a_byte_that_was_flipped_is_found_by_the_checksum() {
-    let copy = packed("gelu-60", Dtype::F32);
+    let copy = packed_for("portable", Dtype::F32);
     let whole = std::fs::read(copy.file(FILE)).unwrap();
     let (header, metadata) = SafeTensors::read_metadata(&whole).unwrap();
     for name in [QKV, "bert.embeddings.word_embeddings.weight"] {

@@ -84,7 +84,7 @@ pub fn best_time(runs: usize, mut run: impl FnMut()) -> f64 {
 /// Operations a second that `threads` threads reach with registers alone, in products of the dtype of a model.
 pub fn peak(info: &ModelInfo) -> f64 {
     let isa = Isa::by_name(info.isa).unwrap();
-    let dtype = PanelDtype::by_name(info.dtype).unwrap();
+    let dtype = isa.panels(PanelDtype::by_name(info.dtype).unwrap());
     let rounds = 3_000_000;
     let operations = AtomicU64::new(0);
     let time = best_time(5, || {

@@ -57,7 +57,7 @@ pub struct Heads {
     pub dim: usize,
     /// A factor of all scores, > 0.
     pub scale: f32,
-    /// That of the layers around: beside any but f32, an instruction set that multiplies pairs of bfloat16 rounds queries,
+    /// That of the layers around: beside any but f32, whole or in digits, an instruction set that multiplies pairs of bfloat16 rounds queries,
     /// keys, values and the exponentials of scores to such pairs.
     pub dtype: PanelDtype,
 }
@@ -87,7 +87,7 @@ pub fn attention(
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            if self.heads.dtype == PanelDtype::F32 {
+            if self.heads.dtype.precision() == PanelDtype::F32 {
                 return self.all(simd, MulAdd);
             }
             if let Err(back) = simd.with_pairs(self) {

@@ -11,7 +11,6 @@
 //! panel, whose slots hold four bytes as those of bytes do. The scales are one more line behind each panel.
 
 use crate::PANEL;
-use crate::isa::Kernel;
 use crate::matmul::Lhs;
 use crate::matrix::Buffer;
 use crate::operand::slot_stride;
@@ -38,11 +37,6 @@ pub(crate) const HALVES: i32 = 0x0080_8080;
 /// Slots of a row, and lines of a panel less that of scales.
 pub(crate) fn digit_slots(k: usize) -> usize {
     k.div_ceil(STEP) * STEP_LINES
-}
-
-/// Slots of a panel in digits.
-pub(crate) fn split_panel_len(k: usize) -> usize {
-    (digit_slots(k) + 1) * PANEL
 }
 
 /// A product of digits.
@@ -109,53 +103,38 @@ impl QuantizedRows {
     }
 }
 
-/// Makes panels of digits of `count` panels of f32 of depth `k`.
-pub(crate) struct SplitPanels<'a> {
-    pub(crate) panels: &'a [f32],
-    pub(crate) count: usize,
-    pub(crate) k: usize,
-}
-
-impl Kernel for SplitPanels<'_> {
-    type Output = Buffer;
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Buffer {
-        let Self { panels, count, k } = self;
-        let lines = panels.as_chunks::<PANEL>().0;
-        let mut split = Buffer::with_capacity(count * split_panel_len(k));
-        for panel in (0..count).map(|i| &lines[i * k..(i + 1) * k]) {
-            // NaN is the largest of them all: larger than infinity, as an integer.
-            let mut largest = [0; PANEL];
-            for line in panel {
-                for (largest, x) in largest.iter_mut().zip(line) {
-                    *largest = u32::max(*largest, x.to_bits() & !(1 << 31));
-                }
-            }
-            let scales = largest.map(|bits| scale_of(f32::from_bits(bits)));
-            let factors = scales.map(|(_, factor)| factor);
-            for step in panel.chunks(STEP) {
-                let mut digits = [[[0.0; PANEL]; PANEL]; 3];
-                for (slot, lines) in step.chunks(4).enumerate() {
-                    // No closures, which would be compiled without the instruction set.
-                    let mut bits = [[0; PANEL]; 4];
-                    for (bits, line) in bits.iter_mut().zip(lines) {
-                        for i in 0..PANEL {
-                            bits[i] = digits_of(line[i] * factors[i]);
-                        }
-                    }
-                    for (d, digits) in digits.iter_mut().enumerate() {
-                        let shift = 16 - 8 * d;
-                        for i in 0..PANEL {
-                            let low = bits[0][i] >> shift & 0xff | (bits[1][i] >> shift & 0xff) << 8;
-                            let high = bits[2][i] >> shift & 0xff | (bits[3][i] >> shift & 0xff) << 8;
-                            digits[slot][i] = f32::from_bits(high << 16 | low);
-                        }
-                    }
-                }
-                digits.as_flattened().iter().for_each(|&line| split.push(line));
-            }
-            split.push(scales.map(|(scale, _)| scale));
+/// Appends a panel of digits, given one of f32, a line for each of k.
+#[inline(always)]
+pub(crate) fn push_digits(panel: &[[f32; PANEL]], panels: &mut Buffer) {
+    // NaN is the largest of them all: larger than infinity, as an integer.
+    let mut largest = [0; PANEL];
+    for line in panel {
+        for (largest, x) in largest.iter_mut().zip(line) {
+            *largest = u32::max(*largest, x.to_bits() & !(1 << 31));
         }
-        split
     }
+    let scales = largest.map(|bits| scale_of(f32::from_bits(bits)));
+    let factors = scales.map(|(_, factor)| factor);
+    for step in panel.chunks(STEP) {
+        let mut digits = [[[0.0; PANEL]; PANEL]; 3];
+        for (slot, lines) in step.chunks(4).enumerate() {
+            // No closures, which would be compiled without the instruction set.
+            let mut bits = [[0; PANEL]; 4];
+            for (bits, line) in bits.iter_mut().zip(lines) {
+                for i in 0..PANEL {
+                    bits[i] = digits_of(line[i] * factors[i]);
+                }
+            }
+            for (d, digits) in digits.iter_mut().enumerate() {
+                let shift = 16 - 8 * d;
+                for i in 0..PANEL {
+                    let low = bits[0][i] >> shift & 0xff | (bits[1][i] >> shift & 0xff) << 8;
+                    let high = bits[2][i] >> shift & 0xff | (bits[3][i] >> shift & 0xff) << 8;
+                    digits[slot][i] = f32::from_bits(high << 16 | low);
+                }
+            }
+        }
+        digits.as_flattened().iter().for_each(|&line| panels.push(line));
+    }
+    panels.push(scales.map(|(scale, _)| scale));
 }

@@ -14,7 +14,7 @@ use crate::simd::Simd;
 /// Which kernels serve which dtype is decided by the set alone; scores are the same bits for the same set, and may
 /// differ in the last bits between sets. `avx512_bf16` is `avx512` that rounds both sides of products to bfloat16 where
 /// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32. `amx` does so,
-/// too, multiplies whole tiles of bytes and of bfloat16, and f32 that has been [split](crate::PackedWeights::split) in bytes.
+/// too, multiplies whole tiles of bytes and of bfloat16, and f32 in [digits](PanelDtype::Digits) of a byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa(Level);
 
@@ -119,8 +119,13 @@ impl Isa {
         }
     }
 
-    /// Whether products of f32 are faster [split](crate::PackedWeights::split).
-    pub fn splits(self) -> bool {
+    /// How weights are packed whose products are to have the precision of `dtype`: those of f32 in digits where tiles of
+    /// bytes multiply them, which is faster; all others as it says.
+    pub fn panels(self, dtype: PanelDtype) -> PanelDtype {
+        if dtype == PanelDtype::F32 && self.has_tiles() { PanelDtype::Digits } else { dtype }
+    }
+
+    fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(token) => token.has_tiles(),
@@ -131,7 +136,7 @@ impl Isa {
     /// Whether products of such weights can be stored as pairs of bfloat16, two columns in an element, which halves what
     /// the step after them reads: see [`linear`](crate::linear()) and [`attention`](crate::attention()).
     pub fn pairs(self, dtype: PanelDtype) -> bool {
-        dtype != PanelDtype::F32 && self.splits()
+        matches!(dtype, PanelDtype::Bf16 | PanelDtype::Int8) && self.has_tiles()
     }
 
     /// Whether products of bfloat16 round both sides.

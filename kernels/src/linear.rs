@@ -100,11 +100,11 @@ pub struct LinearScratch {
 }
 
 impl LinearScratch {
-    /// Makes room for weights of up to depth `k`, [split](crate::PackedWeights::split) where they can be.
+    /// Makes room for weights of up to depth `k`, packed as `dtype`.
     pub fn reserve(&mut self, isa: Isa, dtype: PanelDtype, k: usize) {
         match dtype {
-            PanelDtype::F32 if isa.splits() => self.quantized.reserve(max_block_rows(isa), digit_slots(k)),
             PanelDtype::F32 => {}
+            PanelDtype::Digits => self.quantized.reserve(max_block_rows(isa), digit_slots(k)),
             PanelDtype::Bf16 if isa.has_pairs() => {
                 self.rounded.at_least(max_block_rows(isa) * slot_stride(k.div_ceil(2)));
             }
@@ -210,11 +210,11 @@ fn multiply_packed<S: Simd>(
             let rhs = Panels::scaled(weights.panels(), 1, k.div_ceil(4), n).with_source(source);
             return simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
         }
-        PanelDtype::F32 if weights.is_split() => {
+        PanelDtype::Digits => {
             let rhs = Panels::scaled(weights.panels(), 0, digit_slots(k), n).with_source(source);
             let room = &mut scratch.quantized;
             let done = simd.with_digits(MultiplyMade { lhs, k, room, rhs, epilogue, dst });
-            assert!(done.is_ok(), "weights that were split for another instruction set than {}", simd.name());
+            assert!(done.is_ok(), "weights in digits, which {} does not multiply", simd.name());
             return;
         }
         PanelDtype::F32 => n.max(1),

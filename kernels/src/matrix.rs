@@ -33,6 +33,16 @@ impl Buffer {
         self.lines.push(Line(line));
     }
 
+    /// Leaves nothing in it.
+    pub(crate) fn clear(&mut self) {
+        self.lines.clear();
+    }
+
+    /// Its lines.
+    pub(crate) fn lines(&self) -> &[[f32; PANEL]] {
+        self.as_slice().as_chunks().0
+    }
+
     /// A buffer of at least `len` zeros.
     pub(crate) fn zeros(len: usize) -> Self {
         Self { lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)] }

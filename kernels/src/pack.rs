@@ -5,7 +5,7 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::PANEL;
-use crate::digits::{SplitPanels, split_panel_len};
+use crate::digits::{digit_slots, push_digits};
 use crate::isa::{Isa, Kernel};
 use crate::matrix::Buffer;
 use crate::panels::Upcoming;
@@ -22,6 +22,11 @@ pub enum PanelDtype {
     /// bfloat16, rounded to the nearest, ties to even. On `avx512_bf16` and `amx` products round the other side, too, and
     /// sum in f32; elsewhere they widen it, for want of a faster way, and are f32 in all else.
     Bf16,
+    /// f32 as three digits of a byte each, with a scale for each output. A product splits the rows of the other side, too.
+    /// Either side is off by no more than 2^-24 of the largest of its row or output and a hundredth of that, and each of
+    /// their products by as much of the largest of both, twice, or once where a [residual](crate::Residual) is added. Only
+    /// instruction sets with tiles of bytes multiply them: see [`Isa::panels`].
+    Digits,
     /// Signed bytes with a scale for each output. Matrices that are stored so are taken as they are; the rows of others
     /// are scaled so that the largest magnitude becomes 127. Products quantise the other side, each row by itself, to
     /// unsigned bytes with a zero point, and sum in i32, exactly.
@@ -31,12 +36,11 @@ pub enum PanelDtype {
 /// Weights of n outputs and depth k, and their bias, in panels of [`PANEL`] outputs: panel after panel, each k rows of
 /// 16 values in f32, or ceil(k / 2) rows of 16 pairs in bfloat16, or ceil(k / 4) rows of 16 fours of bytes, where k is
 /// filled up with zeros. Those of bytes are between a row of the sums of each output's bytes, in two 16-bit parts, and
-/// one of its scale. The last panel is filled up with zeros. One layout serves every instruction set.
+/// one of its scale. In digits there are for each 64 of k three times 16 rows of fours, a digit after the other, and last a
+/// row of scales. The last panel is filled up with zeros. One layout serves every instruction set.
 #[derive(Clone, Debug)]
 pub struct PackedWeights {
     dtype: PanelDtype,
-    /// Whether values of f32 are split.
-    split: bool,
     panels: Storage,
     bias: Buffer,
     n: usize,
@@ -47,8 +51,8 @@ impl PackedWeights {
     /// Stacks matrices of the same depth, n_i x k each, with their biases of n_i: query, key and value become one.
     ///
     /// # Panics
-    /// When there is no part, the depths differ, or a bias is not as long as its matrix has rows; in [`PanelDtype::Int8`]
-    /// when the depth is beyond 32,768, where sums could leave an i32.
+    /// When there is no part, the depths differ, or a bias is not as long as its matrix has rows; when the depth is beyond
+    /// what the dtype [allows](PanelDtype::max_depth).
     pub fn pack(isa: Isa, dtype: PanelDtype, parts: &[(StoredMatrix<'_>, &[f32])]) -> Self {
         let k = parts[0].0.cols();
         let n = parts.iter().map(|(weight, _)| weight.rows()).sum();
@@ -59,7 +63,7 @@ impl PackedWeights {
         dtype.check_depth(k);
         let panels = Storage::Owned(isa.run(Pack { dtype, parts, n, k }));
         let biases = parts.iter().flat_map(|(_, bias)| bias.iter().copied());
-        Self { dtype, split: false, panels, bias: padded(n, biases), n, k }
+        Self { dtype, panels, bias: padded(n, biases), n, k }
     }
 
     /// Rows `rows` of a matrix as the right-hand side itself: depth `rows.len()`, n = its columns, no bias.
@@ -76,7 +80,7 @@ impl PackedWeights {
         let (n, k) = (weight.cols(), rows.len());
         dtype.check_depth(k);
         let panels = Storage::Owned(isa.run(PackTransposed { dtype, weight: weight.row_range(rows) }));
-        Self { dtype, split: false, panels, bias: padded(n, std::iter::empty()), n, k }
+        Self { dtype, panels, bias: padded(n, std::iter::empty()), n, k }
     }
 
     /// Weights that have been packed before, in the bytes of [`PackedWeights::panel_bytes`]: read where they lie if
@@ -94,27 +98,20 @@ impl PackedWeights {
         assert_eq!(Some(range.len()), dtype.panels_len(n, k), "bytes of panels of n {n} and depth {k}");
         assert!(bias.len() <= n, "{} biases of {n} outputs", bias.len());
         let panels = Storage::new(bytes, range);
-        Self { dtype, split: false, panels, bias: padded(n, bias.iter().copied()), n, k }
+        Self { dtype, panels, bias: padded(n, bias.iter().copied()), n, k }
     }
 
-    /// Values of [`PanelDtype::F32`] as three digits of a byte each, with a scale for each output, where the instruction set
-    /// multiplies tiles of bytes and the depth is no more than 32,768. A product splits the rows of the other side, too.
-    /// Either side is off by no more than 2^-24 of the largest of its row or output and a hundredth of that, and each of
-    /// their products by as much of the largest of both, twice, or once where a [residual](crate::Residual) is added. No
-    /// other instruction set multiplies them.
+    /// Weights that hold f32, in digits: what packing them so would have made.
+    ///
+    /// # Panics
+    /// When they hold anything else, or are too deep.
     #[must_use]
-    pub fn split(self, isa: Isa) -> Self {
-        if self.dtype != PanelDtype::F32 || self.split || !isa.splits() || self.k > MAX_DEPTH {
-            return self;
-        }
-        let (panels, count) = (self.panels.as_slice(), self.n.div_ceil(PANEL));
-        let panels = Storage::Owned(isa.run(SplitPanels { panels, count, k: self.k }));
-        Self { split: true, panels, ..self }
-    }
-
-    /// Whether they have been split.
-    pub fn is_split(&self) -> bool {
-        self.split
+    pub fn to_digits(&self, isa: Isa) -> Self {
+        assert_eq!(self.dtype, PanelDtype::F32, "the dtype of what becomes digits");
+        let (dtype, n, k) = (PanelDtype::Digits, self.n, self.k);
+        dtype.check_depth(k);
+        let panels = Storage::Owned(isa.run(ToDigits { panels: self.panels.as_slice(), n, k }));
+        Self { dtype, panels, bias: self.bias.clone(), n, k }
     }
 
     /// The panels as bytes, little-endian: an f32 a slot, or two bfloat16, or four bytes.
@@ -160,7 +157,6 @@ impl PackedWeights {
 #[derive(Clone, Copy, Debug)]
 pub struct PackedColumns<'a> {
     dtype: PanelDtype,
-    split: bool,
     panels: &'a [f32],
     /// Padded to whole panels.
     bias: &'a [f32],
@@ -170,8 +166,8 @@ pub struct PackedColumns<'a> {
 
 impl<'a> From<&'a PackedWeights> for PackedColumns<'a> {
     fn from(weights: &'a PackedWeights) -> Self {
-        let PackedWeights { dtype, split, panels, bias, n, k } = weights;
-        Self { dtype: *dtype, split: *split, panels: panels.as_slice(), bias: bias.as_slice(), n: *n, k: *k }
+        let PackedWeights { dtype, panels, bias, n, k } = weights;
+        Self { dtype: *dtype, panels: panels.as_slice(), bias: bias.as_slice(), n: *n, k: *k }
     }
 }
 
@@ -182,7 +178,7 @@ impl<'a> PackedColumns<'a> {
         assert!(whole(columns.start) && whole(columns.end), "columns {columns:?} are no whole panels");
         let n = columns.len();
         let panels = columns.start.div_ceil(PANEL)..columns.end.div_ceil(PANEL);
-        let panel_len = self.panel_len();
+        let panel_len = self.dtype.panel_len(self.k);
         Self {
             panels: &self.panels[panels.start * panel_len..panels.end * panel_len],
             bias: &self.bias[panels.start * PANEL..panels.end * PANEL],
@@ -193,10 +189,6 @@ impl<'a> PackedColumns<'a> {
 
     pub(crate) fn dtype(&self) -> PanelDtype {
         self.dtype
-    }
-
-    pub(crate) fn is_split(&self) -> bool {
-        self.split
     }
 
     pub(crate) fn n(&self) -> usize {
@@ -217,25 +209,27 @@ impl<'a> PackedColumns<'a> {
 
     /// Where they lie, for a product that asks for them beforehand.
     pub(crate) fn upcoming(&self) -> Upcoming {
-        Upcoming { data: self.panels.as_ptr(), panel_bytes: self.panel_len() * size_of::<f32>() }
-    }
-
-    /// Slots of a panel.
-    fn panel_len(&self) -> usize {
-        if self.split { split_panel_len(self.k) } else { self.dtype.panel_len(self.k) }
+        Upcoming { data: self.panels.as_ptr(), panel_bytes: self.dtype.panel_len(self.k) * size_of::<f32>() }
     }
 }
 
 impl PanelDtype {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::Digits, Self::Int8];
 
     /// The deepest product, if there is such a limit.
     pub fn max_depth(self) -> Option<usize> {
         match self {
             Self::F32 | Self::Bf16 => None,
-            Self::Int8 => Some(MAX_DEPTH),
+            // Where sums could leave an i32.
+            Self::Digits | Self::Int8 => Some(MAX_DEPTH),
         }
+    }
+
+    /// The dtype whose precision products of it have: f32 of digits.
+    #[must_use]
+    pub fn precision(self) -> Self {
+        if self == Self::Digits { Self::F32 } else { self }
     }
 
     /// That of a name.
@@ -243,11 +237,12 @@ impl PanelDtype {
         Self::ALL.into_iter().find(|dtype| dtype.name() == name)
     }
 
-    /// The name, as users write it and files hold it.
+    /// The name, as files hold it.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::Digits => "digits",
             Self::Int8 => "int8",
         }
     }
@@ -263,22 +258,19 @@ impl PanelDtype {
         self.lines(k) * PANEL
     }
 
-    fn lines(self, k: usize) -> usize {
-        k.div_ceil(self.depth()) + if self == Self::Int8 { 2 } else { 0 }
+    /// Rows of a panel of depth k.
+    pub fn lines(self, k: usize) -> usize {
+        match self {
+            Self::F32 => k,
+            Self::Bf16 => k.div_ceil(2),
+            Self::Digits => digit_slots(k) + 1,
+            Self::Int8 => 1 + k.div_ceil(4) + 1,
+        }
     }
 
     fn check_depth(self, k: usize) {
         let most = self.max_depth().unwrap_or(k);
         assert!(k <= most, "a depth of {k} in {}, which allows {most}", self.name());
-    }
-
-    /// Steps along k that a slot of a panel holds.
-    fn depth(self) -> usize {
-        match self {
-            Self::F32 => 1,
-            Self::Bf16 => 2,
-            Self::Int8 => 4,
-        }
     }
 }
 
@@ -304,6 +296,7 @@ impl Kernel for Pack<'_> {
         let Self { dtype, parts, n, k } = self;
         let mut panels = Buffer::with_capacity(n.div_ceil(PANEL) * dtype.panel_len(k));
         let mut rows = vec![0.0; PANEL * k];
+        let mut panel = Buffer::with_capacity(k * PANEL);
         let mut quantized = QuantizedPanel::new(if dtype == PanelDtype::Int8 { k } else { 0 });
         let mut outputs = parts.iter().flat_map(|(weight, _)| (0..weight.rows()).map(move |i| (weight, i)));
         for _ in 0..n.div_ceil(PANEL) {
@@ -326,23 +319,18 @@ impl Kernel for Pack<'_> {
             if dtype == PanelDtype::Int8 {
                 push_quantized(simd, &quantized, k, &mut panels);
             } else {
-                push_transposed(simd, dtype, &rows, k, k, &mut panels);
+                panel.clear();
+                push_transposed(simd, &rows, k, k, &mut panel);
+                push_panel(dtype, panel.lines(), &mut panels);
             }
         }
         panels
     }
 }
 
-/// Appends the panel whose outputs are rows of `len` values, `stride` apart.
+/// Appends the lines of a panel of slots whose outputs are rows of `len` slots, `stride` apart.
 #[inline(always)]
-fn push_transposed<S: Simd>(
-    simd: S,
-    dtype: PanelDtype,
-    rows: &[f32],
-    len: usize,
-    stride: usize,
-    panels: &mut Buffer,
-) {
+fn push_transposed<S: Simd>(simd: S, rows: &[f32], len: usize, stride: usize, panels: &mut Buffer) {
     for start in (0..len).step_by(S::LANES) {
         let width = S::LANES.min(len - start);
         let mut lines = [[0.0; PANEL]; PANEL];
@@ -357,14 +345,22 @@ fn push_transposed<S: Simd>(
                 simd.store(values, &mut line[first..]);
             }
         }
-        match dtype {
-            // Slots of bytes are moved as they are.
-            PanelDtype::F32 | PanelDtype::Int8 => lines[..width].iter().for_each(|&line| panels.push(line)),
-            // An odd depth ends with a line of zeros.
-            PanelDtype::Bf16 => lines[..width.next_multiple_of(2)]
-                .chunks_exact(2)
-                .for_each(|pair| panels.push(bf16_pairs(&pair[0], &pair[1]))),
+        lines[..width].iter().for_each(|&line| panels.push(line));
+    }
+}
+
+/// Appends a panel of f32 in another dtype, save bytes, whose scales are found row by row.
+#[inline(always)]
+fn push_panel(dtype: PanelDtype, panel: &[[f32; PANEL]], panels: &mut Buffer) {
+    match dtype {
+        PanelDtype::F32 => panel.iter().for_each(|&line| panels.push(line)),
+        PanelDtype::Bf16 => {
+            let (pairs, odd) = panel.as_chunks();
+            pairs.iter().for_each(|[first, second]| panels.push(bf16_pairs(first, second)));
+            odd.iter().for_each(|last| panels.push(bf16_pairs(last, &[0.0; PANEL])));
         }
+        PanelDtype::Digits => push_digits(panel, panels),
+        PanelDtype::Int8 => unreachable!("bytes are pushed by `push_quantized`"),
     }
 }
 
@@ -373,7 +369,7 @@ fn push_transposed<S: Simd>(
 fn push_quantized<S: Simd>(simd: S, panel: &QuantizedPanel, k: usize, panels: &mut Buffer) {
     let (slots, stride) = panel.slots();
     panels.push(panel.sums);
-    push_transposed(simd, PanelDtype::Int8, slots, k.div_ceil(4), stride, panels);
+    push_transposed(simd, slots, k.div_ceil(4), stride, panels);
     panels.push(panel.scales);
 }
 
@@ -391,11 +387,11 @@ impl Kernel for PackTransposed<'_> {
         let (n, k) = (weight.cols(), weight.rows());
         let width = n.next_multiple_of(PANEL);
         let mut panels = Buffer::with_capacity(width / PANEL * dtype.panel_len(k));
-        // One row of zeros more, for an odd depth.
-        let mut rows = vec![0.0; (k + 1) * width];
+        let mut rows = vec![0.0; k * width];
         for i in 0..k {
             weight.read_row::<S, false>(simd, i, &mut rows[i * width..][..n]);
         }
+        let mut panel = Buffer::with_capacity(k * PANEL);
         let mut quantized = QuantizedPanel::new(if dtype == PanelDtype::Int8 { k } else { 0 });
         let mut output = vec![0.0; k];
         for column in (0..width).step_by(PANEL) {
@@ -408,14 +404,36 @@ impl Kernel for PackTransposed<'_> {
                 push_quantized(simd, &quantized, k, &mut panels);
                 continue;
             }
-            for step in (0..k).step_by(dtype.depth()) {
-                let mut pair = [[0.0; PANEL]; 2];
-                pair[0].copy_from_slice(&rows[step * width + column..][..PANEL]);
-                pair[1].copy_from_slice(&rows[(step + 1) * width + column..][..PANEL]);
-                panels.push(if dtype == PanelDtype::Bf16 { bf16_pairs(&pair[0], &pair[1]) } else { pair[0] });
+            panel.clear();
+            for row in rows.chunks_exact(width) {
+                let mut line = [0.0; PANEL];
+                line.copy_from_slice(&row[column..][..PANEL]);
+                panel.push(line);
             }
+            push_panel(dtype, panel.lines(), &mut panels);
         }
         panels
+    }
+}
+
+/// Panels of f32 become digits.
+struct ToDigits<'a> {
+    panels: &'a [f32],
+    n: usize,
+    k: usize,
+}
+
+impl Kernel for ToDigits<'_> {
+    type Output = Buffer;
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> Buffer {
+        let Self { panels, n, k } = self;
+        let (count, lines) = (n.div_ceil(PANEL), panels.as_chunks().0);
+        let mut digits = Buffer::with_capacity(count * PanelDtype::Digits.panel_len(k));
+        for i in 0..count {
+            push_digits(&lines[i * k..(i + 1) * k], &mut digits);
+        }
+        digits
     }
 }
 

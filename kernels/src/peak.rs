@@ -15,7 +15,7 @@ const PORTABLE_CHAINS: usize = 6;
 
 /// Runs `rounds` rounds of the products that panels of `dtype` are for, which touch no memory, and returns how many
 /// operations they were (a multiply-add counts two), with a value that depends on all of them. Where a set has none for
-/// pairs of bfloat16, their products are those of f32. Where f32 is [split](crate::PackedWeights::split), six count as one.
+/// pairs of bfloat16 or digits, their products are those of f32. Six of digits count as one.
 pub fn products(isa: Isa, dtype: PanelDtype, rounds: usize) -> (u64, f32) {
     struct InRegisters(PanelDtype, usize);
     impl Kernel for InRegisters {
@@ -23,7 +23,8 @@ pub fn products(isa: Isa, dtype: PanelDtype, rounds: usize) -> (u64, f32) {
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) -> (u64, f32) {
             match self.0 {
-                PanelDtype::F32 => simd.with_digits(self).unwrap_or_else(|back| back.of_f32(simd)),
+                PanelDtype::F32 => self.of_f32(simd),
+                PanelDtype::Digits => simd.with_digits(self).unwrap_or_else(|back| back.of_f32(simd)),
                 PanelDtype::Bf16 => simd.with_pairs(self).unwrap_or_else(|back| back.of_f32(simd)),
                 PanelDtype::Int8 => simd.with_dot(self),
             }

@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::{
-    Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack, to_bytes, wide,
-};
+use common::case::{Case, changed, multiplied};
+use common::{Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, to_bytes, wide};
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedColumns, PackedWeights, PanelDtype, Residual,
-    Stored, StoredMatrix, linear, max_block_rows, reference, row_blocks,
+    Activation, Epilogue, Isa, LayerNorm, PackedWeights, PanelDtype, Residual, Stored, StoredMatrix,
+    max_block_rows, reference, row_blocks,
 };
 use proptest::prelude::*;
 
@@ -22,74 +21,15 @@ fn bounds(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) -> Vec
     magnitudes.iter().map(|sum| terms * ((U + U * U) * sum + TINY)).collect()
 }
 
-/// A product of `n` columns, in memory that was poisoned.
-fn multiplied<'w>(
-    isa: Isa,
-    lhs: &Grid,
-    weights: impl Into<PackedColumns<'w>>,
-    epilogue: Epilogue<'_>,
-    n: usize,
-    dst_gap: usize,
-) -> Grid {
-    let mut dst = Grid::poisoned(lhs.view().rows(), n, dst_gap);
-    linear(isa, lhs.view(), weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
-    dst
-}
-
-#[derive(Clone)]
-struct Case {
-    m: usize,
-    n: usize,
-    k: usize,
-    lhs: Vec<f32>,
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Case {
-    fn random(m: usize, n: usize, k: usize, seed: u64) -> Self {
-        let mut random = Random(seed);
-        Self { m, n, k, lhs: random.vec(m * k), weights: random.vec(n * k), bias: random.vec(n) }
-    }
-
-    /// Every product is followed by its negative, but for the last bits.
-    fn cancelling(m: usize, n: usize, k: usize, seed: u64) -> Self {
-        let mut case = Self::random(m, n, k, seed);
-        for row in case.lhs.chunks_mut(k.max(1)) {
-            row.as_chunks_mut::<2>().0.iter_mut().for_each(|[first, second]| *second = *first);
-        }
-        for row in case.weights.chunks_mut(k.max(1)) {
-            row.as_chunks_mut::<2>()
-                .0
-                .iter_mut()
-                .for_each(|[first, second]| *second = -*first * (1.0 - 1e-6));
-        }
-        case
-    }
-
-    /// The first `m` rows.
-    fn run(&self, isa: Isa, m: usize, gaps: [usize; 2]) -> Vec<f32> {
-        self.run_rows(isa, 0, m, gaps)
-    }
-
-    fn run_rows(&self, isa: Isa, start: usize, m: usize, [lhs_gap, dst_gap]: [usize; 2]) -> Vec<f32> {
-        let lhs = Grid::of(&self.lhs[start * self.k..][..m * self.k], m, self.k, lhs_gap);
-        multiplied(isa, &lhs, &self.pack(isa), Epilogue::Bias, self.n, dst_gap).values()
-    }
-
-    fn pack(&self, isa: Isa) -> PackedWeights {
-        pack(isa, &self.weights, &self.bias, self.k)
-    }
-
-    fn check(&self, gaps: [usize; 2]) {
-        let [lhs, weights, bias] = [wide(&self.lhs), wide(&self.weights), wide(&self.bias)];
-        let expected = reference::matmul(&lhs, &weights, &bias, self.m, self.k);
-        let bounds = bounds(&lhs, &weights, &bias, self.m, self.k);
-        for_each_isa(|isa| {
-            let what = format!("{}: {} x {} x {}", isa.name(), self.m, self.n, self.k);
-            assert_close(&what, &self.run(isa, self.m, gaps), &expected, &bounds);
-        });
-    }
+fn check(case: &Case, gaps: [usize; 2]) {
+    let &Case { m, n, k, .. } = case;
+    let [lhs, weights, bias] = case.wide();
+    let expected = reference::matmul(&lhs, &weights, &bias, m, k);
+    let bounds = bounds(&lhs, &weights, &bias, m, k);
+    for_each_isa(|isa| {
+        let what = format!("{}: {m} x {n} x {k}", isa.name());
+        assert_close(&what, &case.run(isa, m, gaps), &expected, &bounds);
+    });
 }
 
 proptest! {
@@ -105,7 +45,7 @@ proptest! {
         seed: u64,
     ) {
         let case = if cancelling { Case::cancelling } else { Case::random };
-        case(m, n, k, seed).check(gaps);
+        check(&case(m, n, k, seed), gaps);
     }
 
     #[test]
@@ -176,7 +116,7 @@ fn a_product_is_right_at_every_edge_of_tiles_and_panels() {
 #[test]
 fn a_product_is_right_at_the_shapes_of_a_model() {
     for (k, n) in [(384, 384), (384, 1152), (384, 1536), (1536, 384)] {
-        Case::random(31, n, k, 1).check([0, 0]);
+        check(&Case::random(31, n, k, 1), [0, 0]);
     }
 }
 
@@ -388,162 +328,6 @@ fn products_of_pairs_are_those_of_rounded_operands() {
     }
 }
 
-/// Either side is off by 2^-24 of the largest of its row or output, and a little: 2^-24 of 128 / 127. Products of digits that
-/// are left out are two of up to 128^2 2^-24 and one of 2^-8 of that, in units of the largest of both over 127, and the sums
-/// of digits are rounded when they are added up.
-fn split_bounds(case: &Case, m: usize, n: usize, k: usize) -> Vec<f64> {
-    let [lhs, weights, bias] = [&case.lhs, &case.weights, &case.bias].map(|values| wide(values));
-    let abs = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
-    let largest = |values: &[f64]| values.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
-    let (lhs, weights) = (abs(&lhs), abs(&weights));
-    let magnitudes = reference::matmul(&lhs, &weights, &abs(&bias), m, k);
-    let bound = |at: usize| {
-        let (row, output) = (&lhs[at / n * k..][..k], &weights[at % n * k..][..k]);
-        let (x, w) = (largest(row), largest(output));
-        let rounded = x * output.iter().sum::<f64>() + w * row.iter().sum::<f64>();
-        let left_out = k as f64 * x * w / f64::from(127 * 127) * (2.0 + 1.0 / 256.0) / f64::from(1 << 10);
-        1.01 / f64::from(1 << 24) * rounded + left_out + 6.0 * U * magnitudes[at]
-    };
-    (0..m * n).map(bound).collect()
-}
-
-/// Products of split weights against f64, each row against its own bits in company, and columns against all of them.
-#[test]
-fn products_of_split_weights_are_near_those_of_f64() {
-    for (n, k) in [(1, 1), (1, 64), (16, 63), (33, 130), (60, 384), (48, 1536), (33, 0)] {
-        let rows = 70;
-        let case = Case::cancelling(rows, n, k, (n * 1000 + k) as u64);
-        let [lhs, weights, bias] = [&case.lhs, &case.weights, &case.bias].map(|values| wide(values));
-        let expected = reference::matmul(&lhs, &weights, &bias, rows, k);
-        let bounds = split_bounds(&case, rows, n, k);
-        for_each_isa(|isa| {
-            let whole = case.pack(isa);
-            let packed = whole.clone().split(isa);
-            assert_eq!(packed.is_split(), isa.name() == "amx", "{}", isa.name());
-            if !packed.is_split() {
-                assert_eq!(packed.panel_bytes(), whole.panel_bytes(), "{}", isa.name());
-                return;
-            }
-            let outputs = n.next_multiple_of(16);
-            assert_eq!(packed.bytes(), outputs * (k.next_multiple_of(64) * 3 + 4 + 4), "digits, scale, bias");
-            let run = |first: usize, m: usize| {
-                let lhs = Grid::of(&case.lhs[first * k..][..m * k], m, k, 3);
-                multiplied(isa, &lhs, &packed, Epilogue::Bias, n, 5).values()
-            };
-            let all = run(0, rows);
-            assert_close(&format!("{}: {rows} x {n} x {k}", isa.name()), &all, &expected, &bounds);
-            for (first, m) in [(0, 1), (69, 1), (3, 15), (2, 16), (5, 17), (7, 33), (0, 0)] {
-                let what = format!("{}: rows {first} and {m} more, n {n}, k {k}", isa.name());
-                assert_same_bits(&what, &run(first, m), &all[first * n..][..m * n]);
-            }
-            for (start, end) in [(0, n.min(16)), (16.min(n), n)] {
-                let lhs = Grid::of(&case.lhs, rows, k, 0);
-                let dst = multiplied(isa, &lhs, packed.columns(start..end), Epilogue::Bias, end - start, 0);
-                let expected: Vec<f32> = all.chunks(n).flat_map(|row| row[start..end].to_vec()).collect();
-                assert_same_bits(&format!("{start}..{end} of {n}"), &dst.values(), &expected);
-            }
-        });
-    }
-}
-
-/// A second digit by a third one, both as large as they can be and of one sign, many times: left out, unless there is a residual
-/// and the third one is that of the weights.
-#[test]
-fn products_with_a_residual_are_closer() {
-    let k = 384;
-    // In units of the last digit; the first value makes the scale that of the unit.
-    let units = |value: f32| {
-        let mut values = vec![value; k];
-        values[0] = 127.0 * 65536.0;
-        values
-    };
-    let (second, third) = (units(127.0 * 256.0), units(127.0));
-    let nothing = Grid::of(&[0.0], 1, 1, 0);
-    let residual = Epilogue::Residual(Residual { rows: nothing.view(), scale: &[1.0] });
-    let largest = (127.0 * 65536.0_f64).powi(2);
-    let others = (k - 1) as f64 * 127.0 * 256.0 * 127.0;
-    for_each_isa(|isa| {
-        for (lhs, weights, kept) in [(&second, &third, others), (&third, &second, 0.0)] {
-            let bytes = to_bytes(weights);
-            let weights = StoredMatrix::new(Stored::F32, &bytes, &[], 1, k);
-            let packed = PackedWeights::pack(isa, PanelDtype::F32, &[(weights, &[0.0])]).split(isa);
-            if !packed.is_split() {
-                continue;
-            }
-            let lhs = Grid::of(lhs, 1, k, 0);
-            for (epilogue, kept) in [(Epilogue::Bias, 0.0), (residual, kept)] {
-                let found = f64::from(multiplied(isa, &lhs, &packed, epilogue, 1, 0).values()[0]);
-                let off = (found - largest - kept).abs();
-                assert!(off <= 4.0 * U * largest, "{}: {found}, not {}", isa.name(), largest + kept);
-            }
-        }
-    });
-}
-
-/// Values whose every digit is at its end, ties, rows of zeros, and what is too small to be told from them.
-#[test]
-fn digits_reach_from_end_to_end() {
-    let (rows, n, k) = (5, 4, 192);
-    let mut case = Case::random(rows, n, k, 7);
-    case.bias = vec![0.0; n];
-    // In units of the last digit, below the largest of 127 * 2^16.
-    let units =
-        [127.0 * 65536.0, -127.0 * 65536.0, 0.5, -0.5, 1.5, 127.0, 128.0, -128.0, -129.0, 32639.0, 32640.0];
-    for i in 0..k {
-        case.lhs[i] = units[i % units.len()];
-        case.weights[i] = units[(i / 3 + 1) % units.len()];
-    }
-    case.lhs[k..2 * k].fill(0.0);
-    case.weights[k..2 * k].fill(0.0);
-    for (lhs, weight) in case.lhs[2 * k..3 * k].iter_mut().zip(&mut case.weights[2 * k..3 * k]) {
-        (*lhs, *weight) = (*lhs * 1e-34, *weight * 1e-29);
-    }
-    case.lhs[3 * k..4 * k].iter_mut().for_each(|x| *x *= 1e30);
-    let [lhs, weights, bias] = [&case.lhs, &case.weights, &case.bias].map(|values| wide(values));
-    let mut expected = reference::matmul(&lhs, &weights, &bias, rows, k);
-    let bounds = split_bounds(&case, rows, n, k);
-    expected[2 * n..3 * n].fill(0.0);
-    for_each_isa(|isa| {
-        let packed = case.pack(isa).split(isa);
-        if packed.is_split() {
-            let dst =
-                multiplied(isa, &Grid::of(&case.lhs, rows, k, 0), &packed, Epilogue::Bias, n, 0).values();
-            assert_close(isa.name(), &dst, &expected, &bounds);
-            assert_eq!(dst[n..3 * n], vec![0.0; 2 * n]);
-        }
-    });
-}
-
-/// NaN and infinity reach their row or their column, as NaN; no other set multiplies split weights.
-#[test]
-fn split_weights_hide_nothing_and_are_multiplied_by_their_own_set_alone() {
-    let (rows, n, k) = (20, 33, 72);
-    let case = Case::random(rows, n, k, 9);
-    for_each_isa(|isa| {
-        let packed = case.pack(isa).split(isa);
-        if !packed.is_split() {
-            return;
-        }
-        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let run = |lhs: &[f32], weights: &[f32]| {
-                let packed = pack(isa, weights, &case.bias, k).split(isa);
-                multiplied(isa, &Grid::of(lhs, rows, k, 0), &packed, Epilogue::Bias, n, 0).values()
-            };
-            let in_row = run(&changed(&case.lhs, 8 * k + 40, bad), &case.weights);
-            let in_column = run(&case.lhs, &changed(&case.weights, 32 * k + 70, bad));
-            for (i, (row, column)) in in_row.iter().zip(&in_column).enumerate() {
-                assert_eq!(row.is_nan(), i / n == 8, "{bad} in row 8 at {i}");
-                assert_eq!(column.is_nan(), i % n == 32, "{bad} in output 32 at {i}");
-            }
-        }
-        let other = Isa::by_name("portable").unwrap();
-        let lhs = Grid::of(&case.lhs, rows, k, 0);
-        common::assert_panics("portable", "split for another instruction set", || {
-            multiplied(other, &lhs, &packed, Epilogue::Bias, n, 0)
-        });
-    });
-}
-
 /// NaN on either side of a pair reaches its row or its column, infinity times zero is NaN, a zero that fills up an odd
 /// depth is neither.
 #[test]
@@ -624,10 +408,4 @@ fn bf16_panels_give_the_bits_of_their_rounded_weights() {
             assert_same_bits(isa.name(), &dst.values(), &no_bias.run(isa, rows, [0, 0]));
         });
     }
-}
-
-fn changed(values: &[f32], at: usize, value: f32) -> Vec<f32> {
-    let mut values = values.to_vec();
-    values[at] = value;
-    values
 }

@@ -19,7 +19,7 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn load(weights: &Weights, names: &Names, config: &Config, isa: Isa) -> Result<Self> {
-        let packing = Packing { isa, dtype: PanelDtype::F32, split: false };
+        let packing = Packing { isa, panels: PanelDtype::F32 };
         let hint = ": without a classifier this is no cross-encoder, and its scores would be random";
         let labels = weights.rows_of(&format!("{}.weight", names.classifier()), hint)?;
         config.check_labels(labels)?;

@@ -74,7 +74,7 @@ pub(crate) struct HeadShape {
 impl HeadShape {
     pub(crate) fn new(config: &Config, packing: Packing) -> Self {
         let dim = config.head_dim();
-        let heads = Heads { dim, scale: 1.0 / (dim as f32).sqrt(), dtype: packing.dtype };
+        let heads = Heads { dim, scale: 1.0 / (dim as f32).sqrt(), dtype: packing.panels };
         Self { count: config.heads, heads, depth: packing.depth(dim) }
     }
 
@@ -134,7 +134,7 @@ impl Layer {
         packing: Packing,
         i: usize,
     ) -> Result<Self> {
-        let Packing { isa, dtype, .. } = packing;
+        let Packing { isa, panels } = packing;
         let qkv = find_qkv(weights, names, config, isa, i)?;
         let parts = qkv.each_ref();
         let bias = parts.map(|part| &*part.bias).concat();
@@ -147,7 +147,7 @@ impl Layer {
         let pack = |matrices: &[StoredMatrix<'_>]| {
             let parts: Vec<_> =
                 matrices.iter().zip(parts).map(|(&matrix, part)| (matrix, &*part.bias)).collect();
-            vec![PackedWeights::pack(isa, dtype, &parts)]
+            vec![PackedWeights::pack(isa, panels, &parts)]
         };
         Ok(Self {
             qkv: one(product.load(weights, packing, pack)?),
@@ -233,7 +233,7 @@ impl LastLayer {
         i: usize,
     ) -> Result<Self> {
         let packing = packing.of_cls();
-        let Packing { isa, dtype, .. } = packing;
+        let Packing { isa, panels } = packing;
         let [query, key, value] = find_qkv(weights, names, config, isa, i)?;
         let rows = |h: usize| h * config.head_dim()..(h + 1) * config.head_dim();
         // The softmax does not see it, so a NaN in it would be lost where every other one reaches the logit.
@@ -253,7 +253,7 @@ impl LastLayer {
             biases: &vec![&[][..]; heads],
         };
         let pack_fold = |matrices: &[StoredMatrix<'_>]| {
-            (0..heads).map(|h| PackedWeights::pack_transposed(isa, dtype, matrices[0], rows(h))).collect()
+            (0..heads).map(|h| PackedWeights::pack_transposed(isa, panels, matrices[0], rows(h))).collect()
         };
         let biases: Vec<&[f32]> = (0..heads).map(|h| &value.bias[rows(h)]).collect();
         let values = Product {
@@ -264,7 +264,7 @@ impl LastLayer {
         };
         let pack_values = |matrices: &[StoredMatrix<'_>]| {
             let head = |h| (matrices[0].row_range(rows(h)), biases[h]);
-            (0..heads).map(|h| PackedWeights::pack(isa, dtype, &[head(h)])).collect()
+            (0..heads).map(|h| PackedWeights::pack(isa, panels, &[head(h)])).collect()
         };
         Ok(Self {
             query: query.load(weights, packing, hidden)?,

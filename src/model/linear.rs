@@ -12,45 +12,41 @@ use crate::weights::{MatrixTensor, Weights};
 #[derive(Clone, Copy)]
 pub(crate) struct Packing {
     pub(crate) isa: Isa,
-    pub(crate) dtype: PanelDtype,
-    /// Whether the encoder's weights take the form in which the instruction set multiplies them fastest, not the one that
-    /// packed checkpoints hold.
-    pub(crate) split: bool,
+    pub(crate) panels: PanelDtype,
 }
 
 impl Packing {
+    /// Of a model whose encoder's products are to have the precision of `dtype`.
+    ///
+    /// Fails where that cannot hold them, or where the checkpoint is packed for other instructions.
+    pub(crate) fn new(isa: Isa, dtype: PanelDtype, config: &Config, weights: &Weights) -> Result<Self> {
+        let depth = config.hidden.max(config.intermediate);
+        let fits = |panels: &PanelDtype| panels.max_depth().is_none_or(|most| depth <= most);
+        let Some(panels) = [isa.panels(dtype), dtype].into_iter().find(fits) else {
+            let (name, most) = (dtype.name(), dtype.max_depth().unwrap_or(depth));
+            return Err(Error::option(
+                "dtype",
+                format!("{name} allows products of depth {most}, found {depth}"),
+            ));
+        };
+        if weights.packed() == Some(PanelDtype::Digits) && panels != PanelDtype::Digits {
+            return Err(weights.packed_otherwise(format!("f32, for {}", isa.name())));
+        }
+        Ok(Self { isa, panels })
+    }
+
     /// That of products that one row a sequence goes through: too few to pay for quantising them, and next to the score.
     pub(crate) fn of_cls(self) -> Self {
-        let dtype = match self.dtype {
-            PanelDtype::F32 => PanelDtype::F32,
+        let panels = match self.panels {
+            PanelDtype::F32 | PanelDtype::Digits => self.panels,
             PanelDtype::Bf16 | PanelDtype::Int8 => PanelDtype::Bf16,
         };
-        Self { dtype, ..self }
+        Self { panels, ..self }
     }
 
     /// Values in an element of what products make of some columns: two are a [pair](Isa::pairs).
     pub(crate) fn depth(self, columns: usize) -> usize {
-        if self.isa.pairs(self.dtype) && columns.is_multiple_of(UNIT) { 2 } else { 1 }
-    }
-
-    /// Packed weights in the form that products take.
-    pub(crate) fn finish(self, packed: Vec<PackedWeights>) -> Vec<PackedWeights> {
-        if !self.split {
-            return packed;
-        }
-        packed.into_iter().map(|weights| weights.split(self.isa)).collect()
-    }
-
-    /// Fails where the dtype cannot hold the products of a model.
-    pub(crate) fn check(self, config: &Config) -> Result<()> {
-        let depth = config.hidden.max(config.intermediate);
-        match self.dtype.max_depth() {
-            Some(most) if depth > most => {
-                let name = self.dtype.name();
-                Err(Error::option("dtype", format!("{name} allows products of depth {most}, found {depth}")))
-            }
-            _ => Ok(()),
-        }
+        if self.isa.pairs(self.panels) && columns.is_multiple_of(UNIT) { 2 } else { 1 }
     }
 }
 
@@ -70,7 +66,7 @@ impl LinearTensors {
     }
 
     pub(crate) fn pack(&self, packing: Packing, weights: &Weights) -> PackedWeights {
-        PackedWeights::pack(packing.isa, packing.dtype, &[(weights.matrix(&self.weight), &self.bias)])
+        PackedWeights::pack(packing.isa, packing.panels, &[(weights.matrix(&self.weight), &self.bias)])
     }
 }
 

@@ -1,6 +1,6 @@
 //! Packed weights of the encoder's products: where a packed checkpoint holds them, else packed out of its tensors.
 
-use crossrank_kernels::{Isa, PackedWeights, StoredMatrix};
+use crossrank_kernels::{Isa, PackedWeights, PanelDtype, StoredMatrix};
 
 use super::linear::Packing;
 use crate::error::Result;
@@ -30,7 +30,7 @@ impl EncoderLinear {
         let shape = [self.bias.len(), k];
         let product = Product { name: &self.prefix, shape, parts: &[self], biases: &[&self.bias] };
         let pack = |matrices: &[StoredMatrix<'_>]| {
-            vec![PackedWeights::pack(packing.isa, packing.dtype, &[(matrices[0], &self.bias)])]
+            vec![PackedWeights::pack(packing.isa, packing.panels, &[(matrices[0], &self.bias)])]
         };
         product.load(weights, packing, pack).map(one)
     }
@@ -59,22 +59,27 @@ impl Product<'_> {
         let matrices: Option<Vec<_>> =
             self.parts.iter().map(|part| part.weight.as_ref().map(|weight| weights.matrix(weight))).collect();
         if let Some(matrices) = matrices {
-            let packed = packing.finish(pack(&matrices));
+            let packed = pack(&matrices);
             drop(matrices);
             self.parts.iter().for_each(|part| weights.pack_away(&format!("{}.weight", part.prefix)));
             return Ok(packed);
         }
         let name = panels_name(self.name);
-        let (bytes, range) = weights.find_panels(&name, packing.dtype, self.biases.len(), self.shape)?;
+        let Packing { isa, panels } = packing;
+        // Of a machine that does not multiply digits.
+        let whole = panels == PanelDtype::Digits && weights.packed() == Some(PanelDtype::F32);
+        let held = if whole { PanelDtype::F32 } else { panels };
+        let (bytes, range) = weights.find_panels(&name, held, self.biases.len(), self.shape)?;
         let len = range.len() / self.biases.len();
         let packed = self.biases.iter().enumerate().map(|(i, bias)| {
             let start = range.start + i * len;
-            PackedWeights::from_panels(packing.dtype, self.shape, bias, bytes, start..start + len)
+            PackedWeights::from_panels(held, self.shape, bias, bytes, start..start + len)
         });
-        let packed = packing.finish(packed.collect());
-        if packed.iter().all(PackedWeights::is_split) {
-            weights.pack_away(&name);
+        if !whole {
+            return Ok(packed.collect());
         }
+        let packed = packed.map(|packed| packed.to_digits(isa)).collect();
+        weights.pack_away(&name);
         Ok(packed)
     }
 }

@@ -19,8 +19,7 @@ fn load(folder: &Path, isa: Isa) -> Model {
     let files = Files::open(folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    Model::load(config, weights, Packing { isa, dtype: PanelDtype::F32, split: false }, &Threads::Caller)
-        .unwrap()
+    Model::load(config, weights, Packing { isa, panels: PanelDtype::F32 }, &Threads::Caller).unwrap()
 }
 
 /// Compares states with the stored tensor `name`, when there is one.

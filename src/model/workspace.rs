@@ -79,7 +79,7 @@ impl Widths {
 
     /// Values in an element of what goes through the feed-forward network: products of bytes need more than a pair holds.
     fn inner_depth(self) -> usize {
-        if self.packing.dtype == PanelDtype::Bf16 { self.packing.depth(self.intermediate) } else { 1 }
+        if self.packing.panels == PanelDtype::Bf16 { self.packing.depth(self.intermediate) } else { 1 }
     }
 }
 
@@ -99,8 +99,8 @@ impl Scratch {
             matrix.set_rows(size.tokens.min(max_block_rows(packing.isa)));
         }
         self.attention.reserve(size.longest, heads, head_dim);
-        for Packing { isa, dtype, .. } in [packing, packing.of_cls()] {
-            self.linear.reserve(isa, dtype, intermediate.max(heads * head_dim));
+        for Packing { isa, panels } in [packing, packing.of_cls()] {
+            self.linear.reserve(isa, panels, intermediate.max(heads * head_dim));
         }
     }
 }

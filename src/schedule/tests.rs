@@ -65,7 +65,7 @@ fn model() -> Model {
     let files = Files::open(&folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    let packing = Packing { isa: Isa::best(), dtype: PanelDtype::F32, split: false };
+    let packing = Packing { isa: Isa::best(), panels: PanelDtype::F32 };
     Model::load(config, weights, packing, &Threads::Caller).unwrap()
 }
 

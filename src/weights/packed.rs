@@ -35,12 +35,11 @@ pub(crate) fn panels_name(product: &str) -> String {
 
 /// dtype and shape of `count` products of n outputs and depth k.
 pub(super) fn layout(dtype: PanelDtype, count: usize, [n, k]: [usize; 2]) -> (Dtype, Vec<usize>) {
-    let panels = n.div_ceil(PANEL);
+    let lines = vec![count, n.div_ceil(PANEL), dtype.lines(k), PANEL];
     match dtype {
-        PanelDtype::F32 => (Dtype::F32, vec![count, panels, k, PANEL]),
-        PanelDtype::Bf16 => (Dtype::BF16, vec![count, panels, k.div_ceil(2), PANEL, 2]),
-        // Between a line of sums and one of scales.
-        PanelDtype::Int8 => (Dtype::I8, vec![count, panels, 1 + k.div_ceil(4) + 1, PANEL, 4]),
+        PanelDtype::F32 => (Dtype::F32, lines),
+        PanelDtype::Bf16 => (Dtype::BF16, [lines, vec![2]].concat()),
+        PanelDtype::Digits | PanelDtype::Int8 => (Dtype::I8, [lines, vec![4]].concat()),
     }
 }
 
@@ -60,7 +59,15 @@ pub(super) fn recognise(file: &str, metadata: &HashMap<String, String>) -> Resul
         return Err(error(VERSION.0, VERSION.1));
     }
     let dtype = metadata.get(DTYPE).and_then(|name| PanelDtype::by_name(name));
-    dtype.map(Some).ok_or_else(|| error(DTYPE, "f32, bf16 or int8"))
+    dtype.map(Some).ok_or_else(|| error(DTYPE, "f32, bf16, digits or int8"))
+}
+
+impl Weights {
+    /// That the panels are of another dtype than what was expected.
+    pub(crate) fn packed_otherwise(&self, expected: String) -> Error {
+        let found = self.packed.map_or("none".to_owned(), |dtype| format!("`{}`", dtype.name()));
+        Error::Config { file: self.name.clone(), field: DTYPE.to_owned(), expected, found }
+    }
 }
 
 /// Whether a file that does not parse was a packed one.

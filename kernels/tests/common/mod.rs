@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test binary compiles its own copy and uses a part of it.
 
 pub mod approx;
+pub mod case;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -151,13 +152,14 @@ pub fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
+/// In f32, as many outputs as there are values of the bias.
 pub fn pack(isa: Isa, weights: &[f32], bias: &[f32], k: usize) -> PackedWeights {
+    pack_as(PanelDtype::F32, isa, weights, bias, k)
+}
+
+pub fn pack_as(dtype: PanelDtype, isa: Isa, weights: &[f32], bias: &[f32], k: usize) -> PackedWeights {
     let bytes = to_bytes(weights);
-    PackedWeights::pack(
-        isa,
-        PanelDtype::F32,
-        &[(StoredMatrix::new(Stored::F32, &bytes, &[], bias.len(), k), bias)],
-    )
+    PackedWeights::pack(isa, dtype, &[(StoredMatrix::new(Stored::F32, &bytes, &[], bias.len(), k), bias)])
 }
 
 /// Every element is within its bound of what is expected, and NaN where NaN is expected.

@@ -172,7 +172,7 @@ fn measure(reranker: &Reranker, workload: &Workload, seconds: f64) -> Result<Mea
         peak_rate: Isa::by_name(info.isa)
             .ok()
             .zip(PanelDtype::by_name(info.dtype))
-            .map(|(isa, dtype)| peak_rate(isa, dtype, info.threads)),
+            .map(|(isa, dtype)| peak_rate(isa, isa.panels(dtype), info.threads)),
     })
 }
 
@@ -188,7 +188,7 @@ fn peak_rss() -> Option<u64> {
 }
 
 /// Best of several short tries: what the machine allows.
-fn peak_rate(isa: Isa, dtype: PanelDtype, threads: usize) -> f64 {
+fn peak_rate(isa: Isa, panels: PanelDtype, threads: usize) -> f64 {
     const TRIES: usize = 5;
     const ROUNDS: usize = 2_000_000;
     let rates = (0..TRIES).map(|_| {
@@ -197,7 +197,7 @@ fn peak_rate(isa: Isa, dtype: PanelDtype, threads: usize) -> f64 {
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let (operations, result) = peak::products(isa, dtype, ROUNDS);
+                    let (operations, result) = peak::products(isa, panels, ROUNDS);
                     black_box(result);
                     done.fetch_add(operations, Ordering::Relaxed);
                 });
