@@ -37,7 +37,7 @@ fn values(n: usize) -> Vec<f32> {
 }
 
 fn matrix(rows: usize, cols: usize) -> Matrix {
-    let mut matrix = Matrix::with_capacity(rows, cols);
+    let mut matrix = Matrix::new(cols);
     matrix.set_rows(rows);
     let values = values(rows * cols);
     for (i, row) in values.chunks_exact(cols).enumerate() {

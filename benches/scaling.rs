@@ -112,7 +112,7 @@ fn attention_time(info: &ModelInfo, length: usize) -> f64 {
 
 /// Signed numbers that do not cancel to nothing: a fixed sequence.
 fn matrix(rows: usize, cols: usize, seed: usize) -> Matrix {
-    let mut matrix = Matrix::with_capacity(rows, cols);
+    let mut matrix = Matrix::new(cols);
     matrix.set_rows(rows);
     for i in 0..rows {
         for (j, value) in matrix.view_mut().row_mut(i).iter_mut().enumerate() {

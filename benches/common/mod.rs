@@ -105,7 +105,7 @@ pub fn peak(info: &ModelInfo) -> f64 {
 /// Values cut to pairs of bfloat16, as layers leave them where `Isa::pairs` says so.
 pub fn pairs(values: &Matrix) -> Matrix {
     let values = values.view();
-    let mut pairs = Matrix::with_capacity(values.rows(), values.cols() / 2);
+    let mut pairs = Matrix::new(values.cols() / 2);
     pairs.set_rows(values.rows());
     for i in 0..values.rows() {
         let from = values.row(i).as_chunks().0.iter();

@@ -48,11 +48,12 @@ impl Buffer {
         Self { lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)] }
     }
 
-    /// The first `len` elements, whatever they hold. Grows when there are fewer; never shrinks.
+    /// The first `len` elements, whatever they hold. Grows when there are fewer, to no more than that; never shrinks.
     pub(crate) fn at_least(&mut self, len: usize) -> &mut [f32] {
-        let lines = len.div_ceil(PANEL);
-        if self.lines.len() < lines {
-            self.lines.resize(lines, Line([0.0; PANEL]));
+        if self.lines.len() * PANEL < len {
+            // Before there are others: a copy would need both.
+            self.lines = Vec::new();
+            *self = Self::zeros(len);
         }
         &mut self.as_mut_slice()[..len]
     }
@@ -73,25 +74,37 @@ impl Buffer {
 }
 
 /// A matrix of activations in rows, whose number changes from call to call while the memory stays.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Matrix {
     buffer: Buffer,
     rows: usize,
     cols: usize,
     row_stride: usize,
+    /// Room is for whole numbers of so many rows.
+    unit: usize,
+}
+
+impl Default for Matrix {
+    /// One of no columns.
+    fn default() -> Self {
+        Self::unpadded(0)
+    }
 }
 
 impl Matrix {
-    /// An empty matrix of `cols` columns, with room for `capacity` rows.
-    pub fn with_capacity(capacity: usize, cols: usize) -> Self {
-        let row_stride = slot_stride(cols);
-        Self { buffer: Buffer::zeros(capacity * row_stride), rows: 0, cols, row_stride }
+    /// An empty matrix of `cols` columns. Beyond its rows there will be room for what tiles read of rows that are none.
+    pub fn new(cols: usize) -> Self {
+        Self { unit: MAX_TILE.0, ..Self::unpadded(cols) }
+    }
+
+    /// The same without that room, for few and long rows. Kernels copy such rows where they would read beyond.
+    pub fn unpadded(cols: usize) -> Self {
+        Self { buffer: Buffer::default(), rows: 0, cols, row_stride: slot_stride(cols), unit: 1 }
     }
 
     /// Sets the number of rows; what they hold is unspecified. Allocates only beyond the largest number so far.
     pub fn set_rows(&mut self, rows: usize) {
-        // Beyond the last row what tiles read of rows that are none.
-        self.buffer.at_least(rows.next_multiple_of(MAX_TILE.0) * self.row_stride);
+        self.buffer.at_least(rows.next_multiple_of(self.unit) * self.row_stride);
         self.rows = rows;
     }
 

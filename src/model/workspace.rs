@@ -86,8 +86,8 @@ impl Widths {
 impl Scratch {
     pub(super) fn new(widths: Widths) -> Self {
         Self {
-            attended: Matrix::with_capacity(0, widths.heads * widths.head_dim),
-            inner: Matrix::with_capacity(0, widths.intermediate / widths.inner_depth()),
+            attended: Matrix::new(widths.heads * widths.head_dim),
+            inner: Matrix::new(widths.intermediate / widths.inner_depth()),
             attention: AttentionScratch::default(),
             linear: LinearScratch::default(),
         }
@@ -144,22 +144,22 @@ impl ClsWorkspace {
 
 impl Workspace {
     pub(super) fn new(config: &Config, widths: Widths, labels: usize) -> Self {
-        let empty = |cols| Matrix::with_capacity(0, cols);
-        let hidden = || empty(config.hidden);
+        let hidden = || Matrix::new(config.hidden);
+        let cls_hidden = || Matrix::unpadded(config.hidden);
         Self {
             widths,
             cu_seqlens: Vec::new(),
             hidden: hidden(),
-            qkv: empty(3 * config.hidden / widths.packing.depth(widths.head_dim)),
+            qkv: Matrix::new(3 * config.hidden / widths.packing.depth(widths.head_dim)),
             context: hidden(),
             cls: ClsWorkspace {
-                hidden: hidden(),
-                query: hidden(),
-                folded: empty(config.heads * config.hidden),
-                gathered: empty(config.heads * config.hidden),
-                context: hidden(),
-                pooled: hidden(),
-                logits: empty(labels),
+                hidden: cls_hidden(),
+                query: cls_hidden(),
+                folded: Matrix::unpadded(config.heads * config.hidden),
+                gathered: Matrix::unpadded(config.heads * config.hidden),
+                context: cls_hidden(),
+                pooled: cls_hidden(),
+                logits: Matrix::unpadded(labels),
             },
             scratches: Vec::new(),
         }
@@ -193,9 +193,9 @@ impl Workspace {
         self.scratches.extend(spare.drain(spare.len() - missing..));
     }
 
-    /// Leaves one worker's and gives the others to `spare`.
-    pub(crate) fn give_scratches(&mut self, spare: &mut Vec<Scratch>) {
-        spare.extend(self.scratches.drain(1..));
+    /// Leaves what `workers` need and gives the others to `spare`.
+    pub(crate) fn give_scratches(&mut self, spare: &mut Vec<Scratch>, workers: usize) {
+        spare.extend(self.scratches.drain(workers.min(self.scratches.len())..));
     }
 
     /// A row a token in all matrices that have one.

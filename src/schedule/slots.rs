@@ -35,8 +35,8 @@ pub(super) struct Slots {
 
 #[derive(Default)]
 struct Idle {
+    /// Without scratches.
     slots: Vec<Slot>,
-    /// For workers that help with a chunk of another.
     scratches: Vec<Scratch>,
     made: usize,
     scratches_made: usize,
@@ -45,19 +45,19 @@ struct Idle {
 
 impl Slots {
     /// Makes room for a request before it starts, so that it does not depend on luck which workers have what they
-    /// need: a slot for each leaf that can run at a time, and a scratch for each worker that can help.
+    /// need: a slot for each leaf that can run at a time, and a scratch for each part that its layers can be cut into.
     pub(super) fn prepare(&self, leaves: usize, workers: usize, model: &Model) {
         let idle = &mut *lock(&self.idle);
         while idle.made < leaves.min(workers) {
             idle.slots.push(Slot::new(model));
             idle.made += 1;
         }
-        while idle.scratches_made + 1 < plan::most_parts(workers) {
+        while idle.scratches_made < plan::most_parts(workers) {
             idle.scratches.push(model.scratch());
             idle.scratches_made += 1;
         }
         for slot in &mut idle.slots {
-            slot.reserve(idle.largest);
+            slot.workspace.reserve(idle.largest, 0);
         }
         for scratch in &mut idle.scratches {
             model.reserve_scratch(scratch, idle.largest);
@@ -65,14 +65,17 @@ impl Slots {
     }
 
     pub(super) fn take(&self, model: &Model) -> Slot {
-        let slot = lock(&self.idle).slots.pop();
-        slot.unwrap_or_else(|| Slot::new(model))
+        let idle = &mut *lock(&self.idle);
+        let mut slot = idle.slots.pop().unwrap_or_else(|| Slot::new(model));
+        slot.workspace.take_scratches(&mut idle.scratches, 1);
+        slot
     }
 
     /// Takes a slot back. So there are as many as were ever out at once.
     pub(super) fn put(&self, mut slot: Slot) {
         slot.ids.clear();
-        let mut idle = lock(&self.idle);
+        let idle = &mut *lock(&self.idle);
+        slot.workspace.give_scratches(&mut idle.scratches, 0);
         idle.largest = idle.largest.max(slot.largest);
         idle.slots.push(slot);
     }
@@ -88,7 +91,7 @@ impl Slots {
     /// Takes the scratches of helpers back.
     pub(super) fn unshare(&self, workspace: &mut Workspace) {
         if workspace.workers() > 1 {
-            workspace.give_scratches(&mut lock(&self.idle).scratches);
+            workspace.give_scratches(&mut lock(&self.idle).scratches, 1);
         }
     }
 }

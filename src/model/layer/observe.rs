@@ -41,7 +41,7 @@ impl Tail {
     fn observe(&self, isa: Isa, context: Rows<'_>, hidden: Rows<'_>, observer: Observer<'_>) {
         let mut scratch = LinearScratch::default();
         let mut product = |lhs: Rows<'_>, weights: &PackedWeights, epilogue: Epilogue<'_>| {
-            let mut dst = Matrix::with_capacity(0, weights.n());
+            let mut dst = Matrix::new(weights.n());
             dst.set_rows(lhs.rows());
             linear(isa, lhs, weights, epilogue, &mut scratch, dst.view_mut());
             dst

@@ -60,7 +60,7 @@ impl Moments {
         if rows == 0 {
             return;
         }
-        let mut transposed = Matrix::with_capacity(0, rows);
+        let mut transposed = Matrix::new(rows);
         transposed.set_rows(width);
         for (i, row) in waiting.chunks_exact(width).enumerate() {
             for (j, (&value, sum)) in row.iter().zip(&mut self.sums).enumerate() {
@@ -71,7 +71,7 @@ impl Moments {
         let bytes: Vec<u8> = waiting.iter().flat_map(|value| value.to_le_bytes()).collect();
         let matrix = StoredMatrix::new(Stored::F32, &bytes, &[], rows, width);
         let packed = PackedWeights::pack_transposed(isa, PanelDtype::F32, matrix, 0..rows);
-        let mut products = Matrix::with_capacity(0, width);
+        let mut products = Matrix::new(width);
         products.set_rows(width);
         let mut scratch = LinearScratch::default();
         linear(isa, transposed.view(), &packed, Epilogue::Bias, &mut scratch, products.view_mut());
