@@ -129,170 +129,206 @@ pub fn linear<'w>(
     scratch: &mut LinearScratch,
     dst: RowsMut<'_>,
 ) {
-    linear_columns(isa, lhs, weights.into(), epilogue, scratch, dst);
+    linear_parts(isa, lhs, &mut [(weights.into(), dst)], epilogue, scratch);
 }
 
-/// [`linear`], without a type parameter: or every crate that calls it would compile all tiles anew.
-fn linear_columns(
+/// [`linear`] of the same rows with several weights of one dtype and depth, each into a dst of its own: rows that are rounded,
+/// quantised or split are so once.
+///
+/// # Panics
+/// As [`linear`], or when the weights differ in dtype or depth.
+pub fn linear_parts<'w>(
     isa: Isa,
     lhs: Rows<'_>,
-    weights: PackedColumns<'_>,
+    parts: &mut [(PackedColumns<'w>, RowsMut<'w>)],
     epilogue: Epilogue<'_>,
     scratch: &mut LinearScratch,
-    dst: RowsMut<'_>,
 ) {
-    struct Linear<'a> {
+    struct Linear<'p, 'w> {
         isa: Isa,
-        lhs: Rows<'a>,
-        weights: PackedColumns<'a>,
-        epilogue: Epilogue<'a>,
-        scratch: &'a mut LinearScratch,
-        dst: RowsMut<'a>,
+        lhs: Rows<'p>,
+        parts: &'p mut [(PackedColumns<'w>, RowsMut<'w>)],
+        epilogue: Epilogue<'p>,
+        scratch: &'p mut LinearScratch,
     }
-    impl Kernel for Linear<'_> {
+    impl Kernel for Linear<'_, '_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            let Self { isa, lhs, weights, epilogue, scratch, mut dst } = self;
-            assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
-            let pairs = dst.cols() != weights.n();
-            assert!(!pairs || 2 * dst.cols() == weights.n(), "columns of rhs, and dst");
-            let dtype = weights.dtype();
-            assert!(!pairs || isa.pairs(dtype), "{} makes no pairs of {}", isa.name(), dtype.name());
-            let activation = match epilogue {
-                Epilogue::Activation(activation) => Some(activation),
-                _ => None,
-            };
-            let residual = epilogue.residual();
-            if let Some(residual) = residual {
-                residual.check(&dst);
+            let Self { isa, lhs, parts, epilogue, scratch } = self;
+            let Some((first, _)) = parts.first() else { return };
+            let (dtype, k) = (first.dtype(), first.k());
+            for (weights, dst) in parts.iter() {
+                assert_eq!((weights.dtype(), weights.k()), (dtype, k), "dtype and depth of weights");
+                assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
+                let pairs = dst.cols() != weights.n();
+                assert!(!pairs || 2 * dst.cols() == weights.n(), "columns of rhs, and dst");
+                assert!(!pairs || isa.pairs(dtype), "{} makes no pairs of {}", isa.name(), dtype.name());
+                if let Some(residual) = epilogue.residual() {
+                    residual.check(dst);
+                }
             }
-            for block in row_blocks(isa, lhs.rows()) {
-                let residual = residual.map(|residual| residual.row_range(block.clone()));
-                let tiles = TileEpilogue { bias: Some(weights.bias()), residual, activation, pairs };
-                let mut dst = dst.row_range(block.clone());
-                let turn = Turn { first: block.start == 0, last: block.end == lhs.rows() };
-                multiply_packed(simd, turn, lhs.row_range(block), weights, tiles, scratch, dst.reborrow());
+            let pairs = lhs.cols() != k && dtype == PanelDtype::Bf16;
+            assert_eq!(lhs.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
+            for rows in row_blocks(isa, lhs.rows()) {
+                let last = rows.end == lhs.rows();
+                let block =
+                    Block { lhs: lhs.row_range(rows.clone()), rows: rows.clone(), last, parts, epilogue };
+                multiply_packed(simd, block, scratch);
                 if let Epilogue::ResidualNorm { norm, .. } = epilogue {
-                    norm.rows(simd, None, dst);
+                    parts.iter_mut().for_each(|(_, dst)| norm.rows(simd, None, dst.row_range(rows.clone())));
                 }
             }
         }
     }
-    isa.run(Linear { isa, lhs, weights, epilogue, scratch, dst });
+    isa.run(Linear { isa, lhs, parts, epilogue, scratch });
 }
 
-/// Which block of rows goes through the weights.
-#[derive(Clone, Copy)]
-struct Turn {
-    first: bool,
+/// A block of rows on its way through the weights.
+struct Block<'p, 'w> {
+    lhs: Rows<'p>,
+    /// Which they are of all.
+    rows: Range<usize>,
     last: bool,
+    parts: &'p mut [(PackedColumns<'w>, RowsMut<'w>)],
+    epilogue: Epilogue<'p>,
+}
+
+/// One of its products.
+struct Part<'p, 'w> {
+    weights: PackedColumns<'w>,
+    source: Source,
+    epilogue: TileEpilogue<'p>,
+    dst: RowsMut<'p>,
+}
+
+impl<'w> Block<'_, 'w> {
+    #[inline(always)]
+    fn part(&mut self, i: usize) -> Part<'_, 'w> {
+        let after = match self.parts.get(i + 1) {
+            None if self.last => None,
+            after => after.or(self.parts.first()),
+        };
+        let next = after.map(|(weights, _)| weights.upcoming());
+        let source = Source::Far { first_is_near: i > 0 || self.rows.start > 0, next };
+        let (weights, dst) = &mut self.parts[i];
+        let activation = match self.epilogue {
+            Epilogue::Activation(activation) => Some(activation),
+            _ => None,
+        };
+        let epilogue = TileEpilogue {
+            bias: Some(weights.bias()),
+            residual: self.epilogue.residual().map(|residual| residual.row_range(self.rows.clone())),
+            activation,
+            pairs: dst.cols() != weights.n(),
+        };
+        Part { weights: *weights, source, epilogue, dst: dst.row_range(self.rows.clone()) }
+    }
 }
 
 #[inline(always)]
-fn multiply_packed<S: Simd>(
-    simd: S,
-    turn: Turn,
-    lhs: Rows<'_>,
-    weights: PackedColumns<'_>,
-    epilogue: TileEpilogue<'_>,
-    scratch: &mut LinearScratch,
-    mut dst: RowsMut<'_>,
-) {
-    let (k, n) = (weights.k(), weights.n());
-    let pairs = lhs.cols() != k && weights.dtype() == PanelDtype::Bf16;
-    assert_eq!(lhs.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
-    let next = if turn.last { None } else { Some(weights.upcoming()) };
-    let source = Source::Far { first_is_near: !turn.first, next };
-    let step = match weights.dtype() {
+fn multiply_packed<S: Simd>(simd: S, block: Block<'_, '_>, scratch: &mut LinearScratch) {
+    let (first, _) = block.parts[0];
+    let (dtype, k) = (first.dtype(), first.k());
+    match dtype {
         PanelDtype::Int8 => {
-            let lhs = scratch.quantized.quantize(simd, lhs);
-            let rhs = Panels::scaled(weights.panels(), 1, k.div_ceil(4), n).with_source(source);
-            return simd.with_dot(MultiplyBytes { lhs, rhs, epilogue, dst });
+            let lhs = scratch.quantized.quantize(simd, block.lhs);
+            simd.with_dot(MultiplyBytes { lhs, block });
         }
         PanelDtype::Digits => {
-            let rhs = Panels::scaled(weights.panels(), 0, digit_slots(k), n).with_source(source);
-            let room = &mut scratch.quantized;
-            let done = simd.with_digits(MultiplyMade { lhs, k, room, rhs, epilogue, dst });
+            let done = simd.with_digits(MultiplyMade { k, room: &mut scratch.quantized, block });
             assert!(done.is_ok(), "weights in digits, which {} does not multiply", simd.name());
-            return;
         }
-        PanelDtype::F32 => n.max(1),
         PanelDtype::Bf16 => {
-            let rhs = Panels::packed(weights.panels(), k.div_ceil(2), n).with_source(source);
-            let (room, dst) = (&mut scratch.rounded, dst.reborrow());
-            if simd.with_pairs(MultiplyMade { lhs, k, room, rhs, epilogue, dst }).is_ok() {
-                return;
+            if let Err(back) = simd.with_pairs(MultiplyMade { k, room: &mut scratch.rounded, block }) {
+                // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
+                multiply_floats(simd, back.block, MAX_TILE.1, &mut scratch.panels);
             }
-            assert!(!pairs, "pairs of bfloat16 for {}, which takes none", simd.name());
-            // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
-            MAX_TILE.1
         }
-    };
-    // One call for both: it is compiled into as many tiles as there are shapes.
-    for first in (0..n).step_by(step) {
-        let columns = first..n.min(first + step);
-        let panels = if weights.dtype() == PanelDtype::Bf16 {
-            let here = weights.columns(columns.clone());
-            let widened = scratch.panels.at_least(MAX_TILE.1 * k);
-            widen_bf16_panels(simd, here.panels(), k, widened);
-            let rest = weights.columns(columns.end..n);
-            let next = match (rest.n() > 0, turn.last) {
-                (true, _) => Some(rest.upcoming()),
-                (false, false) => Some(weights.upcoming()),
-                (false, true) => None,
+        PanelDtype::F32 => multiply_floats(simd, block, usize::MAX, &mut scratch.panels),
+    }
+}
+
+/// Multiply-adds of `step` columns at a time. One function for both dtypes: it is compiled into as many tiles as there are
+/// shapes.
+#[inline(always)]
+fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, widened: &mut Buffer) {
+    for i in 0..block.parts.len() {
+        let lhs = block.lhs;
+        let Part { weights, source, epilogue, mut dst } = block.part(i);
+        let (k, n) = (weights.k(), weights.n());
+        assert_eq!(lhs.cols(), k, "pairs of bfloat16 for {}, which takes none", simd.name());
+        for first in (0..n).step_by(step) {
+            let columns = first..n.min(first.saturating_add(step));
+            let panels = if weights.dtype() == PanelDtype::Bf16 {
+                let widened = widened.at_least(MAX_TILE.1 * k);
+                widen_bf16_panels(simd, weights.columns(columns.clone()).panels(), k, widened);
+                let rest = weights.columns(columns.end..n);
+                let source = match source {
+                    Source::Far { .. } if rest.n() > 0 => {
+                        Source::Far { first_is_near: true, next: Some(rest.upcoming()) }
+                    }
+                    Source::Far { next, .. } => Source::Far { first_is_near: true, next },
+                    Source::Near => Source::Near,
+                };
+                Panels::packed(widened, k, columns.len()).with_source(source)
+            } else {
+                Panels::packed(weights.panels(), k, n).with_source(source)
             };
-            let source = Source::Far { first_is_near: true, next };
-            Panels::packed(widened, k, columns.len()).with_source(source)
-        } else {
-            Panels::packed(weights.panels(), k, n).with_source(source)
-        };
-        let epilogue = epilogue.columns(columns.clone());
-        multiply(simd, MulAdd, lhs, panels, epilogue, dst.column_range(columns));
+            let epilogue = epilogue.columns(columns.clone());
+            multiply(simd, MulAdd, lhs, panels, epilogue, dst.column_range(columns));
+        }
     }
 }
 
 /// [`multiply`] with the product of bytes.
-struct MultiplyBytes<'a> {
-    lhs: Lhs<'a>,
-    rhs: Panels<'a>,
-    epilogue: TileEpilogue<'a>,
-    dst: RowsMut<'a>,
+struct MultiplyBytes<'p, 'w> {
+    lhs: Lhs<'p>,
+    block: Block<'p, 'w>,
 }
 
-impl<S: Simd> DotKernel<S> for MultiplyBytes<'_> {
+impl<S: Simd> DotKernel<S> for MultiplyBytes<'_, '_> {
     type Output = ();
     #[inline(always)]
-    fn run<P: Product<S>>(self, simd: S, product: P) {
-        multiply(simd, product, self.lhs, self.rhs, self.epilogue, self.dst);
+    fn run<P: Product<S>>(mut self, simd: S, product: P) {
+        for i in 0..self.block.parts.len() {
+            let Part { weights, source, epilogue, dst } = self.block.part(i);
+            let rhs = Panels::scaled(weights.panels(), 1, weights.k().div_ceil(4), weights.n());
+            multiply(simd, product, self.lhs, rhs.with_source(source), epilogue, dst);
+        }
     }
 }
 
 /// [`multiply`] with a product whose left-hand side is made in `room`: pairs, or digits.
-struct MultiplyMade<'a, R> {
-    lhs: Rows<'a>,
+struct MultiplyMade<'p, 'w, R> {
     k: usize,
-    room: &'a mut R,
-    rhs: Panels<'a>,
-    epilogue: TileEpilogue<'a>,
-    dst: RowsMut<'a>,
+    room: &'p mut R,
+    block: Block<'p, 'w>,
 }
 
-impl<S: Simd> DigitKernel<S> for MultiplyMade<'_, QuantizedRows> {
+impl<S: Simd> DigitKernel<S> for MultiplyMade<'_, '_, QuantizedRows> {
     type Output = ();
     #[inline(always)]
-    fn run<P: DigitProduct<S>>(self, simd: S, product: P) {
-        let product = product.closer(self.epilogue.residual.is_some());
-        let lhs = self.room.split(simd, product, self.lhs);
-        multiply(simd, product, lhs, self.rhs, self.epilogue, self.dst);
+    fn run<P: DigitProduct<S>>(mut self, simd: S, product: P) {
+        let product = product.closer(self.block.epilogue.residual().is_some());
+        let lhs = self.room.split(simd, product, self.block.lhs);
+        for i in 0..self.block.parts.len() {
+            let Part { weights, source, epilogue, dst } = self.block.part(i);
+            let rhs = Panels::scaled(weights.panels(), 0, digit_slots(self.k), weights.n());
+            multiply(simd, product, lhs, rhs.with_source(source), epilogue, dst);
+        }
     }
 }
 
-impl<S: Simd> PairKernel<S> for MultiplyMade<'_, Buffer> {
+impl<S: Simd> PairKernel<S> for MultiplyMade<'_, '_, Buffer> {
     type Output = ();
     #[inline(always)]
-    fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
-        let lhs = slot_rows(simd, product, self.lhs, self.k, P::LHS_UNIT, self.room);
-        multiply(simd, product, lhs, self.rhs, self.epilogue, self.dst);
+    fn run<P: FloatProduct<S>>(mut self, simd: S, product: P) {
+        let lhs = slot_rows(simd, product, self.block.lhs, self.k, P::LHS_UNIT, self.room);
+        for i in 0..self.block.parts.len() {
+            let Part { weights, source, epilogue, dst } = self.block.part(i);
+            let rhs = Panels::packed(weights.panels(), self.k.div_ceil(2), weights.n());
+            multiply(simd, product, lhs, rhs.with_source(source), epilogue, dst);
+        }
     }
 }

@@ -3,10 +3,12 @@
 mod common;
 
 use common::case::{Case, changed, multiplied};
-use common::{Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, to_bytes, wide};
+use common::{
+    Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack_as, to_bytes, wide,
+};
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, PackedWeights, PanelDtype, Residual, Stored, StoredMatrix,
-    max_block_rows, reference, row_blocks,
+    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedColumns, PackedWeights, PanelDtype, Residual,
+    Stored, StoredMatrix, linear_parts, max_block_rows, reference, row_blocks,
 };
 use proptest::prelude::*;
 
@@ -189,6 +191,40 @@ fn stacked_parts_are_their_products_side_by_side() {
             }
         });
     }
+}
+
+/// In every dtype, with and without what else is added, over two blocks of rows.
+#[test]
+fn products_of_the_same_rows_are_those_of_each() {
+    let (m, k) = (150, 70);
+    let cases: Vec<_> = [33, 64, 1].map(|n| Case::random(m, n, k, n as u64)).into();
+    let residual = Grid::of(&Random(5).vec(m * 64), m, 64, 0);
+    let added = Residual { rows: residual.view(), scale: &[0.5; 64] };
+    for_each_isa(|isa| {
+        for dtype in [isa.panels(PanelDtype::F32), PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
+            let packed: Vec<_> =
+                cases.iter().map(|case| pack_as(dtype, isa, &case.weights, &case.bias, k)).collect();
+            let lhs = Grid::of(&cases[0].lhs, m, k, 3);
+            let twice = [&packed[1], &packed[1]];
+            for (weights, epilogue) in [
+                (packed.iter().collect::<Vec<_>>(), Epilogue::Activation(Activation::Gelu)),
+                (twice.to_vec(), Epilogue::Residual(added)),
+            ] {
+                let mut all: Vec<_> = weights.iter().map(|part| Grid::poisoned(m, part.n(), 2)).collect();
+                let mut parts: Vec<_> = weights
+                    .iter()
+                    .zip(&mut all)
+                    .map(|(&part, dst)| (PackedColumns::from(part), dst.view_mut()))
+                    .collect();
+                linear_parts(isa, lhs.view(), &mut parts, epilogue, &mut LinearScratch::default());
+                for (part, dst) in weights.into_iter().zip(&all) {
+                    let expected = multiplied(isa, &lhs, part, epilogue, part.n(), 0).values();
+                    let what = format!("{}: {}, {} outputs", isa.name(), dtype.name(), part.n());
+                    assert_same_bits(&what, &dst.values(), &expected);
+                }
+            }
+        }
+    });
 }
 
 #[test]

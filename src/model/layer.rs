@@ -7,7 +7,7 @@ use std::slice::{from_mut, from_ref};
 
 use crossrank_kernels::{
     Activation, AttentionScratch, Epilogue, Heads, Isa, LayerNorm, PANEL, PackedWeights, Rows, RowsMut,
-    StoredMatrix, attention, cls_attention, linear, row_blocks,
+    StoredMatrix, attention, cls_attention, linear, linear_parts, row_blocks,
 };
 
 use super::linear::{Packing, linear_by_columns};
@@ -206,13 +206,12 @@ impl Layer {
         let widths = [own, own, own, width];
         fork_columns(shape.count / panel_heads, widths, dst, scratches, &|units, dst, scratch| {
             let columns = units.start * width..units.end * width;
-            let [mut q, mut k, mut v, context] = dst;
-            for (part, dst) in [&mut q, &mut k, &mut v].into_iter().enumerate() {
-                let first = part * shape.width();
-                let weights = self.qkv.columns(first + columns.start..first + columns.end);
-                linear(isa, x, weights, Epilogue::Bias, &mut scratch.linear, dst.reborrow());
-            }
-            let qkv = [q.as_rows(), k.as_rows(), v.as_rows()];
+            let [q, k, v, context] = dst;
+            let part =
+                |i| self.qkv.columns(i * shape.width() + columns.start..i * shape.width() + columns.end);
+            let mut parts = [(part(0), q), (part(1), k), (part(2), v)];
+            linear_parts(isa, x, &mut parts, Epilogue::Bias, &mut scratch.linear);
+            let qkv = parts.each_ref().map(|(_, dst)| dst.as_rows());
             shape.attend(isa, qkv, cu_seqlens, 0..x.rows(), &mut scratch.attention, context);
         });
         self.tail.forward(isa, context.view(), hidden.view_mut(), scratches);
