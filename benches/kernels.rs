@@ -3,7 +3,8 @@
 //!     cargo bench --bench kernels
 //!
 //! Criterion's "elements" are f32 operations (a multiply-add counts two). The share of the peak is taken against
-//! register-only multiply-adds, for bf16 and int8 register-only products of their kind, measured in the same run.
+//! register-only multiply-adds, for bf16 and int8 register-only products of their kind, measured in the same run. Products
+//! round, quantise or split their rows; what they reach without that stands beside.
 
 mod common;
 
@@ -51,12 +52,18 @@ fn weights(isa: Isa, dtype: PanelDtype, n: usize, k: usize) -> PackedWeights {
     PackedWeights::pack(isa, dtype, &[(StoredMatrix::new(Stored::F32, &bytes, &[], n, k), &values(n))])
 }
 
-/// Seconds of the best of several runs of each, by turns: what the machine can, not what it did on average, and both in
-/// the same minute.
-fn best_times(mut a: impl FnMut(), mut b: impl FnMut()) -> [f64; 2] {
-    let mut best = [f64::INFINITY; 2];
-    for round in 0..16 {
-        for (run, best) in [&mut a as &mut dyn FnMut(), &mut b].into_iter().zip(&mut best) {
+/// Seconds of the best of many runs of each, by turns: what the machine can, not what it did on average, and all in the
+/// same minute. A core can be slow for a while.
+fn best_times<const N: usize>(mut runs: [&mut dyn FnMut(); N]) -> [f64; N] {
+    const LEAST_ROUNDS: usize = 16;
+    const SECONDS: f64 = 0.3;
+    let mut best = [f64::INFINITY; N];
+    let begin = Instant::now();
+    for round in 0.. {
+        if round >= LEAST_ROUNDS && begin.elapsed().as_secs_f64() >= SECONDS {
+            break;
+        }
+        for (run, best) in runs.iter_mut().zip(&mut best) {
             let start = Instant::now();
             run();
             // The first round warms up.
@@ -68,25 +75,72 @@ fn best_times(mut a: impl FnMut(), mut b: impl FnMut()) -> [f64; 2] {
     best
 }
 
-/// Measures one kernel, and its share of the peak of `dtype` unless criterion only tests.
-fn bench(dtype: PanelDtype, c: &mut Criterion, isa: Isa, name: &str, operations: u64, mut run: impl FnMut()) {
-    let mut group = c.benchmark_group(isa.name());
-    group.throughput(Throughput::Elements(operations));
-    let mut ran = false;
-    group.bench_function(BenchmarkId::from_parameter(name), |b| {
-        b.iter(&mut run);
-        ran = true;
-    });
-    group.finish();
-    // A kernel that the command line left out is not measured here either.
-    if ran && measuring() {
-        let (peak_operations, _) = peak::products(isa, dtype, 200_000);
-        let [peak, time] = best_times(|| _ = black_box(peak::products(isa, dtype, 200_000)), run);
-        let [peak, rate] = [peak_operations as f64 / peak, operations as f64 / time].map(|rate| rate / 1e9);
+/// A kernel, and how many operations it is.
+struct Bench<'a> {
+    isa: Isa,
+    dtype: PanelDtype,
+    name: &'a str,
+    operations: u64,
+}
+
+impl Bench<'_> {
+    /// Measures it, and its share of the peak of its dtype unless criterion only tests.
+    fn run(&self, c: &mut Criterion, mut run: impl FnMut()) {
+        if self.ran(c, &mut run) {
+            let [peak, time] = best_times([&mut || self.peak(), &mut run]);
+            println!("{}", self.shares(peak, time));
+        }
+    }
+
+    /// The same for a product, beside the part of it that makes the rows what products read, which goes with each block
+    /// of rows and not with their product.
+    fn run_product(&self, c: &mut Criterion, mut run: impl FnMut(), mut make_rows: impl FnMut()) {
+        if self.ran(c, &mut run) {
+            let [peak, time, made] = best_times([&mut || self.peak(), &mut run, &mut make_rows]);
+            let alone = 100.0 * self.rate(time - made) / self.peak_rate(peak);
+            println!(
+                "{}, {alone:.0} % without making its rows ({:.1} us)",
+                self.shares(peak, time),
+                made * 1e6
+            );
+        }
+    }
+
+    /// Whether criterion measured it. A kernel that the command line left out is not measured here either.
+    fn ran(&self, c: &mut Criterion, run: &mut impl FnMut()) -> bool {
+        let mut group = c.benchmark_group(self.isa.name());
+        group.throughput(Throughput::Elements(self.operations));
+        let mut ran = false;
+        group.bench_function(BenchmarkId::from_parameter(self.name), |b| {
+            b.iter(&mut *run);
+            ran = true;
+        });
+        group.finish();
+        ran && measuring()
+    }
+
+    fn shares(&self, peak: f64, time: f64) -> String {
+        let Self { isa, name, .. } = self;
+        let [rate, peak] = [self.rate(time), self.peak_rate(peak)];
         let share = 100.0 * rate / peak;
-        println!("{} {name}: {rate:.1} G operations/s, {share:.0} % of the peak of {peak:.1}", isa.name());
+        format!("{} {name}: {rate:.1} G operations/s, {share:.0} % of the peak of {peak:.1}", isa.name())
+    }
+
+    fn peak(&self) {
+        black_box(peak::products(self.isa, self.dtype, PEAK_ROUNDS));
+    }
+
+    fn peak_rate(&self, time: f64) -> f64 {
+        peak::products(self.isa, self.dtype, PEAK_ROUNDS).0 as f64 / time / 1e9
+    }
+
+    fn rate(&self, time: f64) -> f64 {
+        self.operations as f64 / time / 1e9
     }
 }
+
+/// Of products in registers.
+const PEAK_ROUNDS: usize = 50_000;
 
 fn kernels(c: &mut Criterion) {
     for isa in Isa::available() {
@@ -99,8 +153,19 @@ fn kernels(c: &mut Criterion) {
                     let (lhs, mut dst) = (matrix(m, k), matrix(m, n));
                     let (name, operations) =
                         (format!("matmul {} m={m} n={n} k={k}", dtype.name()), (2 * m * n * k) as u64);
-                    bench(dtype, c, isa, &name, operations, || {
+                    let bench = Bench { isa, dtype, name: &name, operations };
+                    let run = || {
                         linear(isa, lhs.view(), &weights, Epilogue::Bias, &mut scratch, dst.view_mut());
+                    };
+                    if dtype == PanelDtype::F32 {
+                        bench.run(c, run);
+                        continue;
+                    }
+                    let (mut scratch, mut nothing) = (LinearScratch::default(), Matrix::new(0));
+                    nothing.set_rows(m);
+                    bench.run_product(c, run, || {
+                        let (lhs, none) = (lhs.view(), weights.columns(0..0));
+                        linear(isa, lhs, none, Epilogue::Bias, &mut scratch, nothing.view_mut());
                     });
                 }
             }
@@ -109,16 +174,19 @@ fn kernels(c: &mut Criterion) {
         let weights = |n, k| weights(isa, f32_panels, n, k);
         let operations = (2 * m * hidden * inner) as u64;
         let (up, x, mut y) = (weights(inner, hidden), matrix(m, hidden), matrix(m, inner));
-        bench(f32_panels, c, isa, "matmul + gelu m=64 n=1536 k=384", operations, || {
+        Bench { isa, dtype: f32_panels, name: "matmul + gelu m=64 n=1536 k=384", operations }.run(c, || {
             let epilogue = Epilogue::Activation(Activation::Gelu);
             linear(isa, x.view(), &up, epilogue, &mut scratch, y.view_mut());
         });
         let norm = LayerNorm::new(values(hidden), values(hidden), 1e-12);
         let (down, mut z) = (weights(hidden, inner), matrix(m, hidden));
-        bench(f32_panels, c, isa, "matmul + residual + norm m=64 n=384 k=1536", operations, || {
-            let epilogue = Epilogue::ResidualNorm { residual: x.view(), norm: &norm };
-            linear(isa, y.view(), &down, epilogue, &mut scratch, z.view_mut());
-        });
+        Bench { isa, dtype: f32_panels, name: "matmul + residual + norm m=64 n=384 k=1536", operations }.run(
+            c,
+            || {
+                let epilogue = Epilogue::ResidualNorm { residual: x.view(), norm: &norm };
+                linear(isa, y.view(), &down, epilogue, &mut scratch, z.view_mut());
+            },
+        );
         for seq_len in [68, 200, 512] {
             let [x, mut dst] = [(); 2].map(|()| matrix(seq_len, hidden));
             let mut scratch = AttentionScratch::default();
@@ -129,7 +197,7 @@ fn kernels(c: &mut Criterion) {
                 let name = format!("attention {} 12x32 seq_len={seq_len}", dtype.name());
                 // As the layers around leave them.
                 let x = if isa.pairs(dtype) { pairs(&x) } else { x.clone() };
-                bench(dtype, c, isa, &name, operations, || {
+                Bench { isa, dtype, name: &name, operations }.run(c, || {
                     let heads = Heads { dim: 32, scale: 0.177, dtype };
                     attention(isa, [x.view(); 3], heads, &mut scratch, dst.view_mut());
                 });
