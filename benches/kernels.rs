@@ -149,7 +149,7 @@ fn kernels(c: &mut Criterion) {
         for dtype in [f32_panels, PanelDtype::Bf16, PanelDtype::Int8] {
             for (n, k) in SHAPES {
                 let weights = weights(isa, dtype, n, k);
-                for m in [64, 256] {
+                for m in [64, 128, 256] {
                     let (lhs, mut dst) = (matrix(m, k), matrix(m, n));
                     let (name, operations) =
                         (format!("matmul {} m={m} n={n} k={k}", dtype.name()), (2 * m * n * k) as u64);
