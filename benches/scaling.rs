@@ -9,7 +9,7 @@
 mod common;
 
 use common::{best_time, measuring, model, operations, pair, pairs, peak};
-use crossrank::{ModelInfo, Reranker, Tokenized};
+use crossrank::{Dtype, ModelInfo, Reranker, Tokenized};
 use crossrank_kernels::{AttentionScratch, Heads, Isa, Matrix, PanelDtype, attention};
 
 const COUNTS: [usize; 4] = [10, 100, 1000, 10_000];
@@ -21,8 +21,14 @@ fn main() {
     // What is measured in a run takes minutes in a test.
     let (counts, lengths, tokens) =
         if measuring() { (&COUNTS[..], &LENGTHS[..], TOKENS) } else { (&COUNTS[..1], &LENGTHS[..2], 64) };
-    for threads in [1, 2] {
-        let reranker = Reranker::builder().threads(threads).load(model()).unwrap();
+    let best = Isa::best();
+    // Where f32 goes another way than by multiply-adds, those are looked at, too.
+    let multiply_adds = Isa::available().filter(|isa| isa.panels(PanelDtype::F32) == PanelDtype::F32).last();
+    let of_f32 = multiply_adds.filter(|&isa| isa != best).map(|isa| (isa, Dtype::F32));
+    let ways = of_f32.into_iter().chain([Dtype::F32, Dtype::Bf16, Dtype::Int8].map(|dtype| (best, dtype)));
+    for ((isa, dtype), threads) in ways.flat_map(|way| [(way, 1), (way, 2)]) {
+        let builder = Reranker::builder().isa(isa.name()).dtype(dtype).threads(threads);
+        let reranker = builder.load(model()).unwrap();
         let info = reranker.info();
         println!("\n{} {} {threads} threads", info.dtype, info.isa);
         // Once is enough for the number of documents: chunks do not depend on the number of threads.

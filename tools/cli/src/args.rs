@@ -150,8 +150,9 @@ pub struct QuantizeArgs {
 /// Write a model with its weights packed, as the engine reads them: it loads at once, from a map.
 ///
 /// The Linear weights of the encoder become panels, in f32, bf16 or int8; everything else stays as it is stored. Scores
-/// have the same bits as those of the source in the same dtype. `crossrank inspect --check` compares the data with the
-/// checksum that the result carries. A later version of this program may ask for it to be packed anew.
+/// have the same bits as those of the source in the same dtype. What is packed in f32 where the CPU has AMX serves such
+/// CPUs alone; packed with `CROSSRANK_ISA=portable`, and in bf16 and int8, it serves all. `crossrank inspect --check`
+/// compares the data with the checksum that the result carries. A later version of this program may ask for it to be packed anew.
 #[derive(Args)]
 pub struct PackArgs {
     /// A model folder that is not packed
