@@ -397,8 +397,8 @@ impl Kernel for PackTransposed<'_> {
         for column in (0..width).step_by(PANEL) {
             if dtype == PanelDtype::Int8 {
                 for i in 0..PANEL {
-                    let values = rows[column + i..].iter().step_by(width);
-                    output.iter_mut().zip(values).for_each(|(to, &value)| *to = value);
+                    let rows = rows.chunks_exact(width);
+                    output.iter_mut().zip(rows).for_each(|(to, row)| *to = row[column + i]);
                     quantized.quantize(simd, i, &output);
                 }
                 push_quantized(simd, &quantized, k, &mut panels);

@@ -91,6 +91,20 @@ fn a_product_has_the_bits_of_the_naive_one_at_every_edge() {
     }
 }
 
+#[test]
+fn weights_of_no_depth_leave_the_bias() {
+    for_each_way(|isa, name| {
+        for n in [1, 16, 17] {
+            let bias = vec![0.5; n];
+            let packed = pack_f32(isa, &[], &bias, 0);
+            assert_same_bits(name, &multiplied(isa, &[], 3, &packed, Epilogue::Bias), &vec![0.5; 3 * n]);
+            let nothing = StoredMatrix::new(Stored::F32, &[], &[], 0, n);
+            let transposed = PackedWeights::pack_transposed(isa, PanelDtype::Int8, nothing, 0..0);
+            assert_eq!(transposed.panel_bytes(), packed.panel_bytes(), "{name}: transposed");
+        }
+    });
+}
+
 proptest! {
     #![proptest_config(config())]
 
