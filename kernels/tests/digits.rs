@@ -3,10 +3,8 @@
 mod common;
 
 use common::case::{Case, changed, multiplied};
-use common::{Grid, U, assert_close, assert_panics, assert_same_bits, for_each_isa, pack_as, to_bytes};
-use crossrank_kernels::{
-    Epilogue, Isa, PackedWeights, PanelDtype, Residual, Stored, StoredMatrix, reference,
-};
+use common::{Grid, U, assert_close, assert_panics, assert_same_bits, for_each_isa, pack_across_as, pack_as};
+use crossrank_kernels::{Epilogue, Isa, PackedWeights, PanelDtype, Residual, reference};
 
 /// Instruction sets that multiply no digits must refuse them, which is all there is to see of those.
 fn for_each_isa_of_digits(mut check: impl FnMut(Isa)) {
@@ -167,15 +165,11 @@ fn digits_are_the_same_whatever_they_are_made_of() {
     for (n, k) in [(1, 1), (17, 63), (32, 64), (60, 100), (7, 0)] {
         let case = Case::random(0, n, k, (n * 1000 + k) as u64);
         let expected = in_digits(Isa::by_name("portable").unwrap(), &case).panel_bytes();
-        let across: Vec<f32> =
-            (0..k).flat_map(|j| (0..n).map(move |i| (i, j))).map(|(i, j)| case.weights[i * k + j]).collect();
-        let across = to_bytes(&across);
-        let across = StoredMatrix::new(Stored::F32, &across, &[], k, n);
         for_each_isa(|isa| {
             let what = format!("{}: {n} x {k}", isa.name());
             assert_eq!(in_digits(isa, &case).panel_bytes(), expected, "{what}");
             assert_eq!(case.pack(isa).to_digits(isa).panel_bytes(), expected, "{what}, out of panels");
-            let across = PackedWeights::pack_transposed(isa, PanelDtype::Digits, across, 0..k);
+            let across = pack_across_as(PanelDtype::Digits, isa, &case.weights, n, k);
             assert_eq!(across.panel_bytes(), expected, "{what}, out of columns");
         });
     }

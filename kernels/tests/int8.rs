@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Grid, Random, assert_panics, assert_same_bits, config, for_each_isa, to_bytes};
+use common::{
+    Grid, Random, assert_panics, assert_same_bits, config, for_each_isa, pack_across_as, pack_as, to_bytes,
+};
 use crossrank_kernels::{
     Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Residual, Stored,
     StoredMatrix, linear, reference,
@@ -57,9 +59,7 @@ impl Weights {
 }
 
 fn pack_f32(isa: Isa, weights: &[f32], bias: &[f32], k: usize) -> PackedWeights {
-    let bytes = to_bytes(weights);
-    let stored = StoredMatrix::new(Stored::F32, &bytes, &[], bias.len(), k);
-    PackedWeights::pack(isa, PanelDtype::Int8, &[(stored, bias)])
+    pack_as(PanelDtype::Int8, isa, weights, bias, k)
 }
 
 /// A product in memory that was poisoned.
@@ -98,8 +98,7 @@ fn weights_of_no_depth_leave_the_bias() {
             let bias = vec![0.5; n];
             let packed = pack_f32(isa, &[], &bias, 0);
             assert_same_bits(name, &multiplied(isa, &[], 3, &packed, Epilogue::Bias), &vec![0.5; 3 * n]);
-            let nothing = StoredMatrix::new(Stored::F32, &[], &[], 0, n);
-            let transposed = PackedWeights::pack_transposed(isa, PanelDtype::Int8, nothing, 0..0);
+            let transposed = pack_across_as(PanelDtype::Int8, isa, &[], n, 0);
             assert_eq!(transposed.panel_bytes(), packed.panel_bytes(), "{name}: transposed");
         }
     });
@@ -124,10 +123,7 @@ proptest! {
             let packed = pack_f32(isa, &values, &bias, k);
             assert_same_bits(name, &multiplied(isa, &lhs, m, &packed, Epilogue::Bias), &expected);
             // The transpose of the transpose, which has no bias.
-            let across: Vec<f32> = (0..k).flat_map(|l| (0..n).map(move |j| (j, l))).map(|(j, l)| values[j * k + l]).collect();
-            let across = to_bytes(&across);
-            let across = StoredMatrix::new(Stored::F32, &across, &[], k, n);
-            let transposed = PackedWeights::pack_transposed(isa, PanelDtype::Int8, across, 0..k);
+            let transposed = pack_across_as(PanelDtype::Int8, isa, &values, n, k);
             assert_eq!(transposed.panel_bytes(), packed.panel_bytes(), "{name}: transposed");
         });
     }

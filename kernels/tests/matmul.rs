@@ -4,7 +4,8 @@ mod common;
 
 use common::case::{Case, changed, multiplied};
 use common::{
-    Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack_as, to_bytes, wide,
+    Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack_across_as, pack_as,
+    to_bytes, wide,
 };
 use crossrank_kernels::{
     Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedColumns, PackedWeights, PanelDtype, Residual,
@@ -340,7 +341,7 @@ fn products_of_pairs_are_those_of_rounded_operands() {
         let rows = 31;
         let case = Case::random(rows, n, k, (n * 1000 + k) as u64);
         let rounded = Case { lhs: to_bf16(&case.lhs), weights: to_bf16(&case.weights), ..case.clone() };
-        let [lhs, weights, bias] = [&rounded.lhs, &rounded.weights, &rounded.bias].map(|values| wide(values));
+        let [lhs, weights, bias] = rounded.wide();
         let expected = reference::matmul(&lhs, &weights, &bias, rows, k);
         let bounds = bounds(&lhs, &weights, &bias, rows, k);
         let bytes = to_bytes(&case.weights);
@@ -415,14 +416,7 @@ fn bf16_panels_give_the_bits_of_their_rounded_weights() {
             let packed_bytes = n.next_multiple_of(16) * (k.div_ceil(2) * 4 + 4);
             assert_eq!(packed.bytes(), packed_bytes, "half of f32, and the bias");
             // The transpose of the transpose.
-            let across = to_bytes(
-                &(0..k)
-                    .flat_map(|j| (0..n).map(move |i| (i, j)))
-                    .map(|(i, j)| case.weights[i * k + j])
-                    .collect::<Vec<_>>(),
-            );
-            let across = StoredMatrix::new(Stored::F32, &across, &[], k, n);
-            let transposed = PackedWeights::pack_transposed(isa, PanelDtype::Bf16, across, 0..k);
+            let transposed = pack_across_as(PanelDtype::Bf16, isa, &case.weights, n, k);
             assert_eq!(transposed.panel_bytes(), packed.panel_bytes(), "{}", isa.name());
             if multiplies_pairs(isa) {
                 return;

@@ -162,6 +162,13 @@ pub fn pack_as(dtype: PanelDtype, isa: Isa, weights: &[f32], bias: &[f32], k: us
     PackedWeights::pack(isa, dtype, &[(StoredMatrix::new(Stored::F32, &bytes, &[], bias.len(), k), bias)])
 }
 
+/// The same weights out of their transpose, k x n, and without a bias.
+pub fn pack_across_as(dtype: PanelDtype, isa: Isa, weights: &[f32], n: usize, k: usize) -> PackedWeights {
+    let across: Vec<f32> = (0..k).flat_map(|l| (0..n).map(move |j| weights[j * k + l])).collect();
+    let bytes = to_bytes(&across);
+    PackedWeights::pack_transposed(isa, dtype, StoredMatrix::new(Stored::F32, &bytes, &[], k, n), 0..k)
+}
+
 /// Every element is within its bound of what is expected, and NaN where NaN is expected.
 #[track_caller]
 pub fn assert_close(what: &str, found: &[f32], expected: &[f64], bounds: &[f64]) {
