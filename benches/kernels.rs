@@ -183,7 +183,7 @@ fn kernels(c: &mut Criterion) {
         Bench { isa, dtype: f32_panels, name: "matmul + residual + norm m=64 n=384 k=1536", operations }.run(
             c,
             || {
-                let epilogue = Epilogue::ResidualNorm { residual: x.view(), norm: &norm };
+                let epilogue = Epilogue::ResidualNorm(&norm);
                 linear(isa, y.view(), &down, epilogue, &mut scratch, z.view_mut());
             },
         );

@@ -147,7 +147,7 @@ pub use attention::{AttentionScratch, Heads, attention, cls_attention};
 pub use embedding::{EmbeddingTables, embed};
 pub use isa::{Isa, UnavailableIsa};
 pub use layer_norm::LayerNorm;
-pub use linear::{Epilogue, LinearScratch, Residual, linear, linear_parts, max_block_rows, row_blocks};
+pub use linear::{Epilogue, LinearScratch, linear, linear_parts, max_block_rows, row_blocks};
 pub use matrix::Matrix;
 pub use pack::{PackedColumns, PackedWeights, PanelDtype};
 pub use softmax::softmax;

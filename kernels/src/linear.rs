@@ -37,54 +37,20 @@ pub enum Epilogue<'a> {
     Bias,
     /// Bias, then an activation, tile by tile.
     Activation(Activation),
-    /// Bias and residual.
-    Residual(Residual<'a>),
+    /// Bias and residual: what dst holds before, with a factor for each column.
+    Residual(&'a [f32]),
     /// Bias and residual, as the norm scales it, then layer normalisation of each finished row.
-    ResidualNorm {
-        /// Added before normalising; of the shape of dst.
-        residual: Rows<'a>,
-        /// The normalisation.
-        norm: &'a LayerNorm,
-    },
+    ResidualNorm(&'a LayerNorm),
 }
 
 impl<'a> Epilogue<'a> {
-    /// What is added beside the bias.
-    pub fn residual(self) -> Option<Residual<'a>> {
+    /// The factors of the residual, if there is one.
+    pub fn residual_scale(self) -> Option<&'a [f32]> {
         match self {
             Self::Bias | Self::Activation(_) => None,
-            Self::Residual(residual) => Some(residual),
-            Self::ResidualNorm { residual: rows, norm } => {
-                Some(Residual { rows, scale: norm.residual_scale() })
-            }
+            Self::Residual(scale) => Some(scale),
+            Self::ResidualNorm(norm) => Some(norm.residual_scale()),
         }
-    }
-}
-
-/// What is added to a product.
-#[derive(Clone, Copy, Debug)]
-pub struct Residual<'a> {
-    /// Of the shape of dst.
-    pub rows: Rows<'a>,
-    /// A factor for each column.
-    pub scale: &'a [f32],
-}
-
-impl<'a> Residual<'a> {
-    /// Some columns of it.
-    pub fn column_range(self, columns: Range<usize>) -> Self {
-        Self { rows: self.rows.column_range(columns.clone()), scale: &self.scale[columns] }
-    }
-
-    /// Some rows of it.
-    fn row_range(self, rows: Range<usize>) -> Self {
-        Self { rows: self.rows.row_range(rows), ..self }
-    }
-
-    /// Panics when its shape is not that of dst.
-    pub(crate) fn check(&self, dst: &RowsMut<'_>) {
-        let shape = (self.rows.rows(), self.rows.cols(), self.scale.len());
-        assert_eq!(shape, (dst.rows(), dst.cols(), dst.cols()), "residual, its scale, and dst");
     }
 }
 
@@ -114,7 +80,8 @@ impl LinearScratch {
     }
 }
 
-/// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n.
+/// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n. Where there is a residual, that is what
+/// dst holds before.
 ///
 /// On an instruction set that has [pairs](Isa::pairs) of bfloat16, dst may be m x n / 2 of them where n is whole tiles of 32
 /// and there is no residual, and lhs m x k / 2 where the weights are bfloat16: the same bits, as they would be rounded.
@@ -164,8 +131,8 @@ pub fn linear_parts<'w>(
                 let pairs = dst.cols() != weights.n();
                 assert!(!pairs || 2 * dst.cols() == weights.n(), "columns of rhs, and dst");
                 assert!(!pairs || isa.pairs(dtype), "{} makes no pairs of {}", isa.name(), dtype.name());
-                if let Some(residual) = epilogue.residual() {
-                    residual.check(dst);
+                if let Some(scale) = epilogue.residual_scale() {
+                    assert_eq!(scale.len(), dst.cols(), "residual scale and columns of dst");
                 }
             }
             let pairs = lhs.cols() != k && dtype == PanelDtype::Bf16;
@@ -175,7 +142,7 @@ pub fn linear_parts<'w>(
                 let block =
                     Block { lhs: lhs.row_range(rows.clone()), rows: rows.clone(), last, parts, epilogue };
                 multiply_packed(simd, block, scratch);
-                if let Epilogue::ResidualNorm { norm, .. } = epilogue {
+                if let Epilogue::ResidualNorm(norm) = epilogue {
                     parts.iter_mut().for_each(|(_, dst)| norm.rows(simd, None, dst.row_range(rows.clone())));
                 }
             }
@@ -218,7 +185,7 @@ impl<'w> Block<'_, 'w> {
         };
         let epilogue = TileEpilogue {
             bias: Some(weights.bias()),
-            residual: self.epilogue.residual().map(|residual| residual.row_range(self.rows.clone())),
+            residual_scale: self.epilogue.residual_scale(),
             activation,
             pairs: dst.cols() != weights.n(),
         };
@@ -310,7 +277,7 @@ impl<S: Simd> DigitKernel<S> for MultiplyMade<'_, '_, QuantizedRows> {
     type Output = ();
     #[inline(always)]
     fn run<P: DigitProduct<S>>(mut self, simd: S, product: P) {
-        let product = product.closer(self.block.epilogue.residual().is_some());
+        let product = product.closer(self.block.epilogue.residual_scale().is_some());
         let lhs = self.room.split(simd, product, self.block.lhs);
         for i in 0..self.block.parts.len() {
             let Part { weights, source, epilogue, dst } = self.block.part(i);

@@ -7,8 +7,7 @@ use std::ops::Range;
 
 use crate::PANEL;
 use crate::activation::Activation;
-use crate::linear::Residual;
-use crate::output::{Output, TileResidual};
+use crate::output::Output;
 use crate::panels::Panels;
 use crate::product::Product;
 use crate::simd::Simd;
@@ -39,7 +38,8 @@ impl<'a> From<Rows<'a>> for Lhs<'a> {
 pub(crate) struct TileEpilogue<'a> {
     /// One value a column, padded to whole panels.
     pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) residual: Option<Residual<'a>>,
+    /// As many factors of what dst holds, which is added.
+    pub(crate) residual_scale: Option<&'a [f32]>,
     pub(crate) activation: Option<Activation>,
     /// Whether dst takes pairs of bfloat16.
     pub(crate) pairs: bool,
@@ -50,13 +50,13 @@ impl TileEpilogue<'_> {
     pub(crate) fn columns(&self, columns: Range<usize>) -> Self {
         Self {
             bias: self.bias.map(|bias| &bias[columns.start..columns.end.next_multiple_of(PANEL)]),
-            residual: self.residual.map(|residual| residual.column_range(columns)),
+            residual_scale: self.residual_scale.map(|scale| &scale[columns]),
             ..*self
         }
     }
 }
 
-/// dst = activation(lhs * rhs + bias + residual * scale).
+/// dst = activation(lhs * rhs + bias), or lhs * rhs + bias + dst * residual_scale.
 ///
 /// Sums that are to be scaled are, before the bias.
 #[inline(always)]
@@ -68,7 +68,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     epilogue: TileEpilogue<'_>,
     mut dst: RowsMut<'_>,
 ) {
-    let TileEpilogue { bias, residual, activation, pairs } = epilogue;
+    let TileEpilogue { bias, residual_scale, activation, pairs } = epilogue;
     let Lhs { slots: lhs, zeros, scales } = lhs.into();
     assert!(lhs.is_readable_by(P::LHS_UNIT), "room of lhs");
     assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
@@ -78,11 +78,12 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
         (dst.rows(), dst.cols() * values),
         "rows of lhs, columns of rhs, and dst"
     );
-    let fits = P::PAIRS && residual.is_none() && rhs.n.is_multiple_of(S::TILE_PANELS * PANEL);
+    let fits = P::PAIRS && residual_scale.is_none() && rhs.n.is_multiple_of(S::TILE_PANELS * PANEL);
     assert!(!pairs || fits, "pairs of what no tile makes whole");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
-    if let Some(residual) = residual {
-        residual.check(&dst);
+    if let Some(scale) = residual_scale {
+        assert_eq!(scale.len(), dst.cols(), "residual scale and columns of dst");
+        assert!(activation.is_none(), "an activation of what has a residual");
     }
     for (values, counts) in [(zeros, P::BYTES), (scales, P::SCALED)] {
         assert!(!counts || values.len() >= lhs.rows(), "zeros and scales of lhs");
@@ -112,11 +113,10 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             }
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
             // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
-            // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows, and
-            // what is left of `residual` from `row` and `first` on is, like `out`, `rows` x whole panels, with as many
-            // scales; where pairs are stored all panels are whole and `out` has an element for each; panels of sums that are
-            // scaled have lines around them. `out` is borrowed exclusively, so it overlaps none of these, which stay until
-            // nothing is pending.
+            // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows; `out` is
+            // `rows` x whole panels, and where it is a part of dst there are as many factors of a residual; where pairs are
+            // stored all panels are whole and `out` has an element for each; panels of sums that are scaled have lines
+            // around them. `out` is borrowed exclusively, so it overlaps none of these, which stay until nothing is pending.
             unsafe {
                 let panels = rhs.data.add(panel * rhs.panel_stride);
                 let output = Output {
@@ -126,11 +126,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                     column_scales: panels.wrapping_add(rhs.k * PANEL),
                     panel_stride: rhs.panel_stride,
                     bias: bias.map(|bias| bias.as_ptr().add(first)),
-                    residual: residual.filter(|_| whole).map(|Residual { rows, scale }| TileResidual {
-                        rows: rows.as_ptr().add(row * rows.row_stride() + first),
-                        stride: rows.row_stride(),
-                        scale: scale.as_ptr().add(first),
-                    }),
+                    residual_scale: residual_scale.filter(|_| whole).map(|scale| scale.as_ptr().add(first)),
                     activation: activation.filter(|_| whole),
                     pairs,
                     dst: out.as_mut_ptr(),
@@ -150,21 +146,19 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             if !whole {
                 product.complete(simd, &mut pending);
             }
-            if let (false, Some(residual)) = (whole, residual) {
-                for i in 0..rows {
-                    let residual = residual.rows.row(row + i)[first..].iter().zip(&residual.scale[first..]);
-                    out.row_mut(i)
-                        .iter_mut()
-                        .zip(residual)
-                        .for_each(|(x, (residual, scale))| *x += residual * scale);
-                }
-            }
             if let Some(activation) = activation.filter(|_| !(whole && P::ACTIVATES)) {
                 activation.map(simd, P::ROUNDED, out);
             }
             if !whole {
                 for i in 0..rows {
-                    dst.row_mut(row + i)[first..].copy_from_slice(&edge[i * MAX_TILE.1..][..cols]);
+                    let (to, sums) = (&mut dst.row_mut(row + i)[first..], &edge[i * MAX_TILE.1..][..cols]);
+                    match residual_scale {
+                        Some(scale) => {
+                            let sums = sums.iter().zip(&scale[first..]);
+                            to.iter_mut().zip(sums).for_each(|(x, (sum, scale))| *x = sum + *x * scale);
+                        }
+                        None => to.copy_from_slice(sums),
+                    }
                 }
             }
         }

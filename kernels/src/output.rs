@@ -9,9 +9,9 @@ use crate::simd::Simd;
 ///
 /// Methods that take rows and columns of the tile are safe to call while these are valid, for as many rows and columns:
 /// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a column
-/// of `bias`, of the scale of `residual`, and a line for each panel of `sums` and of `column_scales`, `panel_stride` apart; of
-/// `residual` as many rows and columns. For writing: as many rows and columns of `dst`, half as many columns where that takes
-/// pairs, which overlaps none of them.
+/// of `bias`, of `residual_scale`, and a line for each panel of `sums` and of `column_scales`, `panel_stride` apart.
+/// For writing, and for reading what is added: as many rows and columns of `dst`, half as many columns where that takes pairs,
+/// which overlaps none of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) zeros: *const f32,
@@ -20,21 +20,14 @@ pub(crate) struct Output {
     pub(crate) column_scales: *const f32,
     pub(crate) panel_stride: usize,
     pub(crate) bias: Option<*const f32>,
-    pub(crate) residual: Option<TileResidual>,
+    /// What `dst` holds is added, each column scaled.
+    pub(crate) residual_scale: Option<*const f32>,
     /// Left to the caller of tiles that do not activate.
     pub(crate) activation: Option<Activation>,
     /// Whether `dst` takes pairs of bfloat16, and has half as many columns.
     pub(crate) pairs: bool,
     pub(crate) dst: *mut f32,
     pub(crate) dst_stride: usize,
-}
-
-/// What is added, row by row, scaled.
-#[derive(Clone, Copy)]
-pub(crate) struct TileResidual {
-    pub(crate) rows: *const f32,
-    pub(crate) stride: usize,
-    pub(crate) scale: *const f32,
 }
 
 /// What a vector of columns needs once its sums are there.
@@ -49,7 +42,7 @@ pub(crate) struct Columns<S: Simd> {
 impl Output {
     /// Whether nothing is done to the sums of floats before they are stored.
     pub(crate) fn is_plain(&self) -> bool {
-        self.bias.is_none() && self.residual.is_none() && self.activation.is_none()
+        self.bias.is_none() && self.residual_scale.is_none() && self.activation.is_none()
     }
 
     /// The part of it from a row and a panel on.
@@ -62,11 +55,7 @@ impl Output {
             sums: self.sums.wrapping_add(panel * self.panel_stride),
             column_scales: self.column_scales.wrapping_add(panel * self.panel_stride),
             bias: self.bias.map(|bias| bias.wrapping_add(column)),
-            residual: self.residual.map(|residual| TileResidual {
-                rows: residual.rows.wrapping_add(row * residual.stride + column),
-                scale: residual.scale.wrapping_add(column),
-                ..residual
-            }),
+            residual_scale: self.residual_scale.map(|scale| scale.wrapping_add(column)),
             dst: self.dst.wrapping_add(row * self.dst_stride + column),
             ..self
         }
@@ -94,8 +83,8 @@ impl Output {
                 if let Some(bias) = self.bias {
                     columns.bias = simd.load_raw(bias.add(column));
                 }
-                if let Some(residual) = self.residual {
-                    columns.residual_scale = simd.load_raw(residual.scale.add(column));
+                if let Some(scale) = self.residual_scale {
+                    columns.residual_scale = simd.load_raw(scale.add(column));
                 }
             }
         }
@@ -131,9 +120,9 @@ impl Output {
                 sum = simd.mul(sum, simd.mul(simd.splat(*self.row_scales.add(row)), columns.scales));
             }
             sum = simd.add(sum, columns.bias);
-            if let Some(residual) = self.residual {
-                let values = simd.load_raw(residual.rows.add(row * residual.stride + column));
-                sum = simd.add(sum, simd.mul(values, columns.residual_scale));
+            if self.residual_scale.is_some() {
+                let residual = simd.load_raw(self.dst.add(row * self.dst_stride + column));
+                sum = simd.add(sum, simd.mul(residual, columns.residual_scale));
             }
             sum
         }

@@ -24,7 +24,7 @@ pub enum PanelDtype {
     Bf16,
     /// f32 as three digits of a byte each, with a scale for each output. A product splits the rows of the other side, too.
     /// Either side is off by no more than 2^-24 of the largest of its row or output and a hundredth of that, and each of
-    /// their products by as much of the largest of both, twice, or once where a [residual](crate::Residual) is added. Only
+    /// their products by as much of the largest of both, twice, or once where a [residual](crate::Epilogue::Residual) is added. Only
     /// instruction sets with tiles of bytes multiply them: see [`Isa::panels`].
     Digits,
     /// Signed bytes with a scale for each output. Matrices that are stored so are taken as they are; the rows of others

@@ -23,7 +23,7 @@ pub(crate) trait Product<S: Simd>: Copy {
     const PAIRS: bool = false;
     /// What a tile leaves to be done beside the next one.
     type Pending: Default;
-    /// dst = lhs * rhs + bias + residual * scale, now or when the next tile is made, or [`Self::complete`] is called.
+    /// dst = lhs * rhs + bias + dst * residual_scale, now or when the next tile is made, or [`Self::complete`] is called.
     ///
     /// # Safety
     /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; of `t` as [`tile`](crate::tile::tile) says of so many rows and

@@ -35,7 +35,7 @@ macro_rules! for_each_row {
     };
 }
 
-/// dst = lhs * rhs + bias + residual * scale for `R` rows and `C` vectors of columns, all held in registers.
+/// dst = lhs * rhs + bias + dst * residual_scale for `R` rows and `C` vectors of columns, all held in registers.
 ///
 /// # Safety
 /// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels

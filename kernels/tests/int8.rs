@@ -4,11 +4,12 @@
 mod common;
 
 use common::{
-    Grid, Random, assert_panics, assert_same_bits, config, for_each_isa, pack_across_as, pack_as, to_bytes,
+    Grid, Random, assert_panics, assert_same_bits, case, config, for_each_isa, pack_across_as, pack_as,
+    to_bytes,
 };
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Residual, Stored,
-    StoredMatrix, linear, reference,
+    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Stored, StoredMatrix,
+    linear, reference,
 };
 use proptest::prelude::*;
 
@@ -65,9 +66,7 @@ fn pack_f32(isa: Isa, weights: &[f32], bias: &[f32], k: usize) -> PackedWeights 
 /// A product in memory that was poisoned.
 fn multiplied(isa: Isa, lhs: &[f32], m: usize, weights: &PackedWeights, epilogue: Epilogue<'_>) -> Vec<f32> {
     let lhs = Grid::of(lhs, m, weights.k(), 3);
-    let mut dst = Grid::poisoned(m, weights.n(), 5);
-    linear(isa, lhs.view(), weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
-    dst.values()
+    case::multiplied(isa, &lhs, weights, epilogue, weights.n(), 5).values()
 }
 
 /// Around the rows of every tile (2, 4, 6, 12, 14), the columns of one panel and two, and the bytes of a slot, of a
@@ -162,18 +161,19 @@ proptest! {
         let norm = LayerNorm::new(random.vec(n), random.vec(n), 1e-5).with_residual_scale(random.vec(n));
         for_each_way(|isa, name| {
             let packed = weights.pack(isa);
-            let with = |epilogue| multiplied(isa, &lhs, m, &packed, epilogue);
+            let lhs = Grid::of(&lhs, m, k, 3);
+            let with = |epilogue| case::multiplied_onto(residual.clone(), isa, &lhs, &packed, epilogue).values();
             let mut expected = product.clone();
             Activation::Silu.apply(isa, &mut expected);
             assert_same_bits(&format!("{name}: Silu"), &with(Epilogue::Activation(Activation::Silu)), &expected);
             let scale = norm.residual_scale();
             let scaled = residual.values().into_iter().zip(scale.iter().cycle()).map(|(x, scale)| x * scale);
             let sums: Vec<f32> = product.iter().zip(scaled).map(|(x, residual)| x + residual).collect();
-            let found = with(Epilogue::Residual(Residual { rows: residual.view(), scale }));
+            let found = with(Epilogue::Residual(scale));
             assert_same_bits(&format!("{name}: Residual"), &found, &sums);
             let mut expected = Grid::of(&product, m, n, 0);
             norm.apply(isa, Some(residual.view()), expected.view_mut());
-            let found = with(Epilogue::ResidualNorm { residual: residual.view(), norm: &norm });
+            let found = with(Epilogue::ResidualNorm(&norm));
             assert_same_bits(&format!("{name}: ResidualNorm"), &found, &expected.values());
         });
     }

@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::case::{Case, changed, multiplied};
+use common::case::{Case, changed, multiplied, multiplied_onto};
 use common::{
     Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack_across_as, pack_as,
     to_bytes, wide,
 };
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedColumns, PackedWeights, PanelDtype, Residual,
-    Stored, StoredMatrix, linear_parts, max_block_rows, reference, row_blocks,
+    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedColumns, PackedWeights, PanelDtype, Stored,
+    StoredMatrix, linear_parts, max_block_rows, reference, row_blocks,
 };
 use proptest::prelude::*;
 
@@ -63,13 +63,12 @@ proptest! {
         let case = Case::random(m, n, k, seed);
         let mut random = Random(!seed);
         let norm = LayerNorm::new(random.vec(n), random.vec(n), 1e-5).with_residual_scale(random.vec(n));
-        let residual = Grid::of(&random.vec(m * n), m, n, gaps[0]);
+        let residual = Grid::of(&random.vec(m * n), m, n, gaps[1]);
         for_each_isa(|isa| {
             let product = case.run(isa, m, gaps);
             let lhs = Grid::of(&case.lhs, m, k, gaps[0]);
-            let with = |epilogue| {
-                multiplied(isa, &lhs, &case.pack(isa), epilogue, n, gaps[1]).values()
-            };
+            let packed = case.pack(isa);
+            let with = |epilogue| multiplied_onto(residual.clone(), isa, &lhs, &packed, epilogue).values();
             use Activation::{Gelu, GeluTanh, Relu, Silu, Tanh};
             for activation in [Gelu, GeluTanh, Relu, Silu, Tanh] {
                 let mut expected = product.clone();
@@ -80,11 +79,11 @@ proptest! {
             let scale = norm.residual_scale();
             let scaled = residual.values().into_iter().zip(scale.iter().cycle()).map(|(x, scale)| x * scale);
             let sums: Vec<f32> = product.iter().zip(scaled).map(|(x, residual)| x + residual).collect();
-            let found = with(Epilogue::Residual(Residual { rows: residual.view(), scale }));
+            let found = with(Epilogue::Residual(scale));
             assert_same_bits(&format!("{}: Residual", isa.name()), &found, &sums);
             let mut expected = Grid::of(&product, m, n, gaps[1]);
             norm.apply(isa, Some(residual.view()), expected.view_mut());
-            let found = with(Epilogue::ResidualNorm { residual: residual.view(), norm: &norm });
+            let found = with(Epilogue::ResidualNorm(&norm));
             assert_same_bits(&format!("{}: ResidualNorm", isa.name()), &found, &expected.values());
         });
     }
@@ -200,7 +199,6 @@ fn products_of_the_same_rows_are_those_of_each() {
     let (m, k) = (150, 70);
     let cases: Vec<_> = [33, 64, 1].map(|n| Case::random(m, n, k, n as u64)).into();
     let residual = Grid::of(&Random(5).vec(m * 64), m, 64, 0);
-    let added = Residual { rows: residual.view(), scale: &[0.5; 64] };
     for_each_isa(|isa| {
         for dtype in [isa.panels(PanelDtype::F32), PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
             let packed: Vec<_> =
@@ -209,9 +207,13 @@ fn products_of_the_same_rows_are_those_of_each() {
             let twice = [&packed[1], &packed[1]];
             for (weights, epilogue) in [
                 (packed.iter().collect::<Vec<_>>(), Epilogue::Activation(Activation::Gelu)),
-                (twice.to_vec(), Epilogue::Residual(added)),
+                (twice.to_vec(), Epilogue::Residual(&[0.5; 64])),
             ] {
-                let mut all: Vec<_> = weights.iter().map(|part| Grid::poisoned(m, part.n(), 2)).collect();
+                let before = |part: &PackedWeights| match epilogue {
+                    Epilogue::Residual(_) => residual.clone(),
+                    _ => Grid::poisoned(m, part.n(), 2),
+                };
+                let mut all: Vec<_> = weights.iter().map(|&part| before(part)).collect();
                 let mut parts: Vec<_> = weights
                     .iter()
                     .zip(&mut all)
@@ -219,7 +221,7 @@ fn products_of_the_same_rows_are_those_of_each() {
                     .collect();
                 linear_parts(isa, lhs.view(), &mut parts, epilogue, &mut LinearScratch::default());
                 for (part, dst) in weights.into_iter().zip(&all) {
-                    let expected = multiplied(isa, &lhs, part, epilogue, part.n(), 0).values();
+                    let expected = multiplied_onto(before(part), isa, &lhs, part, epilogue).values();
                     let what = format!("{}: {}, {} outputs", isa.name(), dtype.name(), part.n());
                     assert_same_bits(&what, &dst.values(), &expected);
                 }

@@ -352,25 +352,22 @@ impl Tail {
         })
     }
 
-    /// attended = norm(output(context) + hidden), then hidden = norm(down(act(up(attended))) + attended), block by block
-    /// of rows. Each of `scratches` is a worker with its own columns of the weights.
+    /// hidden = norm(output(context) + hidden), then hidden = norm(down(act(up(hidden))) + hidden), block by block of rows.
+    /// Each of `scratches` is a worker with its own columns of the weights.
     fn forward(&self, isa: Isa, context: Rows<'_>, mut hidden: RowsMut<'_>, scratches: &mut [Scratch]) {
-        // All write them, so they are taken out of the scratches that are shared out among them.
-        let mut attended = std::mem::take(&mut scratches[0].attended);
+        // All write it, so it is taken out of the scratches that are shared out among them.
         let mut inner = std::mem::take(&mut scratches[0].inner);
         for rows in row_blocks(isa, context.rows()) {
-            attended.set_rows(rows.len());
             inner.set_rows(rows.len());
-            let hidden = hidden.row_range(rows.clone());
-            let epilogue = Epilogue::ResidualNorm { residual: hidden.as_rows(), norm: &self.output_norm };
+            let mut hidden = hidden.row_range(rows.clone());
+            let epilogue = Epilogue::ResidualNorm(&self.output_norm);
             let context = context.row_range(rows);
-            linear_by_columns(isa, context, &self.output, epilogue, scratches, attended.view_mut());
+            linear_by_columns(isa, context, &self.output, epilogue, scratches, hidden.reborrow());
             let epilogue = Epilogue::Activation(self.hidden_act);
-            linear_by_columns(isa, attended.view(), &self.up, epilogue, scratches, inner.view_mut());
-            let epilogue = Epilogue::ResidualNorm { residual: attended.view(), norm: &self.down_norm };
+            linear_by_columns(isa, hidden.as_rows(), &self.up, epilogue, scratches, inner.view_mut());
+            let epilogue = Epilogue::ResidualNorm(&self.down_norm);
             linear_by_columns(isa, inner.view(), &self.down, epilogue, scratches, hidden);
         }
-        scratches[0].attended = attended;
         scratches[0].inner = inner;
     }
 

@@ -89,13 +89,13 @@ pub(crate) fn linear_by_columns(
     let width = if dst.cols() == n { UNIT } else { UNIT / 2 };
     fork_columns(n.div_ceil(UNIT), [width], [dst.reborrow()], scratches, &|units, [dst], scratch| {
         let columns = units.start * UNIT..n.min(units.end * UNIT);
-        let epilogue = match epilogue.residual() {
-            Some(residual) => Epilogue::Residual(residual.column_range(columns.clone())),
+        let epilogue = match epilogue.residual_scale() {
+            Some(scale) => Epilogue::Residual(&scale[columns.clone()]),
             None => epilogue,
         };
         linear(isa, lhs, weights.columns(columns), epilogue, &mut scratch.linear, dst);
     });
-    if let Epilogue::ResidualNorm { norm, .. } = epilogue {
+    if let Epilogue::ResidualNorm(norm) = epilogue {
         fork_rows(0..lhs.rows(), [dst], scratches, &|_, [rows], _| norm.apply(isa, None, rows));
     }
 }

@@ -54,8 +54,6 @@ pub(crate) struct Workspace {
 
 /// What one worker needs for itself.
 pub(crate) struct Scratch {
-    /// A block of rows x H: after attention's residual and norm.
-    pub(super) attended: Matrix,
     /// A block of rows x I, or half of it in pairs: inside the feed-forward network.
     pub(super) inner: Matrix,
     pub(super) attention: AttentionScratch,
@@ -86,7 +84,6 @@ impl Widths {
 impl Scratch {
     pub(super) fn new(widths: Widths) -> Self {
         Self {
-            attended: Matrix::new(widths.heads * widths.head_dim),
             inner: Matrix::new(widths.intermediate / widths.inner_depth()),
             attention: AttentionScratch::default(),
             linear: LinearScratch::default(),
@@ -95,9 +92,7 @@ impl Scratch {
 
     pub(super) fn reserve(&mut self, size: ChunkSize, widths: Widths) {
         let Widths { heads, head_dim, intermediate, packing } = widths;
-        for matrix in [&mut self.attended, &mut self.inner] {
-            matrix.set_rows(size.tokens.min(max_block_rows(packing.isa)));
-        }
+        self.inner.set_rows(size.tokens.min(max_block_rows(packing.isa)));
         self.attention.reserve(size.longest, heads, head_dim);
         for Packing { isa, panels } in [packing, packing.of_cls()] {
             self.linear.reserve(isa, panels, intermediate.max(heads * head_dim));

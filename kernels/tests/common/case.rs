@@ -13,7 +13,17 @@ pub fn multiplied<'w>(
     n: usize,
     dst_gap: usize,
 ) -> Grid {
-    let mut dst = Grid::poisoned(lhs.view().rows(), n, dst_gap);
+    multiplied_onto(Grid::poisoned(lhs.view().rows(), n, dst_gap), isa, lhs, weights, epilogue)
+}
+
+/// A product in the place of a residual.
+pub fn multiplied_onto<'w>(
+    mut dst: Grid,
+    isa: Isa,
+    lhs: &Grid,
+    weights: impl Into<PackedColumns<'w>>,
+    epilogue: Epilogue<'_>,
+) -> Grid {
     linear(isa, lhs.view(), weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
     dst
 }

@@ -89,21 +89,21 @@ impl Pending {
         // What there is to do is known in each of these, so that nothing is asked row by row.
         // SAFETY: `begin` was promised what is needed.
         unsafe {
-            match (panels, output.residual, output.activation) {
+            match (panels, output.residual_scale, output.activation) {
                 (panels, ..) if panels != C => {
                     (0..steps).for_each(|_| step());
                     finish::<P, 1>(product, simd, &output, 0..rows, sums);
                 }
                 (_, None, None) => {
-                    let output = Output { residual: None, activation: None, ..output };
+                    let output = Output { residual_scale: None, activation: None, ..output };
                     finish_beside::<P, C>(product, simd, &output, rows, sums, steps, step);
                 }
                 (_, None, Some(_)) => {
-                    let output = Output { residual: None, ..output };
+                    let output = Output { residual_scale: None, ..output };
                     finish_beside::<P, C>(product, simd, &output, rows, sums, steps, step);
                 }
-                (_, Some(residual), _) => {
-                    let output = Output { residual: Some(residual), ..output };
+                (_, Some(scale), _) => {
+                    let output = Output { residual_scale: Some(scale), ..output };
                     finish_beside::<P, C>(product, simd, &output, rows, sums, steps, step);
                 }
             }
