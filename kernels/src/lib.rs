@@ -65,10 +65,12 @@
 //!   helped, cost 3 to 9 % of a product, and is gone. Asking for panels makes no difference in int8, whose weights are
 //!   near, 4 % of 100 passages in bf16, and more in f32 (snippets50 130 against 165 ms on two threads). Storing rows tile
 //!   by tile in a prototype, instead of as they are, made no difference.
-//! - **Pairs.** On AMX a product whose values the next step rounds stores them rounded: queries, keys and values, and, between
-//!   products of bfloat16, the inside of the feed-forward network. That is half the memory, of which a block has more than
-//!   fits in L2 beside the weights, and one pass less: one thread, least of all runs, 100 passages int8 530 to 491 ms,
-//!   bf16 661 to 635.
+//! - **Pairs.** On AMX a product whose values the next step rounds stores them rounded: queries, keys and values, and the
+//!   inside of the feed-forward network. That is half the memory, of which a block has more than fits in L2 beside the
+//!   weights, and between products of bfloat16 one pass less: one thread, least of all runs, 100 passages int8 530 to 491 ms
+//!   (queries, keys and values alone), bf16 661 to 635. Inside the network of int8 rounding takes what half the memory saves
+//!   at 384, where the block nearly fits; of wider models 128 x 3072 x 768 went from 297 to 249 us, and 128 x 4096 x 1024
+//!   from 497 to 439.
 //! - **What stays in L1.** A tile's 32 rows and 32 columns of depth 384 are 24 KiB each in bfloat16, together all of L1. Rows
 //!   are loaded with the hint that they stream (`tileloaddt1`), and the panels stay: 128 x 1536 x 384 in bf16 154 to 121 us,
 //!   100 passages 635 to 588 ms. In bytes both fit (no difference); in digits it is the panels that stream (2 to 3 % of
@@ -101,8 +103,7 @@
 //! digits, so that no sum waits for itself, and digits of 32 rows by one panel at once, for half the traffic (neither
 //! different), blocks of 16 rows of scores on AMX, which fit in L1 where 32 do not (3 to 5 % of 100 passages and of 16 long
 //! texts), copying queries into L1 before their products, blocks of 192 rows on AMX, chunks of 512 to 1,024 tokens (int8,
-//! Zen 4), the last layer of four chunks at once, the inside of int8's feed-forward network in pairs on AMX: rounding takes
-//! what half the memory saves.
+//! Zen 4), the last layer of four chunks at once, asking for every other line and leaving its neighbour to the hardware (AMX).
 //!
 //! # Bits
 //! The order of every sum follows from the instruction set and the shape of one row's work: never from the number of

@@ -84,7 +84,7 @@ impl LinearScratch {
 /// dst holds before.
 ///
 /// On an instruction set that has [pairs](Isa::pairs) of bfloat16, dst may be m x n / 2 of them where n is whole tiles of 32
-/// and there is no residual, and lhs m x k / 2 where the weights are bfloat16: the same bits, as they would be rounded.
+/// and there is no residual, and lhs m x k / 2: the same bits, as they would be rounded.
 ///
 /// # Panics
 /// When the shapes do not fit.
@@ -135,7 +135,7 @@ pub fn linear_parts<'w>(
                     assert_eq!(scale.len(), dst.cols(), "residual scale and columns of dst");
                 }
             }
-            let pairs = lhs.cols() != k && dtype == PanelDtype::Bf16;
+            let pairs = lhs.cols() != k && isa.pairs(dtype);
             assert_eq!(lhs.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
             for rows in row_blocks(isa, lhs.rows()) {
                 let last = rows.end == lhs.rows();
@@ -199,7 +199,7 @@ fn multiply_packed<S: Simd>(simd: S, block: Block<'_, '_>, scratch: &mut LinearS
     let (dtype, k) = (first.dtype(), first.k());
     match dtype {
         PanelDtype::Int8 => {
-            let lhs = scratch.quantized.quantize(simd, block.lhs);
+            let lhs = scratch.quantized.quantize(simd, block.lhs, k);
             simd.with_dot(MultiplyBytes { lhs, block });
         }
         PanelDtype::Digits => {
@@ -224,7 +224,6 @@ fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, wide
         let lhs = block.lhs;
         let Part { weights, source, epilogue, mut dst } = block.part(i);
         let (k, n) = (weights.k(), weights.n());
-        assert_eq!(lhs.cols(), k, "pairs of bfloat16 for {}, which takes none", simd.name());
         for first in (0..n).step_by(step) {
             let columns = first..n.min(first.saturating_add(step));
             let panels = if weights.dtype() == PanelDtype::Bf16 {

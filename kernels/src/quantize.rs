@@ -50,21 +50,32 @@ impl QuantizedRows {
         [slots, self.zeros.at_least(rows), self.scales.at_least(rows)]
     }
 
+    /// Rows of `k` values, or of pairs of them.
     #[inline(always)]
-    pub(crate) fn quantize<S: Simd>(&mut self, simd: S, rows: Rows<'_>) -> Lhs<'_> {
-        let (count, k) = (rows.rows(), rows.cols());
+    pub(crate) fn quantize<S: Simd>(&mut self, simd: S, rows: Rows<'_>, k: usize) -> Lhs<'_> {
+        if rows.cols() == k {
+            self.quantize_from::<S, false>(simd, rows, k)
+        } else {
+            self.quantize_from::<S, true>(simd, rows, k)
+        }
+    }
+
+    #[inline(always)]
+    fn quantize_from<S: Simd, const PAIRS: bool>(&mut self, simd: S, rows: Rows<'_>, k: usize) -> Lhs<'_> {
+        let count = rows.rows();
         let stride = slot_stride(k.div_ceil(4));
         let [slots, zeros, scales] = self.room(count, stride);
         for first in (0..count).step_by(GROUP) {
             let group = first..count.min(first + GROUP);
             let mut ranges = [[0.0; 2]; GROUP];
             for (range, i) in ranges.iter_mut().zip(group.clone()) {
-                *range = extremes(simd, rows.row(i));
+                *range = extremes::<S, PAIRS>(simd, rows.row(i));
             }
             for (&range, i) in ranges.iter().zip(group) {
                 let Affine { scale, inverse, zero } = Affine::of_range(range);
                 (scales[i], zeros[i]) = (scale, pair_of_zero(zero));
-                quantize_row(simd, rows.row(i), inverse, zero, &mut slots[i * stride..][..stride]);
+                let slots = &mut slots[i * stride..][..stride];
+                quantize_row::<S, PAIRS>(simd, rows.row(i), inverse, zero, slots);
             }
         }
         Lhs { zeros, scales, ..Rows::new(slots, count, k.div_ceil(4), stride).into() }
@@ -98,27 +109,27 @@ impl Affine {
 /// The largest magnitude of a row; NaN where one of it is not finite.
 #[inline(always)]
 pub(crate) fn largest<S: Simd>(simd: S, row: &[f32]) -> f32 {
-    let [low, high] = extremes(simd, row);
+    let [low, high] = extremes::<S, false>(simd, row);
     if low.is_finite() && high.is_finite() { f32::max(-low, high) } else { f32::NAN }
 }
 
 /// The lowest and the highest of a row and 0; not finite if one of the row is not.
 #[inline(always)]
-fn extremes<S: Simd>(simd: S, row: &[f32]) -> [f32; 2] {
+fn extremes<S: Simd, const PAIRS: bool>(simd: S, row: &[f32]) -> [f32; 2] {
     let mut parts = [[simd.splat(0.0); 2]; 4];
     let mut steps = row.chunks_exact(4 * S::LANES);
     for step in &mut steps {
         for (i, part) in parts.iter_mut().enumerate() {
-            *part = simd.extremes(*part, simd.load(&step[i * S::LANES..]));
+            *part = extremes_of::<S, PAIRS>(simd, *part, simd.load(&step[i * S::LANES..]));
         }
     }
     let mut vectors = steps.remainder().chunks_exact(S::LANES);
     for vector in &mut vectors {
-        parts[0] = simd.extremes(parts[0], simd.load(vector));
+        parts[0] = extremes_of::<S, PAIRS>(simd, parts[0], simd.load(vector));
     }
     let tail = vectors.remainder();
     if !tail.is_empty() {
-        parts[0] = simd.extremes(parts[0], simd.load_partial(tail, 0.0));
+        parts[0] = extremes_of::<S, PAIRS>(simd, parts[0], simd.load_partial(tail, 0.0));
     }
     // Extremes of extremes: each of them is a value of the row, or zero.
     let mut all = parts[0];
@@ -129,27 +140,50 @@ fn extremes<S: Simd>(simd: S, row: &[f32]) -> [f32; 2] {
     [if low.is_sign_negative() { low } else { 0.0 }, high]
 }
 
+#[inline(always)]
+fn extremes_of<S: Simd, const PAIRS: bool>(simd: S, so_far: [S::V; 2], elements: S::V) -> [S::V; 2] {
+    if PAIRS {
+        let [low, high] = simd.split_bf16(elements);
+        simd.extremes(simd.extremes(so_far, low), high)
+    } else {
+        simd.extremes(so_far, elements)
+    }
+}
+
 /// Bytes round(x * inverse) + zero, and those of zeros up to the end of the slots that vectors reach.
 #[inline(always)]
-fn quantize_row<S: Simd>(simd: S, row: &[f32], inverse: f32, zero: u8, slots: &mut [f32]) {
+fn quantize_row<S: Simd, const PAIRS: bool>(simd: S, row: &[f32], inverse: f32, zero: u8, slots: &mut [f32]) {
     let factor = simd.splat(inverse);
-    let step = 4 * S::LANES;
-    let whole = row.len() - row.len() % step;
-    for at in (0..whole).step_by(step) {
-        quantize_step(simd, &row[at..at + step], factor, zero, &mut slots[at / 4..]);
+    let step = if PAIRS { 2 } else { 4 } * S::LANES;
+    let mut slots = slots.chunks_exact_mut(S::LANES);
+    let mut steps = row.chunks_exact(step);
+    for (elements, slots) in (&mut steps).zip(&mut slots) {
+        quantize_step::<S, PAIRS>(simd, elements, factor, zero, slots);
     }
-    if whole < row.len() {
+    let rest = steps.remainder();
+    if let (false, Some(slots)) = (rest.is_empty(), slots.next()) {
         let mut padded = [0.0; 4 * PANEL];
-        padded[..row.len() - whole].copy_from_slice(&row[whole..]);
-        quantize_step(simd, &padded, factor, zero, &mut slots[whole / 4..]);
+        padded[..rest.len()].copy_from_slice(rest);
+        quantize_step::<S, PAIRS>(simd, &padded[..step], factor, zero, slots);
     }
 }
 
 #[inline(always)]
-fn quantize_step<S: Simd>(simd: S, values: &[f32], factor: S::V, zero: u8, slots: &mut [f32]) {
+fn quantize_step<S: Simd, const PAIRS: bool>(
+    simd: S,
+    elements: &[f32],
+    factor: S::V,
+    zero: u8,
+    slots: &mut [f32],
+) {
     let mut x = [factor; 4];
     for (i, x) in x.iter_mut().enumerate() {
-        *x = simd.mul(simd.load(&values[i * S::LANES..]), factor);
+        let values = if PAIRS {
+            simd.widen_bf16(&bytemuck::cast_slice(elements)[2 * i * S::LANES..])
+        } else {
+            simd.load(&elements[i * S::LANES..])
+        };
+        *x = simd.mul(values, factor);
     }
     simd.store(simd.quantize(x, zero), slots);
 }
@@ -187,7 +221,7 @@ impl QuantizedPanel {
             (scale, 1.0 / scale)
         };
         let slots = &mut self.slots.as_mut_slice()[i * self.stride..][..self.stride];
-        quantize_row(simd, row, inverse, 128, slots);
+        quantize_row::<S, false>(simd, row, inverse, 128, slots);
         let mut sum = 0;
         for slot in &mut slots[..row.len().div_ceil(4)] {
             let bits = slot.to_bits() ^ 0x8080_8080;

@@ -1,6 +1,6 @@
 //! The memory of a forward pass: grows to the largest chunk and stays.
 
-use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, PanelDtype, max_block_rows};
+use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, max_block_rows};
 
 use super::linear::Packing;
 use crate::config::Config;
@@ -74,17 +74,12 @@ impl Widths {
         let &Config { heads, intermediate, .. } = config;
         Self { heads, head_dim: config.head_dim(), intermediate, packing }
     }
-
-    /// Values in an element of what goes through the feed-forward network: products of bytes need more than a pair holds.
-    fn inner_depth(self) -> usize {
-        if self.packing.panels == PanelDtype::Bf16 { self.packing.depth(self.intermediate) } else { 1 }
-    }
 }
 
 impl Scratch {
     pub(super) fn new(widths: Widths) -> Self {
         Self {
-            inner: Matrix::new(widths.intermediate / widths.inner_depth()),
+            inner: Matrix::new(widths.intermediate / widths.packing.depth(widths.intermediate)),
             attention: AttentionScratch::default(),
             linear: LinearScratch::default(),
         }
