@@ -18,8 +18,8 @@
 //! the memory that weights come from, once a chunk: of a 384-wide model of six layers 33 MB in f32 on AMX and 13 MB in
 //! int8, in some 27 and 9 ms of a core, so little more than 1 GB/s for each, 75 GB/s for 64 from a cache that all share;
 //! of a 1024-wide model of 24 layers 1.2 GB in f32 from main memory, in half a second and more. The counters and the lock
-//! are touched a few times a leaf, for less than a microsecond. A worker's memory is 8 to 9 MB (peak of 100 passages on 2,
-//! 16 and 64 threads: 82, 230 and 630 MB in f32). Fewer than 64 times 384 tokens, 100 passages for one, leave each worker
+//! are touched a few times a leaf, for less than a microsecond. A worker's memory is 8 to 10 MB (peak of 100 passages on 2,
+//! 16 and 64 threads: 81, 222 and 593 MB in f32). Fewer than 64 times 384 tokens, 100 passages for one, leave each worker
 //! less than a chunk, which costs as many bytes of weights; then it is the forks within layers that limit: a lone
 //! pair of 68 tokens takes 1.4 to 1.6 times as long on one thread as on two.
 

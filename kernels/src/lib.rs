@@ -51,7 +51,7 @@
 //!   beyond the noise; nor chunks of 160 and 224 tokens). 100 passages on one thread, `amx` against `avx512` by turns,
 //!   least of four, before all that follows: bf16 840 against 3,123 ms, int8 578 against 1,073. A core makes 4.6 T
 //!   operations/s in registers with int8, half of that with bf16, on numbers; on zeros 5.8 T, for it clocks down for what
-//!   draws more power. Products reach up to 42 % of that in bytes, 47 % in bf16 and 56 % in f32, quantising and the like
+//!   draws more power. Products reach up to 50 % of that in bytes, 56 % in bf16 and 58 % in f32, quantising and the like
 //!   included (`benches/records/kernels.txt`). Of a step of a tile (32 rows, 32 outputs, 64 bytes deep) in a prototype, its
 //!   four products are 28 ns, beside which loads hide from L1; from L2 they add 2; that sums leave the registers 5.5 at a
 //!   depth of 384, which nothing hides; finishing them between the products 2.6; that the lines of dst come from L2 and go
