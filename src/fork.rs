@@ -1,9 +1,15 @@
 //! Work inside a layer, shared by fork and join: a step covers a range of rows or columns and ends. No worker ever
-//! waits at a barrier, so two callers on one pool cannot block each other.
+//! waits at a barrier for longer than it would take to wake it, so two callers on one pool cannot block each other.
 
+use std::hint::spin_loop;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crossrank_kernels::RowsMut;
+
+/// About what it takes to wake a thread. rayon's fall asleep after some 20 microseconds without work.
+const WAKING: Duration = Duration::from_micros(50);
 
 /// Along which matrices are cut.
 #[derive(Clone, Copy)]
@@ -66,10 +72,39 @@ fn fork<const N: usize, S: Send>(
         above
     });
     let middle = units.start + cut;
+    let last = first.len() == 1 && second.len() == 1;
+    let above = || fork(axis, units.start..middle, widths, above, first, step);
+    let below = || fork(axis, middle..units.end, widths, below, second, step);
+    if last { join_awake(above, below) } else { drop(rayon::join(above, below)) }
+}
+
+/// [`rayon::join`] for what is followed by more of its kind: who ends first stays awake for a while, as the other is
+/// about to end and will fork again or go on with the result.
+fn join_awake(first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
+    let [second_began, first_ended, second_ended] = [const { AtomicBool::new(false) }; 3];
+    let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+    let set = |flag: &AtomicBool| flag.store(true, Ordering::Relaxed);
     rayon::join(
-        || fork(axis, units.start..middle, widths, above, first, step),
-        || fork(axis, middle..units.end, widths, below, second, step),
+        || {
+            first();
+            set(&first_ended);
+            wait_briefly(|| !is(&second_began) || is(&second_ended));
+        },
+        || {
+            set(&second_began);
+            second();
+            set(&second_ended);
+            wait_briefly(|| is(&first_ended));
+        },
     );
+}
+
+/// Waits until something is so, but no longer than it takes to wake a thread.
+pub(crate) fn wait_briefly(until: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !until() && start.elapsed() < WAKING {
+        spin_loop();
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) use source::Source;
 
 use crate::error::{Error, Result};
+use crate::fork::wait_briefly;
 use crate::model::{ChunkSize, Model};
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
@@ -90,6 +91,8 @@ struct Request<'a, S: ?Sized> {
     control: Control<'a>,
     /// Leaves that have not been finished.
     unfinished: AtomicUsize,
+    /// Whether layers are being shared.
+    forking: AtomicBool,
     /// Documents that have been scored.
     scored: AtomicUsize,
     failure: Failure,
@@ -130,11 +133,17 @@ impl Scheduler {
             slots: &self.slots,
             control,
             unfinished: AtomicUsize::new(leaves),
+            forking: AtomicBool::new(false),
             scored: AtomicUsize::new(0),
             failure: Failure { document: AtomicUsize::new(usize::MAX), error: Mutex::new(None) },
         };
         match threads {
             Threads::Caller => request.split(0..documents, cost, leaves, results),
+            // A worker that is to help from the first layer on wakes up while the text is tokenised.
+            Threads::Pool(pool) if leaves == 1 => pool.install(|| {
+                let help = || wait_briefly(|| request.forking.load(Ordering::Relaxed));
+                rayon::join(|| request.split(0..documents, cost, leaves, results), help);
+            }),
             Threads::Pool(pool) => pool.install(|| request.split(0..documents, cost, leaves, results)),
         }
         if let Some(error) = request.failure.into_error() {
@@ -203,6 +212,7 @@ impl<S: Source + ?Sized> Request<'_, S> {
         let parts = |workspace: &mut _| {
             let parts = self.parts(size.tokens);
             self.slots.share(workspace, size, parts);
+            self.forking.store(true, Ordering::Relaxed);
             parts
         };
         self.model.forward(sequences.iter(), &mut slot.workspace, parts, results.logits);
