@@ -53,10 +53,12 @@ fn fork<const N: usize, S: Send>(
     if units.is_empty() {
         return;
     }
+    assert!(!scratches.is_empty(), "work without a worker");
+    let workers = scratches.len().min(units.len());
+    let scratches = &mut scratches[..workers];
     if let [scratch] = scratches {
         return step(units, dst, scratch);
     }
-    assert!(!scratches.is_empty(), "work without a worker");
     let (first, second) = scratches.split_at_mut(scratches.len() / 2);
     let cut = units.len() * first.len() / (first.len() + second.len());
     let mut widths_left = widths.into_iter();
@@ -72,10 +74,14 @@ fn fork<const N: usize, S: Send>(
         above
     });
     let middle = units.start + cut;
-    let last = first.len() == 1 && second.len() == 1;
+    let ends_together = first.len() == 1 && second.len() == 1;
     let above = || fork(axis, units.start..middle, widths, above, first, step);
     let below = || fork(axis, middle..units.end, widths, below, second, step);
-    if last { join_awake(above, below) } else { drop(rayon::join(above, below)) }
+    if ends_together {
+        join_awake(above, below);
+    } else {
+        rayon::join(above, below);
+    }
 }
 
 /// [`rayon::join`] for what is followed by more of its kind: who ends first stays awake for a while, as the other is
