@@ -32,9 +32,12 @@ const DOWN: &str = "output.dense";
 pub(super) const OUTPUT_NORM: &str = "attention.output.LayerNorm";
 pub(super) const DOWN_NORM: &str = "output.LayerNorm";
 
-/// A layer is shared by the columns of its weights while they have more than so many bytes an output for each row of a
-/// worker: what each then need not read of them outweighs what it reads of the others' columns.
+/// What follows attention is shared by the columns of its weights while they have more than so many bytes an output for
+/// each row of a worker: what each then need not read of them outweighs what it reads of the others' columns.
 const BYTES_FOR_A_ROW: usize = 24;
+
+/// The same for attention and what it reads, where the price is less: all rows are prepared for the products by each.
+const HEADS_BYTES_FOR_A_ROW: usize = 6;
 
 /// A layer that is computed for all tokens.
 pub(crate) struct Layer {
@@ -156,13 +159,26 @@ impl Layer {
     }
 
     /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk, by as many workers as it is given.
+    ///
+    /// With few rows the weights are most of what a core must read, and a worker had better read its own columns of
+    /// them only. For what follows attention that takes more steps, as each needs whole rows of the one before.
     pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
         let output_bytes = self.qkv.bytes() / self.qkv.n();
-        let few = workers > 1 && ws.hidden.view().rows() * BYTES_FOR_A_ROW < workers * output_bytes;
-        match shape.panel_heads().filter(|_| few) {
-            Some(heads) => self.forward_by_columns(isa, shape, heads, ws, workers),
-            None => self.forward_by_rows(isa, shape, ws, workers),
+        let rows = ws.hidden.view().rows();
+        let few = |bytes_for_a_row| workers > 1 && rows * bytes_for_a_row < workers * output_bytes;
+        let Some(panel_heads) = shape.panel_heads().filter(|_| few(HEADS_BYTES_FOR_A_ROW)) else {
+            return self.forward_by_rows(isa, shape, ws, workers);
+        };
+        self.attend_by_heads(isa, shape, panel_heads, ws, workers);
+        let Workspace { hidden, context, scratches, .. } = ws;
+        let scratches = &mut scratches[..workers];
+        if few(BYTES_FOR_A_ROW) {
+            return self.tail.forward(isa, context.view(), hidden.view_mut(), scratches);
         }
+        let context = context.view();
+        fork_rows(0..rows, [hidden.view_mut()], scratches, &|rows, [hidden], scratch| {
+            self.tail.forward(isa, context.row_range(rows), hidden, from_mut(scratch));
+        });
     }
 
     /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and
@@ -185,9 +201,8 @@ impl Layer {
         });
     }
 
-    /// With few rows the weights are most of what a core must read: here each worker reads its own columns of them
-    /// only. Every step needs whole rows of the one before, so there are more of them.
-    fn forward_by_columns(
+    /// `ws.hidden` in, `ws.context` out. Here a worker needs the keys and values of its own heads only.
+    fn attend_by_heads(
         &self,
         isa: Isa,
         shape: HeadShape,
@@ -214,7 +229,6 @@ impl Layer {
             let qkv = parts.each_ref().map(|(_, dst)| dst.as_rows());
             shape.attend(isa, qkv, cu_seqlens, 0..x.rows(), &mut scratch.attention, context);
         });
-        self.tail.forward(isa, context.view(), hidden.view_mut(), scratches);
     }
 
     /// All products, by name.
