@@ -21,7 +21,7 @@
 //! are touched a few times a leaf, for less than a microsecond. A worker's memory is 8 to 10 MB (peak of 100 passages on 2,
 //! 16 and 64 threads: 81, 222 and 593 MB in f32). Fewer than 64 times 384 tokens, 100 passages for one, leave each worker
 //! less than a chunk, which costs as many bytes of weights; then it is the forks within layers that limit: a lone
-//! pair of 68 tokens takes 1.4 to 1.6 times as long on one thread as on two.
+//! pair of 68 tokens takes 1.6 to 1.9 times as long on one thread as on two.
 
 mod plan;
 mod slots;
