@@ -59,8 +59,8 @@ fn fork<const N: usize, S: Send>(
     if let [scratch] = scratches {
         return step(units, dst, scratch);
     }
-    let (first, second) = scratches.split_at_mut(scratches.len() / 2);
-    let cut = units.len() * first.len() / (first.len() + second.len());
+    let (first, second) = scratches.split_at_mut(workers / 2);
+    let cut = units.len() * first.len() / workers;
     let mut widths_left = widths.into_iter();
     let mut below = dst;
     let above = below.each_mut().map(|part| {
@@ -74,7 +74,7 @@ fn fork<const N: usize, S: Send>(
         above
     });
     let middle = units.start + cut;
-    let ends_together = first.len() == 1 && second.len() == 1;
+    let ends_together = workers == 2;
     let above = || fork(axis, units.start..middle, widths, above, first, step);
     let below = || fork(axis, middle..units.end, widths, below, second, step);
     if ends_together {

@@ -91,7 +91,7 @@ struct Request<'a, S: ?Sized> {
     control: Control<'a>,
     /// Leaves that have not been finished.
     unfinished: AtomicUsize,
-    /// Whether layers are being shared.
+    /// Whether layers have begun, which may be shared.
     forking: AtomicBool,
     /// Documents that have been scored.
     scored: AtomicUsize,
