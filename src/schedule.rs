@@ -13,7 +13,7 @@
 //!
 //! What workers write in common: a counter that a leaf lowers when it is finished, two that a chunk raises, and the list
 //! of idle memory, locked when a leaf begins and ends and when its layers are first shared.
-
+//!
 //! On many cores none waits for another while there are leaves, a chunk each of about 384 tokens. What they then share is
 //! the memory that weights come from, once a chunk: of a 384-wide model of six layers 33 MB in f32 on AMX and 13 MB in
 //! int8, in some 27 and 9 ms of a core, so little more than 1 GB/s for each, 75 GB/s for 64 from a cache that all share;
@@ -141,7 +141,8 @@ impl Scheduler {
             Threads::Caller => request.split(0..documents, cost, leaves, results),
             // A worker that is to help from the first layer on wakes up while the text is tokenised.
             Threads::Pool(pool) if leaves == 1 => pool.install(|| {
-                let help = || wait_briefly(|| request.forking.load(Ordering::Relaxed));
+                let over = || request.unfinished.load(Ordering::Relaxed) == 0;
+                let help = || wait_briefly(|| request.forking.load(Ordering::Relaxed) || over());
                 rayon::join(|| request.split(0..documents, cost, leaves, results), help);
             }),
             Threads::Pool(pool) => pool.install(|| request.split(0..documents, cost, leaves, results)),

@@ -42,7 +42,7 @@ pub fn embed(
                 tables.token_types.read_row::<S, true>(simd, type_id as usize, row);
                 tables.positions.read_row::<S, true>(simd, i, row);
             }
-            norm.rows(simd, None, dst);
+            norm.rows(simd, dst);
         }
     }
     isa.run(Embed(tables, norm, ids, type_ids, dst));

@@ -1,8 +1,8 @@
-//! Residual addition and layer normalisation, row by row.
+//! Layer normalisation, row by row.
 
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
-use crate::view::{Rows, RowsMut};
+use crate::view::RowsMut;
 
 /// Rows that are worked on together, because the sum of a row is waited for before anything else.
 const GROUP: usize = 4;
@@ -42,31 +42,25 @@ impl LayerNorm {
         &self.residual_scale
     }
 
-    /// dst = norm(dst + residual * residual_scale), each row by itself: (x - mean) / sqrt(variance + eps) * weight + bias.
+    /// dst = norm(dst), each row by itself: (x - mean) / sqrt(variance + eps) * weight + bias.
     ///
     /// # Panics
-    /// When `dst`, `residual` and the weights differ in shape.
-    pub fn apply(&self, isa: Isa, residual: Option<Rows<'_>>, dst: RowsMut<'_>) {
-        struct Apply<'a>(&'a LayerNorm, Option<Rows<'a>>, RowsMut<'a>);
+    /// When `dst` has not as many columns as there are weights.
+    pub fn apply(&self, isa: Isa, dst: RowsMut<'_>) {
+        struct Apply<'a>(&'a LayerNorm, RowsMut<'a>);
         impl Kernel for Apply<'_> {
             type Output = ();
             #[inline(always)]
             fn run<S: Simd>(self, simd: S) {
-                self.0.rows(simd, self.1, self.2);
+                self.0.rows(simd, self.1);
             }
         }
-        isa.run(Apply(self, residual, dst));
+        isa.run(Apply(self, dst));
     }
 
     #[inline(always)]
-    pub(crate) fn rows<S: Simd>(&self, simd: S, residual: Option<Rows<'_>>, mut dst: RowsMut<'_>) {
+    pub(crate) fn rows<S: Simd>(&self, simd: S, mut dst: RowsMut<'_>) {
         assert_eq!(dst.cols(), self.weight.len(), "columns and LayerNorm weights");
-        if let Some(residual) = residual {
-            assert_eq!((residual.rows(), residual.cols()), (dst.rows(), dst.cols()), "residual and dst");
-            for i in 0..dst.rows() {
-                add(simd, residual.row(i), &self.residual_scale, dst.row_mut(i));
-            }
-        }
         let row_stride = dst.row_stride();
         let grouped = dst.rows() - dst.rows() % GROUP;
         for i in (0..grouped).step_by(GROUP) {
@@ -115,20 +109,6 @@ fn splat_each<S: Simd, const N: usize>(simd: S, values: [f32; N]) -> [S::V; N] {
         *vector = simd.splat(value);
     }
     vectors
-}
-
-/// dst += x * scale, not fused, so that all instruction sets give the same bits.
-#[inline(always)]
-fn add<S: Simd>(simd: S, x: &[f32], scale: &[f32], dst: &mut [f32]) {
-    let (mut from, mut by) = (x.chunks_exact(S::LANES), scale.chunks_exact(S::LANES));
-    let mut to = dst.chunks_exact_mut(S::LANES);
-    for ((x, scale), dst) in (&mut from).zip(&mut by).zip(&mut to) {
-        simd.store(simd.add(simd.load(dst), simd.mul(simd.load(x), simd.load(scale))), dst);
-    }
-    let rest = from.remainder().iter().zip(by.remainder());
-    for (dst, (x, scale)) in to.into_remainder().iter_mut().zip(rest) {
-        *dst += x * scale;
-    }
 }
 
 /// The sum of each row or, with `SQUARES`, of the squares of its distances from its mean.

@@ -143,7 +143,7 @@ pub fn linear_parts<'w>(
                     Block { lhs: lhs.row_range(rows.clone()), rows: rows.clone(), last, parts, epilogue };
                 multiply_packed(simd, block, scratch);
                 if let Epilogue::ResidualNorm(norm) = epilogue {
-                    parts.iter_mut().for_each(|(_, dst)| norm.rows(simd, None, dst.row_range(rows.clone())));
+                    parts.iter_mut().for_each(|(_, dst)| norm.rows(simd, dst.row_range(rows.clone())));
                 }
             }
         }

@@ -101,16 +101,10 @@ fn layer_norm_refuses_what_does_not_fit() {
     });
     let norm = LayerNorm::new(vec![1.0; 9], vec![0.0; 9], 1e-5);
     for_each_isa(|isa| {
-        let run = |residual: Option<[usize; 2]>, dst: [usize; 2]| {
-            let residual = residual.map(|[rows, cols]| grid(rows, cols));
-            norm.apply(isa, residual.as_ref().map(Grid::view), grid(dst[0], dst[1]).view_mut());
-        };
-        run(Some([2, 9]), [2, 9]);
-        assert_panics("dst", "columns and LayerNorm weights", || run(None, [2, 8]));
-        assert_panics("dst", "columns and LayerNorm weights", || run(None, [2, 10]));
-        for shape in [[1, 9], [3, 9], [2, 8], [2, 10]] {
-            assert_panics("residual", "residual and dst", || run(Some(shape), [2, 9]));
-        }
+        let run = |cols| norm.apply(isa, grid(2, cols).view_mut());
+        run(9);
+        assert_panics("dst", "columns and LayerNorm weights", || run(8));
+        assert_panics("dst", "columns and LayerNorm weights", || run(10));
     });
 }
 

@@ -96,6 +96,6 @@ pub(crate) fn linear_by_columns(
         linear(isa, lhs, weights.columns(columns), epilogue, &mut scratch.linear, dst);
     });
     if let Epilogue::ResidualNorm(norm) = epilogue {
-        fork_rows(0..lhs.rows(), [dst], scratches, &|_, [rows], _| norm.apply(isa, None, rows));
+        fork_rows(0..lhs.rows(), [dst], scratches, &|_, [rows], _| norm.apply(isa, rows));
     }
 }
