@@ -170,12 +170,9 @@ impl<'a> Fields<'a> {
         {
             return Err(self.error("position_embedding_type", "`absolute`", format!("`{kind}`")));
         }
-        if self.get("is_decoder").is_some_and(|value| value != false) {
-            return Err(self.error(
-                "is_decoder",
-                "false: a decoder's causal attention is not supported",
-                true,
-            ));
+        if let Some(decoder) = self.get("is_decoder").filter(|&value| value != false) {
+            let expected = "false: a decoder's causal attention is not supported";
+            return Err(self.error("is_decoder", expected, decoder));
         }
         if let Some(scheme) = self.get("quantization_config") {
             let expected = "none: another tool's quantised weights cannot be read";

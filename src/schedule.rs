@@ -11,8 +11,8 @@
 //! A worker without a leaf thus helps from the next part on, and all end together, whatever the leaves were expected to
 //! cost.
 //!
-//! What workers write in common: a counter that a leaf lowers when it is finished, two that a chunk raises, and the list
-//! of idle memory, locked when a leaf begins and ends and when its layers are first shared.
+//! What workers write in common: a counter that a leaf lowers when it is finished, two that a chunk raises, a flag that the
+//! first layer sets, and the list of idle memory, locked when a leaf begins and ends and when its layers are first shared.
 //!
 //! On many cores none waits for another while there are leaves, a chunk each of about 384 tokens. What they then share is
 //! the memory that weights come from, once a chunk: of a 384-wide model of six layers 33 MB in f32 on AMX and 13 MB in
@@ -213,7 +213,9 @@ impl<S: Source + ?Sized> Request<'_, S> {
         let parts = |workspace: &mut _| {
             let parts = self.parts(size.tokens);
             self.slots.share(workspace, size, parts);
-            self.forking.store(true, Ordering::Relaxed);
+            if !self.forking.load(Ordering::Relaxed) {
+                self.forking.store(true, Ordering::Relaxed);
+            }
             parts
         };
         self.model.forward(sequences.iter(), &mut slot.workspace, parts, results.logits);

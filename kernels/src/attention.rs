@@ -43,10 +43,11 @@ impl AttentionScratch {
         self.values.at_least(head_dim.next_multiple_of(PANEL).max(padded_heads) * seq_len);
         self.rounded.at_least(padded_len * slot_stride(head_dim.div_ceil(2)));
         let block = score_rows(seq_len, 1) + MAX_TILE.0;
-        self.queries.at_least(block * slot_stride(head_dim.div_ceil(2)));
         self.scores.at_least((block * slot_stride(seq_len)).max(heads * seq_len));
-        // A shorter sequence may have more rows in a block.
-        self.sums.reserve(seq_len.max(heads).saturating_sub(self.sums.len()));
+        // A shorter sequence may have more rows in a block: all that it has, or those that fit with theirs being longer.
+        let most = block.max(2 * MAX_TILE.0);
+        self.queries.at_least(most * slot_stride(head_dim.div_ceil(2)));
+        self.sums.reserve(most.max(heads).saturating_sub(self.sums.len()));
     }
 }
 
@@ -57,8 +58,8 @@ pub struct Heads {
     pub dim: usize,
     /// A factor of all scores, > 0.
     pub scale: f32,
-    /// That of the layers around: beside any but f32, whole or in digits, an instruction set that multiplies pairs of bfloat16 rounds queries,
-    /// keys, values and the exponentials of scores to such pairs.
+    /// That of the layers around. Unless it is f32, whole or in digits, an instruction set that multiplies pairs of
+    /// bfloat16 rounds queries, keys, values and the exponentials of scores to such.
     pub dtype: PanelDtype,
 }
 
@@ -239,4 +240,39 @@ pub fn cls_attention(
         }
     }
     isa.run(ClsAttention(queries, x, scale, scratch, dst));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes and values that there is room for.
+    fn room(scratch: &AttentionScratch) -> ([usize; 5], usize) {
+        let AttentionScratch { keys, values, rounded, queries, scores, sums } = scratch;
+        ([keys, values, rounded, queries, scores].map(Buffer::bytes), sums.capacity())
+    }
+
+    #[test]
+    fn what_was_reserved_for_a_sequence_is_enough_for_shorter_ones() {
+        const HEAD_DIM: usize = 20;
+        for longest in [1, 60, 100, 512] {
+            let values = vec![0.5; longest * HEAD_DIM];
+            for isa in Isa::available() {
+                for dtype in [PanelDtype::F32, PanelDtype::Bf16] {
+                    let mut scratch = AttentionScratch::default();
+                    scratch.reserve(longest, 1, HEAD_DIM);
+                    let reserved = room(&scratch);
+                    for seq_len in 1..=longest {
+                        let rows = Rows::new(&values, seq_len, HEAD_DIM, HEAD_DIM);
+                        let mut gathered = vec![0.0; seq_len * HEAD_DIM];
+                        let dst = RowsMut::new(&mut gathered, seq_len, HEAD_DIM, HEAD_DIM);
+                        let heads = Heads { dim: HEAD_DIM, scale: 1.0, dtype };
+                        attention(isa, [rows; 3], heads, &mut scratch, dst);
+                        let what = format!("{}: {seq_len} of {longest}, {}", isa.name(), dtype.name());
+                        assert_eq!(room(&scratch), reserved, "{what}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -89,6 +89,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
         assert!(!counts || values.len() >= lhs.rows(), "zeros and scales of lhs");
     }
     assert!(P::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
+    const { assert!(P::ACTIVATES || !P::PAIRS, "an activation of what has been made pairs") };
 
     // Only whole panels can be stored where they belong.
     let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];

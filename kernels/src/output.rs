@@ -42,7 +42,7 @@ pub(crate) struct Columns<S: Simd> {
 impl Output {
     /// Whether nothing is done to the sums of floats before they are stored.
     pub(crate) fn is_plain(&self) -> bool {
-        self.bias.is_none() && self.residual_scale.is_none() && self.activation.is_none()
+        self.bias.is_none() && self.residual_scale.is_none() && self.activation.is_none() && !self.pairs
     }
 
     /// The part of it from a row and a panel on.

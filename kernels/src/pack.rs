@@ -76,10 +76,10 @@ impl PackedWeights {
         weight: StoredMatrix<'_>,
         rows: Range<usize>,
     ) -> Self {
-        assert!(rows.start <= rows.end && rows.end <= weight.rows(), "rows {rows:?} of {}", weight.rows());
-        let (n, k) = (weight.cols(), rows.len());
+        let weight = weight.row_range(rows);
+        let (n, k) = (weight.cols(), weight.rows());
         dtype.check_depth(k);
-        let panels = Storage::Owned(isa.run(PackTransposed { dtype, weight: weight.row_range(rows) }));
+        let panels = Storage::Owned(isa.run(PackTransposed { dtype, weight }));
         Self { dtype, panels, bias: padded(n, std::iter::empty()), n, k }
     }
 

@@ -146,7 +146,7 @@ pub(crate) trait Simd: Copy {
     /// Runs a kernel with the fastest way to multiply bytes.
     fn with_dot<K: DotKernel<Self>>(self, kernel: K) -> K::Output;
 
-    /// Runs a kernel with products of pairs of bfloat16, or gives it back where f32 is as fast.
+    /// Runs a kernel with products of pairs of bfloat16, or gives it back where the set has none.
     #[inline(always)]
     fn with_pairs<K: PairKernel<Self>>(self, kernel: K) -> Result<K::Output, K> {
         Err(kernel)

@@ -45,8 +45,8 @@ impl<'a> StoredMatrix<'a> {
     pub fn new(stored: Stored, bytes: &'a [u8], scales: &'a [u8], rows: usize, cols: usize) -> Self {
         let elements = rows.checked_mul(cols).and_then(|n| n.checked_mul(stored.size()));
         assert_eq!(Some(bytes.len()), elements, "bytes of a {rows} x {cols} matrix of {stored:?}");
-        let expected = if stored == Stored::I8 { rows * size_of::<f32>() } else { 0 };
-        assert_eq!(scales.len(), expected, "bytes of the scales of {rows} rows of {stored:?}");
+        let expected = if stored == Stored::I8 { rows.checked_mul(size_of::<f32>()) } else { Some(0) };
+        assert_eq!(Some(scales.len()), expected, "bytes of the scales of {rows} rows of {stored:?}");
         Self { bytes, scales, stored, rows, cols }
     }
 
@@ -62,6 +62,8 @@ impl<'a> StoredMatrix<'a> {
 
     /// The rows in `range`. Panics when it is out of bounds.
     pub fn row_range(&self, range: std::ops::Range<usize>) -> StoredMatrix<'a> {
+        let whole = range.start <= range.end && range.end <= self.rows;
+        assert!(whole, "rows {range:?} of {}", self.rows);
         let cut = |bytes: &'a [u8], row: usize| &bytes[range.start * row..range.end * row];
         let scale = self.scales.len() / self.rows.max(1);
         Self {

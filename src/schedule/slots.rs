@@ -66,7 +66,10 @@ impl Slots {
 
     pub(super) fn take(&self, model: &Model) -> Slot {
         let idle = &mut *lock(&self.idle);
-        let mut slot = idle.slots.pop().unwrap_or_else(|| Slot::new(model));
+        let mut slot = idle.slots.pop().unwrap_or_else(|| {
+            idle.made += 1;
+            Slot::new(model)
+        });
         slot.workspace.take_scratches(&mut idle.scratches, 1);
         slot
     }

@@ -95,7 +95,8 @@ fn is_permitted() -> bool {
     false
 }
 
-/// Proof that tile registers are configured. It lives no longer than they are.
+/// Proof that tile registers are configured. Whoever is given one by [`Amx::with_tiles`] neither lets it outlive the call nor
+/// makes another within.
 #[derive(Clone, Copy)]
 pub(crate) struct Tiles(());
 

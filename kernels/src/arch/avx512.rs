@@ -46,7 +46,9 @@ impl Avx512 {
 
     /// With products of tiles, and of pairs, if the CPU has them.
     pub(crate) fn detect_amx() -> Option<Self> {
-        Some(Self { amx: Some(Amx::detect()?), ..Self::detect_bf16()? })
+        let without = Self::detect_bf16()?;
+        // Last, as it asks the system for something.
+        Some(Self { amx: Some(Amx::detect()?), ..without })
     }
 
     /// Whether it multiplies pairs of bfloat16.
