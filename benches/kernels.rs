@@ -145,14 +145,14 @@ const PEAK_ROUNDS: usize = 50_000;
 fn kernels(c: &mut Criterion) {
     for isa in Isa::available() {
         let mut scratch = LinearScratch::default();
-        let f32_panels = isa.panels(PanelDtype::F32);
+        let f32_panels = isa.panel_dtype(PanelDtype::F32);
         for dtype in [f32_panels, PanelDtype::Bf16, PanelDtype::Int8] {
             for (n, k) in SHAPES {
                 let weights = weights(isa, dtype, n, k);
                 for m in [64, 128, 256] {
                     // Outputs of more columns are those that layers leave in pairs, where there are such.
-                    let depth = if n > k && isa.pairs(dtype) { 2 } else { 1 };
-                    let (lhs, mut dst) = (matrix(m, k), matrix(m, n / depth));
+                    let slot_values = if n > k && isa.stores_pairs(dtype) { 2 } else { 1 };
+                    let (lhs, mut dst) = (matrix(m, k), matrix(m, n / slot_values));
                     let (name, operations) =
                         (format!("matmul {} m={m} n={n} k={k}", dtype.name()), (2 * m * n * k) as u64);
                     let bench = Bench { isa, dtype, name: &name, operations };
@@ -198,7 +198,7 @@ fn kernels(c: &mut Criterion) {
             for dtype in [PanelDtype::F32, PanelDtype::Bf16].into_iter().skip(of_other) {
                 let name = format!("attention {} 12x32 seq_len={seq_len}", dtype.name());
                 // As the layers around leave them.
-                let x = if isa.pairs(dtype) { pairs(&x) } else { x.clone() };
+                let x = if isa.stores_pairs(dtype) { pairs(&x) } else { x.clone() };
                 Bench { isa, dtype, name: &name, operations }.run(c, || {
                     let heads = Heads { dim: 32, scale: 0.177, dtype };
                     attention(isa, [x.view(); 3], heads, &mut scratch, dst.view_mut());

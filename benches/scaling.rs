@@ -23,7 +23,8 @@ fn main() {
         if measuring() { (&COUNTS[..], &LENGTHS[..], TOKENS) } else { (&COUNTS[..1], &LENGTHS[..2], 64) };
     let best = Isa::best();
     // Where f32 goes another way than by multiply-adds, those are looked at, too.
-    let multiply_adds = Isa::available().filter(|isa| isa.panels(PanelDtype::F32) == PanelDtype::F32).last();
+    let multiply_adds =
+        Isa::available().filter(|isa| isa.panel_dtype(PanelDtype::F32) == PanelDtype::F32).last();
     let of_f32 = multiply_adds.filter(|&isa| isa != best).map(|isa| (isa, Dtype::F32));
     let ways = of_f32.into_iter().chain([Dtype::F32, Dtype::Bf16, Dtype::Int8].map(|dtype| (best, dtype)));
     for ((isa, dtype), threads) in ways.flat_map(|way| [(way, 1), (way, 2)]) {
@@ -104,7 +105,7 @@ fn attention_time(info: &ModelInfo, length: usize) -> f64 {
     let dtype = PanelDtype::by_name(info.dtype).unwrap();
     let head_dim = info.hidden / info.heads;
     let qkv = [3, 5, 7].map(|seed| matrix(length, info.hidden, seed));
-    let qkv = if isa.pairs(dtype) { qkv.each_ref().map(pairs) } else { qkv };
+    let qkv = if isa.stores_pairs(dtype) { qkv.each_ref().map(pairs) } else { qkv };
     let mut dst = matrix(length, info.hidden, 1);
     let mut scratch = AttentionScratch::default();
     let heads = Heads { dim: head_dim, scale: 1.0 / (head_dim as f32).sqrt(), dtype };

@@ -33,6 +33,7 @@ mod error;
 mod files;
 mod fork;
 mod info;
+mod lock;
 mod model;
 mod observe;
 #[cfg(feature = "tokenizers")]

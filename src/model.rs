@@ -139,9 +139,9 @@ impl Model {
     /// layer `workers` says how many share it, and has made `ws` ready for them.
     ///
     /// The ids have been checked against the model's tables and its window.
-    pub(crate) fn forward<'a>(
+    pub(crate) fn forward(
         &self,
-        chunk: impl Iterator<Item = &'a Tokenized> + Clone,
+        chunk: &[Tokenized],
         ws: &mut Workspace,
         mut workers: impl FnMut(&mut Workspace) -> usize,
         logits: &mut [f32],
@@ -164,7 +164,7 @@ impl Model {
     pub(crate) fn observe(&self, chunk: &[Tokenized], observer: &mut dyn FnMut(Reading<'_>)) {
         let mut ws = self.workspace();
         ws.reserve(ChunkSize::of(chunk), 1);
-        self.embed(chunk.iter(), &mut ws);
+        self.embed(chunk, &mut ws);
         let shape = HeadShape::new(&self.config, self.packing);
         let last = self.encoder.layers.len();
         let mut observe = |i, parts: &[&str], rows: Rows<'_>| {
@@ -189,17 +189,17 @@ impl Model {
         }
     }
 
-    fn embed<'a>(&self, chunk: impl Iterator<Item = &'a Tokenized> + Clone, ws: &mut Workspace) {
+    fn embed(&self, chunk: &[Tokenized], ws: &mut Workspace) {
         ws.cu_seqlens.clear();
         ws.cu_seqlens.push(0);
         let mut tokens = 0;
-        for sequence in chunk.clone() {
+        for sequence in chunk {
             tokens += sequence.len();
             ws.cu_seqlens.push(tokens);
         }
         ws.set_tokens(tokens);
         let mut hidden = ws.hidden.view_mut();
-        for (sequence, bounds) in chunk.zip(ws.cu_seqlens.windows(2)) {
+        for (sequence, bounds) in chunk.iter().zip(ws.cu_seqlens.windows(2)) {
             let rows = hidden.row_range(bounds[0]..bounds[1]);
             self.embeddings.embed(self.isa, &self.weights, sequence, rows);
         }

@@ -37,6 +37,7 @@ pub(crate) use source::Source;
 
 use crate::error::{Error, Result};
 use crate::fork::wait_briefly;
+use crate::lock::lock;
 use crate::model::{ChunkSize, Model};
 use crate::threads::Threads;
 use crate::tokenized::Tokenized;
@@ -218,7 +219,7 @@ impl<S: Source + ?Sized> Request<'_, S> {
             }
             parts
         };
-        self.model.forward(sequences.iter(), &mut slot.workspace, parts, results.logits);
+        self.model.forward(sequences, &mut slot.workspace, parts, results.logits);
         self.slots.unshare(&mut slot.workspace);
         for (extent, sequence) in results.extents.into_iter().flatten().zip(sequences) {
             *extent = Extent { tokens: sequence.len(), truncated: sequence.truncated };
@@ -258,9 +259,4 @@ impl Failure {
     fn into_error(self) -> Option<Error> {
         self.error.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What is behind it is memory to reuse or a finished error: sound whatever happened to another thread.
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -13,6 +13,7 @@ use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
 use crate::files::{File, ShardIndex};
+use crate::lock::lock;
 
 /// Metadata that an I8 checkpoint carries, so that no other scheme is taken for this one: value = int8 * scale of
 /// its row.
@@ -153,7 +154,7 @@ impl Weights {
 
     /// Names of the tensors that nothing has asked for.
     pub(crate) fn unused(&self) -> Vec<String> {
-        let used = self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let used = lock(&self.used);
         self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect()
     }
 
@@ -163,7 +164,7 @@ impl Weights {
             tensor: name.to_owned(),
             hint,
         })?;
-        self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_owned());
+        lock(&self.used).insert(name.to_owned());
         Ok(entry)
     }
 
@@ -260,7 +261,7 @@ impl Weights {
 
     /// Gives back the memory of a matrix, and of its scales, that has been packed.
     pub(crate) fn pack_away(&self, name: &str) {
-        let mut packed_away = self.packed_away.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut packed_away = lock(&self.packed_away);
         for name in [name.to_owned(), format!("{name}_scale")] {
             let Some(entry) = self.tensors.get(&name) else { continue };
             self.release(entry);
@@ -271,7 +272,7 @@ impl Weights {
     /// Gives that memory back once more: reading what lies beside it may have mapped it again, for the system maps whole
     /// blocks of a file.
     pub(crate) fn release_packed_away(&self) {
-        let packed_away = self.packed_away.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let packed_away = lock(&self.packed_away);
         packed_away.iter().filter_map(|name| self.tensors.get(name)).for_each(|entry| self.release(entry));
     }
 

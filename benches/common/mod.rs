@@ -88,7 +88,7 @@ pub fn best_time(runs: usize, mut run: impl FnMut()) -> f64 {
 /// Operations a second that `threads` threads reach with registers alone, in products of the dtype of a model.
 pub fn peak(info: &ModelInfo) -> f64 {
     let isa = Isa::by_name(info.isa).unwrap();
-    let dtype = isa.panels(PanelDtype::by_name(info.dtype).unwrap());
+    let dtype = isa.panel_dtype(PanelDtype::by_name(info.dtype).unwrap());
     let rounds = 3_000_000;
     let operations = AtomicU64::new(0);
     let time = best_time(5, || {
@@ -106,7 +106,7 @@ pub fn peak(info: &ModelInfo) -> f64 {
     operations.into_inner() as f64 / time
 }
 
-/// Values cut to pairs of bfloat16, as layers leave them where `Isa::pairs` says so.
+/// Values cut to pairs of bfloat16, as layers leave them where `Isa::stores_pairs` says so.
 pub fn pairs(values: &Matrix) -> Matrix {
     let values = values.view();
     let mut pairs = Matrix::new(values.cols() / 2);

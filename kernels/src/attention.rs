@@ -9,7 +9,7 @@ use crate::pack::PanelDtype;
 use crate::panels::Panels;
 use crate::product::MulAdd;
 use crate::simd::{PairKernel, Simd};
-use crate::softmax::{self, exponentials};
+use crate::softmax::{exponentials, scale_row};
 use crate::view::{Rows, RowsMut};
 
 /// Scores are made for this many bytes of query rows at a time, so that they stay in a 32 KiB L1 with what they meet.
@@ -66,7 +66,7 @@ pub struct Heads {
 /// dst = softmax(scale q k^T) v, head by head: what each query gathers. `k` and `v` are seq_len x (number of heads * dim),
 /// heads side by side; `q` and `dst` are as wide and hold all rows of the sequence or some.
 ///
-/// Where layers are kept in [pairs](Isa::pairs), `q`, `k` and `v` may be pairs of bfloat16 and half as wide: the same bits, as
+/// Where layers are kept in [pairs](Isa::stores_pairs), `q`, `k` and `v` may be pairs of bfloat16 and half as wide: the same bits, as
 /// they would be rounded.
 ///
 /// # Panics
@@ -109,7 +109,7 @@ pub fn attention(
             let Self { qkv: [q, k, v], heads, scratch, mut dst } = self;
             let (cols, dim) = (dst.cols(), heads.dim);
             assert!(dim > 0 && cols.is_multiple_of(dim), "{cols} columns of heads of {dim}");
-            let slot = if q.cols() == cols { 1 } else { P::DEPTH };
+            let slot = if q.cols() == cols { 1 } else { P::SLOT_VALUES };
             assert!(dim.is_multiple_of(slot), "pairs of heads of {dim}");
             assert_eq!((q.rows(), q.cols() * slot), (dst.rows(), cols), "queries and dst");
             assert_eq!([k, v].map(|rows| rows.cols() * slot), [cols; 2], "columns of keys, values and dst");
@@ -145,7 +145,7 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
     mut dst: RowsMut<'_>,
 ) {
     let seq_len = k.rows();
-    let (key_slots, value_slots) = (dim.div_ceil(P::DEPTH), seq_len.div_ceil(P::DEPTH));
+    let (key_slots, value_slots) = (dim.div_ceil(P::SLOT_VALUES), seq_len.div_ceil(P::SLOT_VALUES));
     let padded_len = seq_len.next_multiple_of(PANEL);
     let score_stride = slot_stride(seq_len);
     let keys = scratch.keys.at_least(padded_len * key_slots);
@@ -173,7 +173,7 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
         let mut dst = dst.row_range(rows);
         plain(simd, product, weights, panels, dst.reborrow());
         for (i, sum) in sums.iter().enumerate() {
-            softmax::multiply(simd, 1.0 / sum, dst.row_mut(i));
+            scale_row(simd, 1.0 / sum, dst.row_mut(i));
         }
     }
 }
@@ -235,7 +235,7 @@ pub fn cls_attention(
                 plain(simd, MulAdd, weights, panels, dst.column_range(whole..hidden));
             }
             for (h, sum) in scratch.sums.iter().enumerate() {
-                softmax::multiply(simd, 1.0 / sum, dst.row_mut(h));
+                scale_row(simd, 1.0 / sum, dst.row_mut(h));
             }
         }
     }

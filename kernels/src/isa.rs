@@ -66,11 +66,9 @@ impl Isa {
 
     fn is_fast(self) -> bool {
         match self.0 {
-            Level::Portable(_) => true,
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(token) => token.is_fast(),
+            _ => true,
         }
     }
 
@@ -110,18 +108,14 @@ impl Isa {
     /// Rows of a tile that blocks of rows are made of, and the most of a block: few enough to stay in L2 beside a panel,
     /// and enough that a panel which comes from L3 is used often.
     pub(crate) fn block_shape(self) -> (usize, usize) {
-        match self.0 {
-            // Products of tiles are through with a panel so soon that more rows should share it.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512(token) if token.has_tiles() => (32, 128),
-            // One cut serves all others: 6 rows are near enough to a divisor of it.
-            _ => (14, 84),
-        }
+        // Products of tile registers are through with a panel so soon that more rows should share it. For all others the
+        // tiles of AVX-512, of which those of AVX2 and of portable code (6 and 2 rows) divide the largest block.
+        if self.has_tiles() { (32, 128) } else { (14, 84) }
     }
 
     /// How weights are packed whose products are to have the precision of `dtype`: those of f32 in digits where tiles of
     /// bytes multiply them, which is faster; all others as it says.
-    pub fn panels(self, dtype: PanelDtype) -> PanelDtype {
+    pub fn panel_dtype(self, dtype: PanelDtype) -> PanelDtype {
         if dtype == PanelDtype::F32 && self.has_tiles() { PanelDtype::Digits } else { dtype }
     }
 
@@ -135,18 +129,16 @@ impl Isa {
 
     /// Whether products of such weights can be stored as pairs of bfloat16, two columns in an element, which halves what
     /// the step after them reads: see [`linear`](crate::linear()) and [`attention`](crate::attention()).
-    pub fn pairs(self, dtype: PanelDtype) -> bool {
+    pub fn stores_pairs(self, dtype: PanelDtype) -> bool {
         matches!(dtype, PanelDtype::Bf16 | PanelDtype::Int8) && self.has_tiles()
     }
 
     /// Whether products of bfloat16 round both sides.
-    pub(crate) fn has_pairs(self) -> bool {
+    pub(crate) fn multiplies_pairs(self) -> bool {
         match self.0 {
-            Level::Portable(_) => false,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) => false,
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512(token) => token.has_pairs(),
+            Level::Avx512(token) => token.multiplies_pairs(),
+            _ => false,
         }
     }
 

@@ -111,8 +111,9 @@
 //! and residual gives the same bits on every instruction set.
 //!
 //! # Unsafe code
-//! It is in `arch/` (intrinsics, and assembly for AMX), `matmul.rs`, `tile.rs` and `output.rs` (the tile), `view.rs` (views that split by columns), `matrix.rs` (aligned
-//! memory) and `storage.rs` (panels in shared bytes). Shapes are checked with real asserts at the door of each kernel.
+//! It is in `arch/` (intrinsics, and assembly for AMX), `simd.rs` and `product.rs` (what those offer kernels), `matmul.rs`,
+//! `tile.rs` and `output.rs` (the tile), `view.rs` (views that split by columns), `matrix.rs` (aligned memory) and
+//! `storage.rs` (panels in shared bytes). Shapes are checked with real asserts at the door of each kernel.
 
 mod activation;
 mod arch;

@@ -10,7 +10,7 @@ use crate::matmul::{Lhs, MAX_TILE, TileEpilogue, multiply};
 use crate::matrix::Buffer;
 use crate::operand::{FloatProduct, slot_rows, slot_stride};
 use crate::pack::{PackedColumns, PanelDtype, widen_bf16_panels};
-use crate::panels::{Panels, Source};
+use crate::panels::{Panels, Source, Upcoming};
 use crate::product::{MulAdd, Product};
 use crate::quantize::QuantizedRows;
 use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
@@ -71,7 +71,7 @@ impl LinearScratch {
         match dtype {
             PanelDtype::F32 => {}
             PanelDtype::Digits => self.quantized.reserve(max_block_rows(isa), digit_slots(k)),
-            PanelDtype::Bf16 if isa.has_pairs() => {
+            PanelDtype::Bf16 if isa.multiplies_pairs() => {
                 self.rounded.at_least(max_block_rows(isa) * slot_stride(k.div_ceil(2)));
             }
             PanelDtype::Bf16 => _ = self.panels.at_least(MAX_TILE.1 * k),
@@ -83,7 +83,7 @@ impl LinearScratch {
 /// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n. Where there is a residual, that is what
 /// dst holds before.
 ///
-/// On an instruction set that has [pairs](Isa::pairs) of bfloat16, dst may be m x n / 2 of them where n is whole tiles of 32
+/// On an instruction set that has [pairs](Isa::stores_pairs) of bfloat16, dst may be m x n / 2 of them where n is whole tiles of 32
 /// and there is no residual, and lhs m x k / 2: the same bits, as they would be rounded.
 ///
 /// # Panics
@@ -130,12 +130,17 @@ pub fn linear_parts<'w>(
                 assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
                 let pairs = dst.cols() != weights.n();
                 assert!(!pairs || 2 * dst.cols() == weights.n(), "columns of rhs, and dst");
-                assert!(!pairs || isa.pairs(dtype), "{} makes no pairs of {}", isa.name(), dtype.name());
+                assert!(
+                    !pairs || isa.stores_pairs(dtype),
+                    "{} makes no pairs of {}",
+                    isa.name(),
+                    dtype.name()
+                );
                 if let Some(scale) = epilogue.residual_scale() {
                     assert_eq!(scale.len(), dst.cols(), "residual scale and columns of dst");
                 }
             }
-            let pairs = lhs.cols() != k && isa.pairs(dtype);
+            let pairs = lhs.cols() != k && isa.stores_pairs(dtype);
             assert_eq!(lhs.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
             for rows in row_blocks(isa, lhs.rows()) {
                 let last = rows.end == lhs.rows();
@@ -164,7 +169,9 @@ struct Block<'p, 'w> {
 /// One of its products.
 struct Part<'p, 'w> {
     weights: PackedColumns<'w>,
-    source: Source,
+    first_is_near: bool,
+    /// What will be read after them.
+    next: Option<Upcoming>,
     epilogue: TileEpilogue<'p>,
     dst: RowsMut<'p>,
 }
@@ -177,7 +184,7 @@ impl<'w> Block<'_, 'w> {
             after => after.or(self.parts.first()),
         };
         let next = after.map(|(weights, _)| weights.upcoming());
-        let source = Source::Far { first_is_near: i > 0 || self.rows.start > 0, next };
+        let first_is_near = i > 0 || self.rows.start > 0;
         let (weights, dst) = &mut self.parts[i];
         let activation = match self.epilogue {
             Epilogue::Activation(activation) => Some(activation),
@@ -189,7 +196,17 @@ impl<'w> Block<'_, 'w> {
             activation,
             pairs: dst.cols() != weights.n(),
         };
-        Part { weights: *weights, source, epilogue, dst: dst.row_range(self.rows.clone()) }
+        Part { weights: *weights, first_is_near, next, epilogue, dst: dst.row_range(self.rows.clone()) }
+    }
+
+    /// [`multiply`] with each of the weights where they lie.
+    #[inline(always)]
+    fn multiply<S: Simd, P: Product<S>>(mut self, simd: S, product: P, lhs: Lhs<'_>) {
+        for i in 0..self.parts.len() {
+            let Part { weights, first_is_near, next, epilogue, dst } = self.part(i);
+            let panels = weights.as_panels().with_source(Source::Far { first_is_near, next });
+            multiply(simd, product, lhs, panels, epilogue, dst);
+        }
     }
 }
 
@@ -222,7 +239,7 @@ fn multiply_packed<S: Simd>(simd: S, block: Block<'_, '_>, scratch: &mut LinearS
 fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, widened: &mut Buffer) {
     for i in 0..block.parts.len() {
         let lhs = block.lhs;
-        let Part { weights, source, epilogue, mut dst } = block.part(i);
+        let Part { weights, first_is_near, next, epilogue, mut dst } = block.part(i);
         let (k, n) = (weights.k(), weights.n());
         for first in (0..n).step_by(step) {
             let columns = first..n.min(first.saturating_add(step));
@@ -230,16 +247,11 @@ fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, wide
                 let widened = widened.at_least(MAX_TILE.1 * k);
                 widen_bf16_panels(simd, weights.columns(columns.clone()).panels(), k, widened);
                 let rest = weights.columns(columns.end..n);
-                let source = match source {
-                    Source::Far { .. } if rest.n() > 0 => {
-                        Source::Far { first_is_near: true, next: Some(rest.upcoming()) }
-                    }
-                    Source::Far { next, .. } => Source::Far { first_is_near: true, next },
-                    Source::Near => Source::Near,
-                };
-                Panels::packed(widened, k, columns.len()).with_source(source)
+                let next = if rest.n() > 0 { Some(rest.upcoming()) } else { next };
+                Panels::packed(widened, k, columns.len())
+                    .with_source(Source::Far { first_is_near: true, next })
             } else {
-                Panels::packed(weights.panels(), k, n).with_source(source)
+                weights.as_panels().with_source(Source::Far { first_is_near, next })
             };
             let epilogue = epilogue.columns(columns.clone());
             multiply(simd, MulAdd, lhs, panels, epilogue, dst.column_range(columns));
@@ -247,7 +259,7 @@ fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, wide
     }
 }
 
-/// [`multiply`] with the product of bytes.
+/// [`Block::multiply`] with the product of bytes.
 struct MultiplyBytes<'p, 'w> {
     lhs: Lhs<'p>,
     block: Block<'p, 'w>,
@@ -256,16 +268,12 @@ struct MultiplyBytes<'p, 'w> {
 impl<S: Simd> DotKernel<S> for MultiplyBytes<'_, '_> {
     type Output = ();
     #[inline(always)]
-    fn run<P: Product<S>>(mut self, simd: S, product: P) {
-        for i in 0..self.block.parts.len() {
-            let Part { weights, source, epilogue, dst } = self.block.part(i);
-            let rhs = Panels::scaled(weights.panels(), 1, weights.k().div_ceil(4), weights.n());
-            multiply(simd, product, self.lhs, rhs.with_source(source), epilogue, dst);
-        }
+    fn run<P: Product<S>>(self, simd: S, product: P) {
+        self.block.multiply(simd, product, self.lhs);
     }
 }
 
-/// [`multiply`] with a product whose left-hand side is made in `room`: pairs, or digits.
+/// [`Block::multiply`] with a product whose left-hand side is made in `room`: pairs, or digits.
 struct MultiplyMade<'p, 'w, R> {
     k: usize,
     room: &'p mut R,
@@ -275,26 +283,18 @@ struct MultiplyMade<'p, 'w, R> {
 impl<S: Simd> DigitKernel<S> for MultiplyMade<'_, '_, QuantizedRows> {
     type Output = ();
     #[inline(always)]
-    fn run<P: DigitProduct<S>>(mut self, simd: S, product: P) {
+    fn run<P: DigitProduct<S>>(self, simd: S, product: P) {
         let product = product.closer(self.block.epilogue.residual_scale().is_some());
         let lhs = self.room.split(simd, product, self.block.lhs);
-        for i in 0..self.block.parts.len() {
-            let Part { weights, source, epilogue, dst } = self.block.part(i);
-            let rhs = Panels::scaled(weights.panels(), 0, digit_slots(self.k), weights.n());
-            multiply(simd, product, lhs, rhs.with_source(source), epilogue, dst);
-        }
+        self.block.multiply(simd, product, lhs);
     }
 }
 
 impl<S: Simd> PairKernel<S> for MultiplyMade<'_, '_, Buffer> {
     type Output = ();
     #[inline(always)]
-    fn run<P: FloatProduct<S>>(mut self, simd: S, product: P) {
+    fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
         let lhs = slot_rows(simd, product, self.block.lhs, self.k, P::LHS_UNIT, self.room);
-        for i in 0..self.block.parts.len() {
-            let Part { weights, source, epilogue, dst } = self.block.part(i);
-            let rhs = Panels::packed(weights.panels(), self.k.div_ceil(2), weights.n());
-            multiply(simd, product, lhs, rhs.with_source(source), epilogue, dst);
-        }
+        self.block.multiply(simd, product, lhs.into());
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
         (dst.rows(), dst.cols() * values),
         "rows of lhs, columns of rhs, and dst"
     );
-    let fits = P::PAIRS && residual_scale.is_none() && rhs.n.is_multiple_of(S::TILE_PANELS * PANEL);
+    let fits = P::STORES_PAIRS && residual_scale.is_none() && rhs.n.is_multiple_of(S::TILE_PANELS * PANEL);
     assert!(!pairs || fits, "pairs of what no tile makes whole");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
     if let Some(scale) = residual_scale {
@@ -89,7 +89,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
         assert!(!counts || values.len() >= lhs.rows(), "zeros and scales of lhs");
     }
     assert!(P::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
-    const { assert!(P::ACTIVATES || !P::PAIRS, "an activation of what has been made pairs") };
+    const { assert!(P::ACTIVATES || !P::STORES_PAIRS, "an activation of what has been made pairs") };
 
     // Only whole panels can be stored where they belong.
     let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];

@@ -9,16 +9,16 @@ use crate::view::Rows;
 /// A product of floats, and how its slots are made of f32.
 pub(crate) trait FloatProduct<S: Simd>: Product<S> {
     /// Values along k in a slot: 1 or 2.
-    const DEPTH: usize;
-    /// The slots of values that follow each other; with a depth of 1, of the first vector.
+    const SLOT_VALUES: usize;
+    /// The slots of values that follow each other; where it is one, of the first vector.
     fn along(self, simd: S, values: [S::V; 2]) -> S::V;
-    /// Slots of the columns of `DEPTH` rows, of which slots of the same columns are given: the values of a column side by
+    /// Slots of the columns of `SLOT_VALUES` rows, of which slots of the same columns are given: the values of a column side by
     /// side, in as many vectors as there are rows.
     fn across(self, simd: S, rows: [S::V; 2]) -> [S::V; 2];
 }
 
 impl<S: Simd> FloatProduct<S> for MulAdd {
-    const DEPTH: usize = 1;
+    const SLOT_VALUES: usize = 1;
     #[inline(always)]
     fn along(self, _: S, [values, _]: [S::V; 2]) -> S::V {
         values
@@ -29,12 +29,12 @@ impl<S: Simd> FloatProduct<S> for MulAdd {
     }
 }
 
-/// `values`, at most `DEPTH * LANES` of them, and zeros.
+/// `values`, at most `SLOT_VALUES * LANES` of them, and zeros.
 #[inline(always)]
 fn vectors<S: Simd, P: FloatProduct<S>>(simd: S, values: &[f32]) -> [S::V; 2] {
     let mut vectors = [simd.splat(0.0); 2];
-    if values.len() == P::DEPTH * S::LANES {
-        for (i, vector) in vectors[..P::DEPTH].iter_mut().enumerate() {
+    if values.len() == P::SLOT_VALUES * S::LANES {
+        for (i, vector) in vectors[..P::SLOT_VALUES].iter_mut().enumerate() {
             *vector = simd.load(&values[i * S::LANES..]);
         }
     } else {
@@ -62,11 +62,11 @@ pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     unit: usize,
     room: &'a mut Buffer,
 ) -> Rows<'a> {
-    let are_slots = P::DEPTH == 1 || rows.cols() != k;
+    let are_slots = P::SLOT_VALUES == 1 || rows.cols() != k;
     if are_slots && rows.cols().is_multiple_of(unit) && rows.is_readable_by(unit) {
         return rows;
     }
-    let depth = k.div_ceil(P::DEPTH);
+    let depth = k.div_ceil(P::SLOT_VALUES);
     let stride = slot_stride(depth);
     let room = room.at_least(rows.rows().next_multiple_of(unit) * stride);
     for i in 0..rows.rows() {
@@ -76,7 +76,7 @@ pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
             to[depth..].fill(0.0);
             continue;
         }
-        for (from, to) in from.chunks(P::DEPTH * S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
+        for (from, to) in from.chunks(P::SLOT_VALUES * S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
             simd.store(product.along(simd, vectors::<S, P>(simd, from)), to);
         }
     }
@@ -115,19 +115,20 @@ pub(crate) fn pack_columns<S: Simd, P: FloatProduct<S>>(
     rows: Rows<'_>,
     packed: &mut [f32],
 ) {
-    let depth = rows.rows().div_ceil(P::DEPTH);
-    let padded = (rows.cols() * P::DEPTH).next_multiple_of(PANEL);
+    let depth = rows.rows().div_ceil(P::SLOT_VALUES);
+    let padded = (rows.cols() * P::SLOT_VALUES).next_multiple_of(PANEL);
     for i in 0..depth {
-        for first in (0..padded).step_by(P::DEPTH * S::LANES) {
-            let [start, end] = [first / P::DEPTH, first / P::DEPTH + S::LANES].map(|at| at.min(rows.cols()));
+        for first in (0..padded).step_by(P::SLOT_VALUES * S::LANES) {
+            let [start, end] =
+                [first / P::SLOT_VALUES, first / P::SLOT_VALUES + S::LANES].map(|at| at.min(rows.cols()));
             let mut slots = [simd.splat(0.0); 2];
-            for (j, slots) in slots[..P::DEPTH].iter_mut().enumerate() {
-                if P::DEPTH * i + j < rows.rows() {
-                    *slots = simd.load_some(&rows.row(P::DEPTH * i + j)[start..end], 0.0);
+            for (j, slots) in slots[..P::SLOT_VALUES].iter_mut().enumerate() {
+                if P::SLOT_VALUES * i + j < rows.rows() {
+                    *slots = simd.load_some(&rows.row(P::SLOT_VALUES * i + j)[start..end], 0.0);
                 }
             }
             let columns = product.across(simd, slots);
-            for (column, &vector) in (first..padded).step_by(S::LANES).zip(&columns[..P::DEPTH]) {
+            for (column, &vector) in (first..padded).step_by(S::LANES).zip(&columns[..P::SLOT_VALUES]) {
                 let to = (column / PANEL * depth + i) * PANEL + column % PANEL;
                 simd.store(vector, &mut packed[to..]);
             }

@@ -8,7 +8,7 @@ use crate::PANEL;
 use crate::digits::{digit_slots, push_digits};
 use crate::isa::{Isa, Kernel};
 use crate::matrix::Buffer;
-use crate::panels::Upcoming;
+use crate::panels::{Panels, Upcoming};
 use crate::quantize::{MAX_DEPTH, QuantizedPanel};
 use crate::simd::Simd;
 use crate::storage::{SharedBytes, Storage};
@@ -25,7 +25,7 @@ pub enum PanelDtype {
     /// f32 as three digits of a byte each, with a scale for each output. A product splits the rows of the other side, too.
     /// Either side is off by no more than 2^-24 of the largest of its row or output and a hundredth of that, and each of
     /// their products by as much of the largest of both, twice, or once where a [residual](crate::Epilogue::Residual) is added. Only
-    /// instruction sets with tiles of bytes multiply them: see [`Isa::panels`].
+    /// instruction sets with tiles of bytes multiply them: see [`Isa::panel_dtype`].
     Digits,
     /// Signed bytes with a scale for each output. Matrices that are stored so are taken as they are; the rows of others
     /// are scaled so that the largest magnitude becomes 127. Products quantise the other side, each row by itself, to
@@ -69,13 +69,14 @@ impl PackedWeights {
     /// Rows `rows` of a matrix as the right-hand side itself: depth `rows.len()`, n = its columns, no bias.
     ///
     /// # Panics
-    /// When `rows` is out of bounds, or as [`PackedWeights::pack`] does for depth.
+    /// When `rows` is out of bounds or `dtype` is [`PanelDtype::Int8`], or as [`PackedWeights::pack`] does for depth.
     pub fn pack_transposed(
         isa: Isa,
         dtype: PanelDtype,
         weight: StoredMatrix<'_>,
         rows: Range<usize>,
     ) -> Self {
+        assert!(dtype != PanelDtype::Int8, "transposed panels of bytes");
         let weight = weight.row_range(rows);
         let (n, k) = (weight.cols(), weight.rows());
         dtype.check_depth(k);
@@ -205,6 +206,17 @@ impl<'a> PackedColumns<'a> {
 
     pub(crate) fn bias(&self) -> &'a [f32] {
         self.bias
+    }
+
+    /// The right-hand side of a product.
+    #[inline(always)]
+    pub(crate) fn as_panels(&self) -> Panels<'a> {
+        let Self { dtype, panels, n, k, .. } = *self;
+        match dtype {
+            PanelDtype::F32 | PanelDtype::Bf16 => Panels::packed(panels, dtype.lines(k), n),
+            PanelDtype::Digits => Panels::scaled(panels, 0, digit_slots(k), n),
+            PanelDtype::Int8 => Panels::scaled(panels, 1, k.div_ceil(4), n),
+        }
     }
 
     /// Where they lie, for a product that asks for them beforehand.
@@ -392,18 +404,7 @@ impl Kernel for PackTransposed<'_> {
             weight.read_row::<S, false>(simd, i, &mut rows[i * width..][..n]);
         }
         let mut panel = Buffer::with_capacity(k * PANEL);
-        let mut quantized = QuantizedPanel::new(if dtype == PanelDtype::Int8 { k } else { 0 });
-        let mut output = vec![0.0; k];
         for column in (0..width).step_by(PANEL) {
-            if dtype == PanelDtype::Int8 {
-                for i in 0..PANEL {
-                    let rows = rows.chunks_exact(width);
-                    output.iter_mut().zip(rows).for_each(|(to, row)| *to = row[column + i]);
-                    quantized.quantize(simd, i, &output);
-                }
-                push_quantized(simd, &quantized, k, &mut panels);
-                continue;
-            }
             panel.clear();
             for row in rows.chunks_exact(width) {
                 let mut line = [0.0; PANEL];

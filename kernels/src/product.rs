@@ -20,7 +20,7 @@ pub(crate) trait Product<S: Simd>: Copy {
     /// Whether a tile is activated, or left for that.
     const ACTIVATES: bool = false;
     /// Whether a tile of whole panels can be stored as pairs of bfloat16.
-    const PAIRS: bool = false;
+    const STORES_PAIRS: bool = false;
     /// What a tile leaves to be done beside the next one.
     type Pending: Default;
     /// dst = lhs * rhs + bias + dst * residual_scale, now or when the next tile is made, or [`Self::complete`] is called.

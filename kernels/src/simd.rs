@@ -1,7 +1,7 @@
 //! The small vector trait that every kernel is written against.
 //!
 //! A value of a type that implements [`Simd`] proves that its instructions may run, which makes these methods safe.
-//! Lanes are never mixed except by the two reductions, whose order is fixed.
+//! Arithmetic is lane by lane; what mixes lanes (transposing, quantising, reducing) does so in an order that is fixed.
 
 use crate::digits::DigitProduct;
 use crate::operand::FloatProduct;

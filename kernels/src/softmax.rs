@@ -16,7 +16,7 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
             let [sum] = group(simd, MulAdd, self.0, self.1.len(), [&mut *self.1]);
-            multiply(simd, 1.0 / sum, self.1);
+            scale_row(simd, 1.0 / sum, self.1);
         }
     }
     isa.run(Softmax(scale, row));
@@ -26,8 +26,8 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
 const GROUP: usize = 4;
 
 /// Each row = e^(scale (row - max)) of its first `cols` values as a left-hand side of `product`, at the beginning of its
-/// memory; slots of several values are filled up with zeros to whole vectors. Writes the sums, by which the caller divides
-/// where it costs least. `scale` > 0.
+/// memory. Slots of several values are filled up to whole vectors with numbers so small that they change no sum, and must
+/// meet zeros. Writes the sums, by which the caller divides where it costs least. `scale` > 0.
 #[inline(always)]
 pub(crate) fn exponentials<S: Simd, P: FloatProduct<S>>(
     simd: S,
@@ -88,16 +88,16 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
     for ((total, row), max) in totals.iter_mut().zip(rows).zip(maxima) {
         let zero = if P::ROUNDED { simd.sub(simd.splat(0.0), simd.mul(max, scale)) } else { max };
         let mut sum = simd.splat(0.0);
-        let step = P::DEPTH * S::LANES;
+        let step = P::SLOT_VALUES * S::LANES;
         let whole = cols - cols % step;
         // What is written lies before what is still to be read.
         for at in (0..whole).step_by(step) {
             let mut e = [simd.splat(0.0); 2];
-            for (i, e) in e[..P::DEPTH].iter_mut().enumerate() {
+            for (i, e) in e[..P::SLOT_VALUES].iter_mut().enumerate() {
                 *e = power::<S, P>(simd, simd.load(&row[at + i * S::LANES..]), scale, zero);
                 sum = simd.add(sum, *e);
             }
-            simd.store(product.along(simd, e), &mut row[at / P::DEPTH..]);
+            simd.store(product.along(simd, e), &mut row[at / P::SLOT_VALUES..]);
         }
         if whole < cols {
             let mut e = [simd.splat(0.0); 2];
@@ -105,8 +105,8 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
                 *e = power::<S, P>(simd, simd.load_some(tail, lowest), scale, zero);
                 sum = simd.add(sum, *e);
             }
-            let end = if P::DEPTH == 1 { cols } else { whole / P::DEPTH + S::LANES };
-            simd.store_some(product.along(simd, e), &mut row[whole / P::DEPTH..end]);
+            let end = if P::SLOT_VALUES == 1 { cols } else { whole / P::SLOT_VALUES + S::LANES };
+            simd.store_some(product.along(simd, e), &mut row[whole / P::SLOT_VALUES..end]);
         }
         *total = simd.sum(sum);
     }
@@ -126,7 +126,7 @@ fn power<S: Simd, P: Product<S>>(simd: S, x: S::V, scale: S::V, zero: S::V) -> S
 
 /// row *= factor
 #[inline(always)]
-pub(crate) fn multiply<S: Simd>(simd: S, factor: f32, row: &mut [f32]) {
+pub(crate) fn scale_row<S: Simd>(simd: S, factor: f32, row: &mut [f32]) {
     let vector = simd.splat(factor);
     let mut chunks = row.chunks_exact_mut(S::LANES);
     for chunk in &mut chunks {

@@ -39,7 +39,7 @@ macro_rules! for_each_row {
 ///
 /// # Safety
 /// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels
-/// are its `panel_stride` apart; of `output` what its own contract says of R rows and C vectors.
+/// are the `panel_stride` of `output` apart; of `output` what its own contract says of R rows and C vectors.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C: usize>(
     simd: S,

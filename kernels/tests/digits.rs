@@ -9,7 +9,7 @@ use crossrank_kernels::{Epilogue, Isa, PackedWeights, PanelDtype, reference};
 /// Instruction sets that multiply no digits must refuse them, which is all there is to see of those.
 fn for_each_isa_of_digits(mut check: impl FnMut(Isa)) {
     for_each_isa(|isa| {
-        if isa.panels(PanelDtype::F32) == PanelDtype::Digits {
+        if isa.panel_dtype(PanelDtype::F32) == PanelDtype::Digits {
             return check(isa);
         }
         println!("skipped: {} multiplies no digits", isa.name());

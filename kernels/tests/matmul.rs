@@ -200,7 +200,7 @@ fn products_of_the_same_rows_are_those_of_each() {
     let cases: Vec<_> = [33, 64, 1].map(|n| Case::random(m, n, k, n as u64)).into();
     let residual = Grid::of(&Random(5).vec(m * 64), m, 64, 0);
     for_each_isa(|isa| {
-        for dtype in [isa.panels(PanelDtype::F32), PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
+        for dtype in [isa.panel_dtype(PanelDtype::F32), PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
             let packed: Vec<_> =
                 cases.iter().map(|case| pack_as(dtype, isa, &case.weights, &case.bias, k)).collect();
             let lhs = Grid::of(&cases[0].lhs, m, k, 3);

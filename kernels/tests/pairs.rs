@@ -19,7 +19,7 @@ fn in_pairs(values: &[f32]) -> Vec<f32> {
 /// Instruction sets without pairs must refuse them, which is all there is to see of those.
 fn for_each_isa_with_pairs(dtype: PanelDtype, mut check: impl FnMut(Isa)) {
     for_each_isa(|isa| {
-        if isa.pairs(dtype) {
+        if isa.stores_pairs(dtype) {
             check(isa);
         } else {
             println!("skipped: {} has no pairs", isa.name());

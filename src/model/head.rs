@@ -2,7 +2,7 @@
 
 use crossrank_kernels::{Activation, Epilogue, Isa, PackedWeights, PanelDtype};
 
-use super::linear::{LinearTensors, Packing, linear_by_columns};
+use super::linear::linear_by_columns;
 use super::names::Names;
 use super::workspace::{ClsWorkspace, Scratch};
 use crate::config::Config;
@@ -19,7 +19,6 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn load(weights: &Weights, names: &Names, config: &Config, isa: Isa) -> Result<Self> {
-        let packing = Packing { isa, panels: PanelDtype::F32 };
         let hint = ": without a classifier this is no cross-encoder, and its scores would be random";
         let labels = weights.rows_of(&format!("{}.weight", names.classifier()), hint)?;
         config.check_labels(labels)?;
@@ -31,19 +30,17 @@ impl Head {
                 found: "no rows".into(),
             });
         }
-        let classifier = LinearTensors::find(weights, isa, &names.classifier(), labels, config.hidden)?;
+        let load = |prefix: &str, n| -> Result<PackedWeights> {
+            let weight = weights.find_matrix(&format!("{prefix}.weight"), n, config.hidden)?;
+            let bias = weights.vector(isa, &format!("{prefix}.bias"), n)?;
+            Ok(PackedWeights::pack(isa, PanelDtype::F32, &[(weights.matrix(&weight), &bias)]))
+        };
+        let classifier = load(&names.classifier(), labels)?;
         let prefix = names.pooler();
         // Half a pooler is an error, not a checkpoint without one.
         let has_pooler = ["weight", "bias"].iter().any(|part| weights.contains(&format!("{prefix}.{part}")));
-        let pooler = if has_pooler {
-            Some(
-                LinearTensors::find(weights, isa, &prefix, config.hidden, config.hidden)?
-                    .pack(packing, weights),
-            )
-        } else {
-            None
-        };
-        Ok(Self { pooler, classifier: classifier.pack(packing, weights) })
+        let pooler = has_pooler.then(|| load(&prefix, config.hidden)).transpose()?;
+        Ok(Self { pooler, classifier })
     }
 
     pub(crate) fn labels(&self) -> usize {

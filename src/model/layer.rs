@@ -71,14 +71,14 @@ pub(crate) struct HeadShape {
     count: usize,
     heads: Heads,
     /// Values in an element of queries, keys and values: two are a pair.
-    depth: usize,
+    slot_values: usize,
 }
 
 impl HeadShape {
     pub(crate) fn new(config: &Config, packing: Packing) -> Self {
         let dim = config.head_dim();
         let heads = Heads { dim, scale: 1.0 / (dim as f32).sqrt(), dtype: packing.panels };
-        Self { count: config.heads, heads, depth: packing.depth(dim) }
+        Self { count: config.heads, heads, slot_values: packing.slot_values(dim) }
     }
 
     /// Columns of all heads.
@@ -191,7 +191,7 @@ impl Layer {
             linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv);
         });
 
-        let width = shape.width() / shape.depth;
+        let width = shape.width() / shape.slot_values;
         let [q, k, v] = [0, 1, 2].map(|part| qkv.view().column_range(part * width..(part + 1) * width));
         let dst = [context.view_mut(), hidden.view_mut()];
         fork_rows(tokens, dst, scratches, &|rows, [mut context, hidden], scratch| {
@@ -214,7 +214,7 @@ impl Layer {
         let scratches = &mut scratches[..workers];
         let x = hidden.view();
         let width = panel_heads * shape.heads.dim;
-        let [all, own] = [shape.width(), width].map(|columns| columns / shape.depth);
+        let [all, own] = [shape.width(), width].map(|columns| columns / shape.slot_values);
         let (q, kv) = qkv.view_mut().split_columns(all);
         let (k, v) = kv.split_columns(all);
         let dst = [q, k, v, context.view_mut()];

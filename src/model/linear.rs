@@ -1,4 +1,4 @@
-//! Linear layers: checked and packed, and their products shared among workers.
+//! Linear layers: how they are packed, and their products shared among workers.
 
 use crossrank_kernels::{Epilogue, Isa, PANEL, PackedWeights, PanelDtype, Rows, RowsMut, linear};
 
@@ -6,7 +6,7 @@ use super::workspace::Scratch;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fork::{fork_columns, fork_rows};
-use crate::weights::{MatrixTensor, Weights};
+use crate::weights::Weights;
 
 /// By which instructions weights are packed, and how they hold their values.
 #[derive(Clone, Copy)]
@@ -22,7 +22,7 @@ impl Packing {
     pub(crate) fn new(isa: Isa, dtype: PanelDtype, config: &Config, weights: &Weights) -> Result<Self> {
         let depth = config.hidden.max(config.intermediate);
         let fits = |panels: &PanelDtype| panels.max_depth().is_none_or(|most| depth <= most);
-        let Some(panels) = [isa.panels(dtype), dtype].into_iter().find(fits) else {
+        let Some(panels) = [isa.panel_dtype(dtype), dtype].into_iter().find(fits) else {
             let (name, most) = (dtype.name(), dtype.max_depth().unwrap_or(depth));
             return Err(Error::option(
                 "dtype",
@@ -44,29 +44,9 @@ impl Packing {
         Self { panels, ..self }
     }
 
-    /// Values in an element of what products make of some columns: two are a [pair](Isa::pairs).
-    pub(crate) fn depth(self, columns: usize) -> usize {
-        if self.isa.pairs(self.panels) && columns.is_multiple_of(UNIT) { 2 } else { 1 }
-    }
-}
-
-/// A Linear layer where the checkpoint holds it, before it is packed.
-pub(crate) struct LinearTensors {
-    pub(crate) weight: MatrixTensor,
-    pub(crate) bias: Vec<f32>,
-}
-
-impl LinearTensors {
-    /// Finds `prefix.weight` of shape [n, k] and `prefix.bias` of shape [n].
-    pub(crate) fn find(weights: &Weights, isa: Isa, prefix: &str, n: usize, k: usize) -> Result<Self> {
-        Ok(Self {
-            weight: weights.find_matrix(&format!("{prefix}.weight"), n, k)?,
-            bias: weights.vector(isa, &format!("{prefix}.bias"), n)?,
-        })
-    }
-
-    pub(crate) fn pack(&self, packing: Packing, weights: &Weights) -> PackedWeights {
-        PackedWeights::pack(packing.isa, packing.panels, &[(weights.matrix(&self.weight), &self.bias)])
+    /// Values in an element of what products make of some columns: two are a [pair](Isa::stores_pairs).
+    pub(crate) fn slot_values(self, columns: usize) -> usize {
+        if self.isa.stores_pairs(self.panels) && columns.is_multiple_of(UNIT) { 2 } else { 1 }
     }
 }
 

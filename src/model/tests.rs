@@ -66,7 +66,7 @@ fn hidden_states_of_every_layer_are_pytorchs() {
             let chunk = [other, sequence];
             let mut ws = model.workspace();
             ws.reserve(ChunkSize { tokens: 100, sequences: 2, longest: 64 }, 2);
-            model.embed(chunk.iter(), &mut ws);
+            model.embed(&chunk, &mut ws);
             for l in 0..layers {
                 let states = ws.hidden.view().row_range(7..7 + chunk[1].len());
                 compared += usize::from(compare(&stored, &format!("pair.{p}.layer.{l}"), states));

@@ -79,7 +79,7 @@ impl Widths {
 impl Scratch {
     pub(super) fn new(widths: Widths) -> Self {
         Self {
-            inner: Matrix::new(widths.intermediate / widths.packing.depth(widths.intermediate)),
+            inner: Matrix::new(widths.intermediate / widths.packing.slot_values(widths.intermediate)),
             attention: AttentionScratch::default(),
             linear: LinearScratch::default(),
         }
@@ -140,7 +140,7 @@ impl Workspace {
             widths,
             cu_seqlens: Vec::new(),
             hidden: hidden(),
-            qkv: Matrix::new(3 * config.hidden / widths.packing.depth(widths.head_dim)),
+            qkv: Matrix::new(3 * config.hidden / widths.packing.slot_values(widths.head_dim)),
             context: hidden(),
             cls: ClsWorkspace {
                 hidden: cls_hidden(),
@@ -160,9 +160,7 @@ impl Workspace {
         let missing = (size.sequences + 1).saturating_sub(self.cu_seqlens.len());
         self.cu_seqlens.reserve(missing);
         self.set_tokens(size.tokens);
-        for matrix in self.cls.matrices() {
-            matrix.set_rows(size.sequences);
-        }
+        self.cls.set_sequences(size.sequences);
         self.scratches.reserve(workers.saturating_sub(self.scratches.len()));
         while self.scratches.len() < workers {
             self.scratches.push(Scratch::new(self.widths));

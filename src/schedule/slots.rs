@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use super::{lock, plan};
+use super::plan;
+use crate::lock::lock;
 use crate::model::{ChunkSize, Model, Scratch, Workspace};
 use crate::tokenized::Tokenized;
 

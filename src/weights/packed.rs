@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Entry, Shard, Weights};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 
 const FORMAT: (&str, &str) = ("crossrank_packing", "panels");
 /// Rises with the layout of panels, and with what the engine stacks in them.
@@ -149,8 +150,8 @@ pub(crate) fn write(
 
 /// Tensors that the model reads from the checkpoint itself, widest first, which aligns each to its elements.
 fn kept(weights: &Weights) -> Vec<(&String, &Entry)> {
-    let used = weights.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let packed = weights.packed_away.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let used = lock(&weights.used);
+    let packed = lock(&weights.packed_away);
     let is_kept = |name: &String| used.contains(name) && !packed.contains(name);
     let mut kept: Vec<_> = weights.tensors.iter().filter(|(name, _)| is_kept(name)).collect();
     kept.sort_by_key(|&(name, entry)| (Reverse(entry.dtype.bitsize()), name));

@@ -342,7 +342,7 @@ impl Product<Avx512> for TileBytes {
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
     const ACTIVATES: bool = true;
-    const PAIRS: bool = true;
+    const STORES_PAIRS: bool = true;
     type Pending = Pending;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
@@ -365,7 +365,7 @@ impl Product<Avx512> for TilePairs {
     const MR: usize = 2 * ROWS;
     const LHS_UNIT: usize = ROWS;
     const ACTIVATES: bool = true;
-    const PAIRS: bool = true;
+    const STORES_PAIRS: bool = true;
     type Pending = Pending;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
@@ -416,7 +416,7 @@ impl TileProduct for TilePairs {
 }
 
 impl FloatProduct<Avx512> for TilePairs {
-    const DEPTH: usize = Bf16::DEPTH;
+    const SLOT_VALUES: usize = Bf16::SLOT_VALUES;
     #[inline(always)]
     fn along(self, simd: Avx512, values: [__m512; 2]) -> __m512 {
         self.1.along(simd, values)

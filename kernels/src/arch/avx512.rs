@@ -52,7 +52,7 @@ impl Avx512 {
     }
 
     /// Whether it multiplies pairs of bfloat16.
-    pub(crate) fn has_pairs(self) -> bool {
+    pub(crate) fn multiplies_pairs(self) -> bool {
         self.bf16.is_some()
     }
 
@@ -68,7 +68,7 @@ impl Avx512 {
             let vendor = __cpuid(0);
             [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD"
         };
-        !self.has_pairs() || self.amx.is_some() || is_amd()
+        !self.multiplies_pairs() || self.amx.is_some() || is_amd()
     }
 
     /// As on a CPU that lacks products of bytes.

@@ -25,7 +25,7 @@ pub(super) trait TileProduct: Product<Avx512> {
         row: usize,
         sums: *const f32,
     ) -> <Avx512 as Simd>::V;
-    /// Values of 32 columns as pairs of bfloat16, where the product [can](Product::PAIRS) store such.
+    /// Values of 32 columns as pairs of bfloat16, where the product [can](Product::STORES_PAIRS) store such.
     fn pairs(self, simd: Avx512, values: [<Avx512 as Simd>::V; 2]) -> <Avx512 as Simd>::V;
 }
 

@@ -111,7 +111,7 @@ impl VectorProduct<Avx512> for Bf16 {
 }
 
 impl FloatProduct<Avx512> for Bf16 {
-    const DEPTH: usize = 2;
+    const SLOT_VALUES: usize = 2;
     #[inline(always)]
     fn along(self, _: Avx512, [low, high]: [__m512; 2]) -> __m512 {
         bf16_op!(transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)))

@@ -172,7 +172,7 @@ fn measure(reranker: &Reranker, workload: &Workload, seconds: f64) -> Result<Mea
         peak_rate: Isa::by_name(info.isa)
             .ok()
             .zip(PanelDtype::by_name(info.dtype))
-            .map(|(isa, dtype)| peak_rate(isa, isa.panels(dtype), info.threads)),
+            .map(|(isa, dtype)| peak_rate(isa, isa.panel_dtype(dtype), info.threads)),
     })
 }
 
