@@ -78,6 +78,16 @@ impl Config {
         self.model_max_length.map_or(self.max_positions, |limit| limit.min(self.max_positions))
     }
 
+    /// Where that limit stands.
+    #[cfg(feature = "tokenizers")]
+    pub(crate) fn window_field(&self) -> &'static str {
+        if self.window() < self.max_positions {
+            "model_max_length of tokenizer_config.json"
+        } else {
+            "max_position_embeddings of config.json"
+        }
+    }
+
     pub(crate) fn head_dim(&self) -> usize {
         self.hidden / self.heads
     }
@@ -97,13 +107,13 @@ impl Config {
 }
 
 /// A JSON object whose errors name the file and the field.
-struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     file: &'a File,
     map: &'a Map<String, Value>,
 }
 
 impl<'a> Fields<'a> {
-    fn new(file: &'a File, json: &'a Value) -> Result<Self> {
+    pub(crate) fn new(file: &'a File, json: &'a Value) -> Result<Self> {
         let map = json.as_object().ok_or_else(|| Error::Config {
             file: file.name.clone(),
             field: "(the whole file)".into(),
@@ -113,7 +123,7 @@ impl<'a> Fields<'a> {
         Ok(Self { file, map })
     }
 
-    fn error(&self, field: &str, expected: &str, found: impl ToString) -> Error {
+    pub(crate) fn error(&self, field: &str, expected: &str, found: impl ToString) -> Error {
         Error::Config {
             file: self.file.name.clone(),
             field: field.to_owned(),
@@ -123,7 +133,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that is there and not null.
-    fn get(&self, field: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, field: &str) -> Option<&'a Value> {
         self.map.get(field).filter(|value| !value.is_null())
     }
 
@@ -138,7 +148,7 @@ impl<'a> Fields<'a> {
         size.filter(|size| (1..=MAX_SIZE).contains(size)).ok_or_else(|| self.error(field, &expected, value))
     }
 
-    fn string(&self, field: &str) -> Result<Option<&'a str>> {
+    pub(crate) fn string(&self, field: &str) -> Result<Option<&'a str>> {
         match self.get(field) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),

@@ -1,6 +1,7 @@
 //! The files of a model: out of a folder, or handed over as bytes.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -206,6 +207,19 @@ impl ShardIndex {
 }
 
 fn read(path: &Path) -> Result<File> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    let read = || {
+        let mut bytes = Vec::new();
+        open_regular(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|source| Error::Io { path: path.into(), source })?;
     Ok(File { name: path.display().to_string(), bytes: Arc::new(bytes), map: None })
+}
+
+/// Opens what has an end: a pipe or a device may have none, and to open it may wait for ever.
+pub(crate) fn open_regular(path: &Path) -> io::Result<std::fs::File> {
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("expected a regular file, found a folder, a pipe or a device"));
+    }
+    std::fs::File::open(path)
 }

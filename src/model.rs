@@ -72,6 +72,18 @@ impl Model {
             }
         }
         let encoder = Encoder::load(&config, &weights, &names, packing, threads)?;
+        // What else there is in layers would take part in them, if it were known.
+        if let Some(tensor) = weights.unused().into_iter().find(|tensor| names.is_of_layer(tensor)) {
+            return Err(Error::Tensor {
+                file: weights.name().to_owned(),
+                tensor,
+                expected: format!(
+                    "only what BERT's layers have, of which num_hidden_layers says {}",
+                    config.layers
+                ),
+                found: "another part of a layer".into(),
+            });
+        }
         Ok(Self { isa, packing, config, names, weights, embeddings, encoder, head })
     }
 

@@ -201,7 +201,8 @@ impl Builder {
                 file: files.config.name.clone(),
                 reason: "there is no tokenizer.json beside it".into(),
             })?;
-            Tokenizer::load(&file, &config, self.max_length, self.truncation)?
+            let settings = files.tokenizer_config.as_ref();
+            Tokenizer::load(&file, settings, &config, self.max_length, self.truncation)?
         };
         timings.tokenizer = laps.lap();
         let weights = Weights::parse(files.weights, files.shard_index)?;

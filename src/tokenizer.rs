@@ -1,13 +1,18 @@
 //! Texts to token ids, by the checkpoint's own `tokenizer.json`.
 
 mod bert;
+mod settings;
 mod template;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
 mod word_piece;
 
-use tokenizers::{PostProcessorWrapper, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::{
+    Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, TruncationDirection, TruncationParams,
+    TruncationStrategy,
+};
 
 use self::bert::Bert;
 use self::template::Template;
@@ -57,11 +62,30 @@ impl Texts {
         }
         let mut any =
             tokenizers::Tokenizer::from_bytes(json).map_err(|error| format!("broken tokenizer: {error}"))?;
+        if let Some(unknown) = unknown_token(any.get_model())
+            && any.get_model().token_to_id(unknown).is_none()
+        {
+            return Err(format!("its unk_token `{unknown}` is not in its vocabulary"));
+        }
+        if any.get_truncation().is_some_and(|params| params.direction == TruncationDirection::Left) {
+            return Err("`truncation.direction`: expected Right, as texts are cut there, found Left".into());
+        }
         let processor = any.get_post_processor().cloned();
         // Nothing is added to a text here: special tokens and the cut to the window are `pair`'s.
         any.with_post_processor(None::<PostProcessorWrapper>);
         any.with_padding(None);
         Ok((Self::Any(Box::new(any)), processor))
+    }
+
+    /// What is done to texts first, where it is BERT's.
+    fn normalizer(&self) -> Option<&BertNormalizer> {
+        match self {
+            Self::Bert(bert) => Some(bert.normalizer()),
+            Self::Any(any) => match any.get_normalizer() {
+                Some(NormalizerWrapper::BertNormalizer(normalizer)) => Some(normalizer),
+                _ => None,
+            },
+        }
     }
 
     /// The token with the largest id.
@@ -94,16 +118,29 @@ impl Texts {
     }
 }
 
+/// The token that stands for what is unknown, where a model cannot do without.
+fn unknown_token(model: &ModelWrapper) -> Option<&str> {
+    match model {
+        ModelWrapper::WordPiece(model) => Some(&model.unk_token),
+        ModelWrapper::WordLevel(model) => Some(&model.unk_token),
+        _ => None,
+    }
+}
+
 impl Tokenizer {
-    /// `max_length` is the caller's, if there is one; the model's and the position table's apply too.
+    /// `settings` are `tokenizer_config.json`. `max_length` is the caller's, if there is one; the model's and the position table's apply too.
     pub(crate) fn load(
         file: &File,
+        settings: Option<&File>,
         config: &Config,
         max_length: Option<usize>,
         truncation: Truncation,
     ) -> Result<Self> {
         let broken = |reason: String| Error::Tokenizer { file: file.name.clone(), reason };
         let (mut texts, processor) = Texts::parse((*file.bytes).as_ref()).map_err(broken)?;
+        if let Some(settings) = settings {
+            settings::check(settings, texts.normalizer())?;
+        }
         let processor =
             processor.ok_or_else(|| broken("it has no post-processor that adds special tokens".into()))?;
         let template = Template::of(&processor).map_err(broken)?;
@@ -119,11 +156,12 @@ impl Tokenizer {
         let window = max_length.map_or(config.window(), |limit| limit.min(config.window()));
         let special = template.special_tokens();
         if window < special + 2 {
-            let reason = format!(
-                "{window} tokens (the smallest of the caller's, model_max_length and max_position_embeddings) are too \
-                 few for {special} special tokens and one token of either text"
-            );
-            return Err(Error::option("max_length", reason));
+            let needed = format!("too few for {special} special tokens and one token of either text");
+            return Err(if window < config.window() {
+                Error::option("max_length", format!("{window} tokens are {needed}"))
+            } else {
+                broken(format!("{window} tokens, the {}, are {needed}", config.window_field()))
+            });
         }
         texts.limit(window + 1).map_err(|error| broken(error.to_string()))?;
         Ok(Self { texts, template, max_length: window, truncation })

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use crossrank_kernels::{Isa, LayerNorm, PanelDtype, SharedBytes, Stored, StoredMatrix};
 pub(crate) use safetensors::Dtype;
-use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors};
+use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo};
 
 use crate::error::{Error, Result};
 use crate::files::{File, ShardIndex};
@@ -349,25 +349,46 @@ fn user_metadata(metadata: &Metadata) -> HashMap<String, String> {
     metadata.metadata().clone().unwrap_or_default()
 }
 
-/// The parser's word, with the tensor named where the parser leaves it out.
+/// The parser's word, with what it leaves out: the tensor, or what was expected and found.
 fn describe(error: SafeTensorError, bytes: &[u8]) -> String {
-    let culprit = match error {
-        SafeTensorError::TensorInvalidInfo | SafeTensorError::ValidationOverflow => culprit(bytes),
+    let found = bytes.len();
+    let facts = match error {
+        SafeTensorError::HeaderTooSmall => Some(format!("expected 8 bytes of its length, found {found}")),
+        SafeTensorError::HeaderTooLarge => header_len(bytes).map(|len| format!("found {len} bytes of it")),
+        SafeTensorError::InvalidHeaderLength => header_len(bytes)
+            .map(|len| format!("expected {len} bytes of it, found {}", found.saturating_sub(8))),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            header_len(bytes).zip(infos(bytes)).map(|(len, infos)| {
+                let data = infos.into_iter().map(|(_, info)| info.data_offsets.1).max().unwrap_or(0);
+                format!(
+                    "expected {} bytes, of which its tensors have {data}, found {found}",
+                    8 + len + data as u64
+                )
+            })
+        }
+        SafeTensorError::TensorInvalidInfo | SafeTensorError::ValidationOverflow => culprit(bytes)
+            .map(|tensor| format!("tensor `{tensor}`: its shape and dtype do not fit its data offsets")),
         _ => None,
     };
-    match culprit {
-        Some(tensor) => format!("tensor `{tensor}`: its shape and dtype do not fit its data offsets"),
-        None => error.to_string(),
-    }
+    facts.map_or_else(|| error.to_string(), |facts| format!("{error}: {facts}"))
+}
+
+/// Bytes of the header, as the first eight say.
+fn header_len(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.first_chunk()?))
+}
+
+/// What the header says of each tensor.
+fn infos(bytes: &[u8]) -> Option<Vec<(String, TensorInfo)>> {
+    let header = bytes.get(8..)?.get(..usize::try_from(header_len(bytes)?).ok()?)?;
+    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+    let info = |(name, value)| Some((name, serde_json::from_value(value).ok()?));
+    Some(header.into_iter().filter_map(info).collect())
 }
 
 /// The first tensor whose shape does not need the bytes that its offsets give it.
 fn culprit(bytes: &[u8]) -> Option<String> {
-    let header_len = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
-    let header = bytes.get(8..)?.get(..usize::try_from(header_len).ok()?)?;
-    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
-    header.into_iter().find_map(|(name, value)| {
-        let info: safetensors::tensor::TensorInfo = serde_json::from_value(value).ok()?;
+    infos(bytes)?.into_iter().find_map(|(name, info)| {
         let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &n| bits.checked_mul(n));
         let given = info.data_offsets.1.checked_sub(info.data_offsets.0)?.checked_mul(8);
         (bits != given).then_some(name)

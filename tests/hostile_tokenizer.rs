@@ -109,6 +109,65 @@ fn a_window_too_small_for_the_special_tokens_is_refused() {
 }
 
 #[test]
+fn a_window_too_small_by_the_models_own_word_names_the_field() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.write("tokenizer_config.json", r#"{"model_max_length": 4}"#);
+    copy.fails_with(&[FILE, "4 tokens", "model_max_length of tokenizer_config.json"]);
+    copy.write("tokenizer_config.json", "{}");
+    copy.set_config("max_position_embeddings", json!(3)).fails_with(&[
+        FILE,
+        "3 tokens",
+        "max_position_embeddings of config.json",
+    ]);
+}
+
+#[test]
+fn an_unknown_token_that_is_unknown_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.edit_json(FILE, |json| json["model"]["unk_token"] = json!("[FOO]")).fails_with(&[FILE, "`[FOO]`"]);
+    let copy = ModelCopy::of("gelu-60");
+    copy.edit_json(FILE, |json| json["model"]["vocab"] = json!({})).fails_with(&[FILE, "`[UNK]`"]);
+}
+
+/// `transformers` does what `tokenizer_config.json` says.
+#[test]
+fn a_tokenizer_config_that_asks_for_something_else_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    for (field, agrees, differs) in [
+        ("do_lower_case", json!(true), json!(false)),
+        ("strip_accents", json!(true), json!(false)),
+        ("tokenize_chinese_chars", json!(true), json!("yes")),
+        ("truncation_side", json!("right"), json!("left")),
+    ] {
+        for (value, fits) in [(agrees, true), (json!(null), true), (differs, false)] {
+            let mut settings = serde_json::Map::new();
+            settings.insert(field.into(), value.clone());
+            copy.write("tokenizer_config.json", serde_json::Value::from(settings).to_string());
+            if fits {
+                Reranker::load(copy.path()).unwrap();
+            } else {
+                let value = value.as_str().map_or(value.to_string(), str::to_owned);
+                copy.fails_with(&["tokenizer_config.json", &format!("`{field}`"), &value]);
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_that_are_to_be_cut_on_the_left_are_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    let direction = |direction: &str| {
+        copy.edit_json(FILE, |json| {
+            json["truncation"] =
+                json!({"direction": direction, "max_length": 8, "strategy": "LongestFirst", "stride": 0});
+        })
+    };
+    direction("Left").fails_with(&[FILE, "`truncation.direction`", "Left"]);
+    direction("Right");
+    Reranker::load(copy.path()).unwrap();
+}
+
+#[test]
 fn the_window_is_the_smallest_of_three() {
     let window = |builder: crossrank::Builder, name| builder.load(fixture(name)).unwrap().info().max_length;
     assert_eq!(window(Reranker::builder(), "gelu-60"), 64, "positions");

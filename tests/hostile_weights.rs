@@ -26,13 +26,20 @@ fn safetensors(header: &str, data: usize) -> Vec<u8> {
 
 #[test]
 fn a_header_that_is_cut_off_or_too_large() {
-    copy().write(FILE, []).fails_with(&[FILE, "header too small"]);
-    copy().write(FILE, [1, 2, 3]).fails_with(&[FILE, "header too small"]);
-    copy().write(FILE, 5_000u64.to_le_bytes()).fails_with(&[FILE, "invalid header length"]);
-    copy().write(FILE, u64::MAX.to_le_bytes()).fails_with(&[FILE, "header too large"]);
+    copy().write(FILE, []).fails_with(&[FILE, "header too small", "found 0"]);
+    copy().write(FILE, [1, 2, 3]).fails_with(&[FILE, "header too small", "found 3"]);
+    let expected = "expected 5000 bytes of it, found 0";
+    copy().write(FILE, 5_000u64.to_le_bytes()).fails_with(&[FILE, "invalid header length", expected]);
+    let found = format!("found {} bytes", u64::MAX);
+    copy().write(FILE, u64::MAX.to_le_bytes()).fails_with(&[FILE, "header too large", &found]);
     let whole = std::fs::read(copy().file(FILE)).unwrap();
-    copy().write(FILE, &whole[..whole.len() - 1]).fails_with(&[FILE, "not fully covered"]);
-    copy().write(FILE, &whole[..600]).fails_with(&[FILE, "invalid header length"]);
+    let expected = format!("expected {} bytes", whole.len());
+    for wrong in [whole.len() - 1, whole.len() + 1] {
+        let mut bytes = whole.clone();
+        bytes.resize(wrong, 0);
+        copy().write(FILE, bytes).fails_with(&[FILE, &expected, &format!("found {wrong}")]);
+    }
+    copy().write(FILE, &whole[..600]).fails_with(&[FILE, "invalid header length", "found 592"]);
 }
 
 #[test]
@@ -314,4 +321,37 @@ fn tensors_that_are_not_used_are_ignored_and_listed() {
     assert_eq!(info.ignored, ["bert.embeddings.position_ids"]);
     assert_eq!(info.tensors["I64"], (1, 48));
     assert!(Reranker::load(common::fixture("gelu-60")).unwrap().info().ignored.is_empty());
+}
+
+#[test]
+fn layers_beyond_the_config_and_parts_that_no_layer_has_are_refused() {
+    let fewer = copy();
+    fewer.set_config("num_hidden_layers", json!(2));
+    fewer.fails_with(&[FILE, "`bert.encoder.layer.2.", "num_hidden_layers says 2"]);
+    let other = copy();
+    other.edit_tensors(|tensors| {
+        let query = tensors[QUERY].clone();
+        tensors.insert(QUERY.replace("weight", "lora_A.weight"), query);
+    });
+    other.fails_with(&[FILE, "`bert.encoder.layer.0.attention.self.query.lora_A.weight`"]);
+    // What is in no layer may be there: a head for another task, a table of positions.
+    let beside = copy();
+    beside.edit_tensors(|tensors| {
+        tensors.insert("bert.embeddings.position_ids".into(), (Dtype::I64, vec![1, 1], vec![0; 8]));
+    });
+    assert_eq!(Reranker::load(beside.path()).unwrap().info().ignored, ["bert.embeddings.position_ids"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused_before_it_is_opened() {
+    for name in ["config.json", FILE, "tokenizer.json"] {
+        let copy = copy();
+        std::fs::remove_file(copy.file(name)).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", copy.file(name)).unwrap();
+        copy.fails_with(&[name, "expected a regular file"]);
+        std::fs::remove_file(copy.file(name)).unwrap();
+        std::fs::create_dir(copy.file(name)).unwrap();
+        copy.fails_with(&[name, "found a folder"]);
+    }
 }

@@ -17,7 +17,7 @@ use tokenizers::tokenizer::{
 };
 use tokenizers::{
     DecoderWrapper, NormalizerWrapper, PaddingParams, PostProcessorWrapper, PreTokenizerWrapper,
-    TruncationParams,
+    TruncationDirection, TruncationParams,
 };
 
 use super::vocabulary::{Hash, Vocabulary, Words};
@@ -41,8 +41,7 @@ pub(super) struct Bert {
 #[derive(Deserialize)]
 struct File {
     version: Option<String>,
-    #[serde(rename = "truncation")]
-    _truncation: Option<TruncationParams>,
+    truncation: Option<TruncationParams>,
     #[serde(rename = "padding")]
     _padding: Option<PaddingParams>,
     #[serde(default)]
@@ -87,9 +86,13 @@ enum Kind {
 impl Bert {
     /// The tokenizer of a `tokenizer.json` and its post-processor; None if it is broken, or of another form.
     pub(super) fn parse(json: &[u8]) -> Option<(Self, Option<PostProcessorWrapper>)> {
-        let File { version, added_tokens, normalizer, pre_tokenizer, post_processor, model, .. } =
-            serde_json::from_str(str::from_utf8(json).ok()?).ok()?;
+        let File {
+            version, truncation, added_tokens, normalizer, pre_tokenizer, post_processor, model, ..
+        } = serde_json::from_str(str::from_utf8(json).ok()?).ok()?;
         if version.is_some_and(|version| version != "1.0") || added_tokens.len() > ADDED {
+            return None;
+        }
+        if truncation.is_some_and(|params| params.direction == TruncationDirection::Left) {
             return None;
         }
         let Some(NormalizerWrapper::BertNormalizer(normalizer)) = normalizer else { return None };
@@ -118,6 +121,10 @@ impl Bert {
         }
         added.sort_by_key(|(content, _)| std::cmp::Reverse(content.len()));
         Some((Self { normalizer, words, added }, post_processor))
+    }
+
+    pub(super) fn normalizer(&self) -> &BertNormalizer {
+        &self.normalizer
     }
 
     pub(super) fn vocabulary(&self) -> &Vocabulary {

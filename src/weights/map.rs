@@ -1,7 +1,6 @@
 //! The one place that maps a file into memory, and the only unsafe code of the engine.
 #![allow(unsafe_code)]
 
-use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -9,6 +8,7 @@ use std::path::Path;
 use memmap2::{Mmap, MmapMut};
 
 use crate::error::{Error, Result};
+use crate::files::open_regular;
 
 /// A file in memory, to be read.
 pub(crate) struct Map(Mmap);
@@ -17,7 +17,7 @@ impl Map {
     /// Maps a whole file. [`WeightSource::Mmap`](crate::WeightSource::Mmap) says what the caller vouches for.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let open = || {
-            let file = File::open(path)?;
+            let file = open_regular(path)?;
             // SAFETY: the map is only read, as bytes and as f32, for which every value is valid; that the file neither
             // shrinks nor changes is what `WeightSource::Mmap` asks of the caller, who can choose `WeightSource::Read`.
             unsafe { Mmap::map(&file) }
@@ -28,7 +28,7 @@ impl Map {
     /// Reads a whole file into memory of its own, which begins on a page as a map does.
     pub(crate) fn read(path: &Path) -> Result<Mmap> {
         let read = || {
-            let mut file = File::open(path)?;
+            let mut file = open_regular(path)?;
             let len = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
             let mut memory = MmapMut::map_anon(len)?;
             file.read_exact(&mut memory)?;

@@ -124,7 +124,7 @@ pub struct QuantizeArgs {
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
     /// Scale columns and round the weights so that what the model makes of these pairs changes least: JSON objects, one a line, with the
-    /// keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough
+    /// keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough, too few or too similar ones are refused
     #[arg(long, value_name = "FILE")]
     pub calibrate: Option<PathBuf>,
     /// Compare the result with its source on the texts of a folder
@@ -136,7 +136,7 @@ pub struct QuantizeArgs {
     /// Compare on the first N queries only
     #[arg(long, value_name = "N", requires = "verify", value_parser = from_1(u64::MAX))]
     pub queries: Option<usize>,
-    /// Write the logits of both models, a line of JSON for each pair; a file that is there is replaced
+    /// Write the logits of both models, a line of JSON for each pair; a file that is there and no input is replaced
     #[arg(long, value_name = "FILE", requires = "verify")]
     pub logits: Option<PathBuf>,
     /// How the result runs when it is compared: with f32, only what its weights lost is seen
@@ -172,7 +172,7 @@ pub struct PackArgs {
 /// is therefore the slowest.
 ///
 /// A line of JSON has the keys workload, dtype, threads, isa, pairs, tokens, runs, p50_ms, p90_ms, p99_ms, tokenise_ms,
-/// forward_ms, peak_rss_mb: forward_ms is the p50 from ready ids, tokenise_ms the p50 from text less that,
+/// forward_ms, peak_rss_mb: forward_ms is the p50 from ready ids, tokenise_ms the p50 from text less that, or 0,
 /// peak_rss_mb the peak of resident memory in 10^6 bytes, load included (null where the system does not tell; Linux
 /// does).
 #[derive(Args)]

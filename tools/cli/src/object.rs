@@ -13,7 +13,7 @@ pub fn parse(line: &str) -> Result<Object, String> {
     let parse = |line| {
         serde_json::from_str(line).map_err(|error: serde_json::Error| match error.is_data() {
             true => format!("expected a JSON object, found {}", kind(line)),
-            false => invalid(&error),
+            false => invalid(&error, ""),
         })
     };
     let object = parse(line)?;
@@ -49,15 +49,15 @@ fn as_string(name: &str, value: &RawValue) -> Result<String, String> {
     serde_json::from_str(value.get()).map_err(|error| match error.is_data() {
         true => format!("`{name}`: expected a string, found {}", kind(value.get())),
         // A string with escapes that are no characters, such as half a surrogate pair.
-        false => format!("`{name}`: {}", invalid(&error)),
+        false => format!("`{name}`: {}", invalid(&error, " of the value")),
     })
 }
 
 /// The parser's word, without its line number: every line is its first.
-fn invalid(error: &serde_json::Error) -> String {
+fn invalid(error: &serde_json::Error, of: &str) -> String {
     let reason = error.to_string();
     let reason = reason.split(" at line ").next().unwrap_or_default();
-    format!("expected JSON, found at column {}: {reason}", error.column())
+    format!("expected JSON, found at column {}{of}: {reason}", error.column())
 }
 
 fn kind(json: &str) -> &'static str {
@@ -101,7 +101,7 @@ mod tests {
             ("{\"text\":[]}", "`text`: expected a string, found an array"),
             (
                 "{\"text\":\"\\ud800\"}",
-                "`text`: expected JSON, found at column 8: unexpected end of hex escape",
+                "`text`: expected JSON, found at column 8 of the value: unexpected end of hex escape",
             ),
         ] {
             assert_eq!(string(&parse(line).unwrap(), "text").unwrap_err(), expected);

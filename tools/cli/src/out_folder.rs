@@ -69,7 +69,13 @@ impl OutFolder {
                         &"expected a folder that does not exist or is empty, found one with files",
                     ));
                 }
-                path.canonicalize().map_err(|error| failed(&error))?
+                let path = path.canonicalize().map_err(|error| failed(&error))?;
+                if std::env::current_dir().is_ok_and(|current| current == path) {
+                    return Err(failed(
+                        &"expected another folder than the current one, which would be replaced",
+                    ));
+                }
+                path
             }
         };
         if path.parent().is_none() {

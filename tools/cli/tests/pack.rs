@@ -75,11 +75,13 @@ fn what_cannot_be_packed_is_refused_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (out, again) = (folder.path().join("packed"), folder.path().join("again"));
     pack(&fixture("gelu-60"), &out, &[]).ok();
-    let error = pack(out.to_str().unwrap(), &again, &[]).error();
-    assert!(
-        error.ends_with("expected a checkpoint that is not packed, found one that is packed already"),
-        "{error}"
-    );
+    let quantized = run(["quantize".as_ref(), out.as_os_str(), again.as_os_str()], "");
+    for error in [pack(out.to_str().unwrap(), &again, &[]).error(), quantized.error()] {
+        assert!(
+            error.ends_with("expected a checkpoint that is not packed, found one that is packed already"),
+            "{error}"
+        );
+    }
     let error = run(["inspect", "--dtype", "bf16", "--model", out.to_str().unwrap()], "").error();
     assert!(error.starts_with("--dtype: expected f32, "), "{error}");
     let error = pack(&fixture("gelu-60"), &out, &[]).error();

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{
-    copy_model, fixture, fixtures, fixtures_folder, floats, json, reference, run, tensor_range, widen,
+    command, copy_model, fixture, fixtures, fixtures_folder, floats, json, reference, run, tensor_range,
+    widen,
 };
 use safetensors::{Dtype, SafeTensors};
 
@@ -174,6 +175,10 @@ fn calibration_texts_that_are_broken_or_none_are_refused() {
         ("\n \n", "expected (query, document) pairs, found none"),
         ("\n{\"query\":\"a\"}\n", "line 2: expected an object with the key `document`, found `query`"),
         ("[]\n", "line 1: expected a JSON object, found an array"),
+        (
+            "{\"query\":\"\",\"document\":\"\"}\n",
+            "expected at least 100 tokens, as many as the model's widest layer has inputs, found 3 in 1 pairs",
+        ),
     ] {
         fs::write(&texts, text).unwrap();
         let error = calibrate(&fixture("gelu-60"), &out, &texts).error();
@@ -234,6 +239,7 @@ fn a_folder_with_files_is_refused_and_an_empty_one_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("i8");
     fs::create_dir(&out).unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
     fs::write(out.join("mine.txt"), "mine").unwrap();
     let error = quantize(&fixture("gelu-60"), &out).error();
     assert!(
@@ -241,11 +247,16 @@ fn a_folder_with_files_is_refused_and_an_empty_one_is_taken() {
         "{error}"
     );
     assert_eq!(names(&out), ["mine.txt"]);
-    assert_eq!(names(folder.path()), ["i8"]);
+    assert_eq!(names(folder.path()), ["empty", "i8"]);
 
     fs::remove_file(out.join("mine.txt")).unwrap();
     quantize(&fixture("gelu-60"), &out).ok();
     assert!(out.join("model.safetensors").exists());
+
+    let mut here = command();
+    here.args(["quantize", &fixture("gelu-60"), "."]).current_dir(folder.path().join("empty"));
+    let here = String::from_utf8(here.output().unwrap().stderr).unwrap();
+    assert!(here.contains("expected another folder than the current one"), "{here}");
 
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -335,4 +346,15 @@ fn the_default_model_is_one_of_ours() {
     let built_in = json(&run(["score"], input).ok());
     assert_eq!(built_in, run(["score", "--model", folder], input).json());
     assert!(built_in[0]["score"].as_f64().unwrap() > 0.5, "{:?}", built_in[0]);
+}
+
+#[test]
+fn calibration_texts_that_are_all_the_same_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
+    fs::write(&texts, "{\"query\":\"where do rivers go\",\"document\":\"To the sea.\"}\n".repeat(100))
+        .unwrap();
+    let error = calibrate(&fixture("gelu-60"), &out, &texts).error();
+    assert!(error.starts_with(&format!("{}: expected texts that differ more", texts.display())), "{error}");
+    assert_eq!(names(folder.path()), ["texts.jsonl"], "something is left");
 }

@@ -3,13 +3,12 @@
 
 mod common;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{command, copy_model, fixture, json};
+use common::{command, fixture, json};
 
 const PAIR: &str = "{\"query\":\"where do rivers go\",\"document\":\"To the sea.\"}\n";
 
@@ -173,32 +172,18 @@ fn a_second_ctrl_c_ends_the_program_when_nobody_reads_its_output() {
 #[test]
 fn ctrl_c_in_quantize_removes_the_temporary_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, parent) = (folder.path().join("model"), folder.path().join("parent"));
-    copy_model("gelu-60", &model);
+    let (texts, parent) = (folder.path().join("texts.jsonl"), folder.path().join("parent"));
+    // They go through the model while the folder is there, for seconds.
+    fs::write(&texts, PAIR.repeat(100_000)).unwrap();
     fs::create_dir(&parent).unwrap();
-    // A file that is there once someone writes it: the program waits for it, first to load the model, then to copy.
-    let fifo = model.join("config_sentence_transformers.json");
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let out = parent.join("i8");
-    let mut child = spawn(&["quantize", model.to_str().unwrap(), out.to_str().unwrap()]);
-    write_fifo(&fifo);
-    let weights_written = || {
-        let entries = fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().path());
-        entries.into_iter().any(|path| path.join("tokenizer_config.json").exists())
-    };
-    wait_until("a temporary folder", weights_written);
-    assert!(!out.exists());
+    let [texts, out] = [&texts, &out].map(|path| path.to_str().unwrap());
+    let mut child = spawn(&["quantize", &fixture("gelu-60"), out, "--calibrate", texts]);
+    wait_until("a temporary folder", || fs::read_dir(&parent).unwrap().count() > 0);
     interrupt(&child);
-    // The signal needs a moment to reach its thread, and nothing shows that it has.
-    std::thread::sleep(Duration::from_millis(300));
-    write_fifo(&fifo);
-    assert_eq!(wait(&mut child).code(), Some(130));
+    assert_eq!(wait(&mut child).code(), Some(130), "it had too little to do");
     assert_eq!(fs::read_dir(&parent).unwrap().count(), 0, "something is left");
     assert_eq!(rest(&mut child), (String::new(), String::new()));
-}
-
-fn write_fifo(path: &Path) {
-    OpenOptions::new().write(true).open(path).unwrap().write_all(b"{}").unwrap();
 }
 
 #[test]

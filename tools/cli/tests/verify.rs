@@ -342,6 +342,17 @@ fn a_file_that_no_logits_can_be_written_to_is_named_before_anything_is_done() {
         error,
         format!("{file}: expected a name within a folder that exists, found one that does not")
     );
+    for input in ["model/config.json", "eval/../eval/new", "model/model.safetensors"] {
+        let error = place.verify(&place.path("model"), &["--logits", &place.path(input)]).error();
+        assert!(error.contains("expected a file that is no input, found one of "), "{error}");
+    }
+    #[cfg(unix)]
+    {
+        let link = place.path("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let error = place.verify(&place.path("model"), &["--logits", &link]).error();
+        assert!(error.starts_with(&format!("{link}: expected a regular file or none")), "{error}");
+    }
     assert!(!place.written());
 }
 

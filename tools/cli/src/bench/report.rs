@@ -45,7 +45,7 @@ impl<'a> Row<'a> {
             p50_ms,
             p90_ms,
             p99_ms,
-            tokenise_ms: rounded(p50_ms - forward_ms, 4),
+            tokenise_ms: rounded((p50_ms - forward_ms).max(0.0), 4),
             forward_ms,
             peak_rss_mb: measured.peak_rss.map(|bytes| rounded(bytes as f64 / 1e6, 2)),
         }

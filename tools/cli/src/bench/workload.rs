@@ -171,7 +171,7 @@ mod tests {
             ),
             (
                 r#"{"a": {"query": "q", "docs": ["\ud800"]}}"#,
-                "workload `a`: `docs[0]`: expected JSON, found at column 8: unexpected end of hex escape",
+                "workload `a`: `docs[0]`: expected JSON, found at column 8 of the value: unexpected end of hex escape",
             ),
             (r#"{"a": {"query": "q", "docs": ["d"]}, "b": 1, "a": 2}"#, "workload `a` is there twice"),
             ("{\"\\u001b[2J\": 1}", "workload `\\u{1b}[2J`: expected a JSON object, found a number"),

@@ -1,7 +1,8 @@
 //! The logits of two models, pair by pair, in a file.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -21,12 +22,31 @@ struct Pair<'a> {
     quantized: f32,
 }
 
-/// Refuses what no file can be written to, before anything is scored.
-pub fn check(path: &Path) -> Result<(), Failure> {
+/// Refuses what no file can be written to, and what `inputs` are or hold, before anything is scored.
+pub fn check<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Failure> {
+    let failed = |reason: &dyn Display| Failure::about(path.display(), reason);
     if path.is_dir() || path.file_name().is_none() {
-        return Err(Failure::about(path.display(), "expected the name of a file, found a folder"));
+        return Err(failed(&"expected the name of a file, found a folder"));
     }
-    parent_folder(path).map(drop)
+    let folder = parent_folder(path)?;
+    // It would be put in place of a link or a device, not behind it.
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() => {
+            return Err(failed(&"expected a regular file or none, found a link, a pipe or a device"));
+        }
+        _ => {}
+    }
+    let place =
+        folder.canonicalize().map_err(|error| failed(&error))?.join(path.file_name().unwrap_or_default());
+    for input in inputs {
+        if input.canonicalize().is_ok_and(|input| place.starts_with(input)) {
+            return Err(failed(&format!(
+                "expected a file that is no input, found one of {}",
+                input.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Writes a line for each candidate of each query, best candidate of BM25 or the run first. The file is there as a whole

@@ -46,7 +46,24 @@ impl Texts {
         if pairs.is_empty() {
             return Err(Failure::about(name, "expected (query, document) pairs, found none"));
         }
+        // With fewer there are columns of which nothing is known, whose weights would be rounded to anything.
+        let (tokens, widest) = (tokens(&pairs), model.info().intermediate.max(model.info().hidden));
+        if tokens < widest {
+            let reason = format!(
+                "expected at least {widest} tokens, as many as the model's widest layer has inputs, found {tokens} in {} \
+                 pairs",
+                pairs.len()
+            );
+            return Err(Failure::about(name, reason));
+        }
         Ok(Self { pairs, name, sha256 })
+    }
+
+    /// An error about weights that these have spoiled.
+    pub fn too_alike(&self, spoiled: &str) -> Failure {
+        let reason =
+            format!("expected texts that differ more, found that by these a row would be off by {spoiled}");
+        Failure::about(&self.name, reason)
     }
 
     /// What the result says of these.
@@ -55,7 +72,7 @@ impl Texts {
             smoothing: STRENGTH,
             damping: DAMPING,
             pairs: self.pairs.len(),
-            tokens: self.pairs.iter().map(Tokenized::len).sum(),
+            tokens: tokens(&self.pairs),
             sha256: self.sha256.clone(),
             isa: model.info().isa,
         }
@@ -111,6 +128,10 @@ impl Texts {
             Ok((factors, smoothing))
         })
     }
+}
+
+fn tokens(pairs: &[Tokenized]) -> usize {
+    pairs.iter().map(Tokenized::len).sum()
 }
 
 /// What some Linear layers read.

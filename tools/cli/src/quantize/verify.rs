@@ -27,7 +27,8 @@ pub fn prepare(args: &QuantizeArgs, source: &Reranker) -> Result<Option<EvalSet>
         return Err(Failure::about("--verify", reason));
     }
     if let Some(file) = &args.logits {
-        logits_file::check(file)?;
+        let inputs = [Some(&args.model_dir), Some(folder), args.run.as_ref(), args.calibrate.as_ref()];
+        logits_file::check(file, inputs.into_iter().flatten())?;
     }
     EvalSet::read(folder, args.run.as_ref(), args.queries).map(Some)
 }
