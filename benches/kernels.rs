@@ -11,7 +11,7 @@ mod common;
 use std::hint::black_box;
 use std::time::Instant;
 
-use common::{measuring, pairs};
+use common::{matrix, measuring, pairs, values};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossrank_kernels::{
     Activation, AttentionScratch, Epilogue, Heads, Isa, LayerNorm, LinearScratch, Matrix, PackedWeights,
@@ -31,21 +31,6 @@ const SHAPES: [(usize, usize); 10] = [
     (4096, 1024),
     (1024, 4096),
 ];
-
-/// Signed numbers that do not cancel to nothing and never grow: a fixed sequence.
-fn values(n: usize) -> Vec<f32> {
-    (0..n).map(|i| ((i * 7919 + 13) % 2003) as f32 / 1001.5 - 1.0).collect()
-}
-
-fn matrix(rows: usize, cols: usize) -> Matrix {
-    let mut matrix = Matrix::new(cols);
-    matrix.set_rows(rows);
-    let values = values(rows * cols);
-    for (i, row) in values.chunks_exact(cols).enumerate() {
-        matrix.view_mut().row_mut(i).copy_from_slice(row);
-    }
-    matrix
-}
 
 fn weights(isa: Isa, dtype: PanelDtype, n: usize, k: usize) -> PackedWeights {
     let bytes: Vec<u8> = values(n * k).iter().flat_map(|value| (value * 0.05).to_le_bytes()).collect();

@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{best_time, measuring, model, operations, pair, pairs, peak};
+use common::{best_time, matrix, measuring, model, operations, pair, pairs, peak};
 use crossrank::{Dtype, ModelInfo, Reranker, Tokenized};
 use crossrank_kernels::{AttentionScratch, Heads, Isa, Matrix, PanelDtype, attention};
 
@@ -104,9 +104,9 @@ fn attention_time(info: &ModelInfo, length: usize) -> f64 {
     let isa = Isa::by_name(info.isa).unwrap();
     let dtype = PanelDtype::by_name(info.dtype).unwrap();
     let head_dim = info.hidden / info.heads;
-    let qkv = [3, 5, 7].map(|seed| matrix(length, info.hidden, seed));
+    let qkv = [(); 3].map(|()| matrix(length, info.hidden));
     let qkv = if isa.stores_pairs(dtype) { qkv.each_ref().map(pairs) } else { qkv };
-    let mut dst = matrix(length, info.hidden, 1);
+    let mut dst = matrix(length, info.hidden);
     let mut scratch = AttentionScratch::default();
     let heads = Heads { dim: head_dim, scale: 1.0 / (head_dim as f32).sqrt(), dtype };
     let layers = info.layers - 1;
@@ -115,16 +115,4 @@ fn attention_time(info: &ModelInfo, length: usize) -> f64 {
             attention(isa, qkv.each_ref().map(Matrix::view), heads, &mut scratch, dst.view_mut());
         }
     })
-}
-
-/// Signed numbers that do not cancel to nothing: a fixed sequence.
-fn matrix(rows: usize, cols: usize, seed: usize) -> Matrix {
-    let mut matrix = Matrix::new(cols);
-    matrix.set_rows(rows);
-    for i in 0..rows {
-        for (j, value) in matrix.view_mut().row_mut(i).iter_mut().enumerate() {
-            *value = ((i * cols + j) * 7919 * seed % 2003) as f32 / 1001.5 - 1.0;
-        }
-    }
-    matrix
 }

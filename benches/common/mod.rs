@@ -119,3 +119,18 @@ pub fn pairs(values: &Matrix) -> Matrix {
     }
     pairs
 }
+
+/// Signed numbers that do not cancel to nothing and never grow: a fixed sequence.
+pub fn values(n: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i * 7919 + 13) % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+/// A matrix of such.
+pub fn matrix(rows: usize, cols: usize) -> Matrix {
+    let mut matrix = Matrix::new(cols);
+    matrix.set_rows(rows);
+    for (i, row) in values(rows * cols).chunks_exact(cols).enumerate() {
+        matrix.view_mut().row_mut(i).copy_from_slice(row);
+    }
+    matrix
+}

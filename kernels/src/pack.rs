@@ -226,9 +226,6 @@ impl<'a> PackedColumns<'a> {
 }
 
 impl PanelDtype {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::Digits, Self::Int8];
-
     /// The deepest product, if there is such a limit.
     pub fn max_depth(self) -> Option<usize> {
         match self {
@@ -246,7 +243,7 @@ impl PanelDtype {
 
     /// That of a name.
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
+        [Self::F32, Self::Bf16, Self::Digits, Self::Int8].into_iter().find(|dtype| dtype.name() == name)
     }
 
     /// The name, as files hold it.
