@@ -8,7 +8,6 @@ mod tests;
 mod vocabulary;
 mod word_piece;
 
-use tokenizers::normalizers::BertNormalizer;
 use tokenizers::{
     Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, TruncationDirection, TruncationParams,
     TruncationStrategy,
@@ -77,15 +76,22 @@ impl Texts {
         Ok((Self::Any(Box::new(any)), processor))
     }
 
-    /// What is done to texts first, where it is BERT's.
-    fn normalizer(&self) -> Option<&BertNormalizer> {
+    /// Changes what is done to texts first, where it is BERT's.
+    fn set_normalizer(&mut self, file: &File) -> Result<()> {
         match self {
-            Self::Bert(bert) => Some(bert.normalizer()),
-            Self::Any(any) => match any.get_normalizer() {
-                Some(NormalizerWrapper::BertNormalizer(normalizer)) => Some(normalizer),
-                _ => None,
-            },
+            Self::Bert(bert) => settings::apply(file, bert.normalizer_mut())?,
+            Self::Any(any) => {
+                if let Some(NormalizerWrapper::BertNormalizer(mut normalizer)) = any.get_normalizer().cloned()
+                {
+                    settings::apply(file, &mut normalizer)?;
+                    any.with_normalizer(Some(normalizer)).map_err(|error| Error::Tokenizer {
+                        file: file.name.clone(),
+                        reason: error.to_string(),
+                    })?;
+                }
+            }
         }
+        Ok(())
     }
 
     /// The token with the largest id.
@@ -138,8 +144,9 @@ impl Tokenizer {
     ) -> Result<Self> {
         let broken = |reason: String| Error::Tokenizer { file: file.name.clone(), reason };
         let (mut texts, processor) = Texts::parse((*file.bytes).as_ref()).map_err(broken)?;
-        if let Some(settings) = settings {
-            settings::check(settings, texts.normalizer())?;
+        if let Some(file) = settings {
+            settings::check(file)?;
+            texts.set_normalizer(file)?;
         }
         let processor =
             processor.ok_or_else(|| broken("it has no post-processor that adds special tokens".into()))?;

@@ -129,27 +129,47 @@ fn an_unknown_token_that_is_unknown_is_refused() {
     copy.edit_json(FILE, |json| json["model"]["vocab"] = json!({})).fails_with(&[FILE, "`[UNK]`"]);
 }
 
-/// `transformers` does what `tokenizer_config.json` says.
+/// `transformers` does what `tokenizer_config.json` says, if that is of a `BertTokenizer`.
 #[test]
-fn a_tokenizer_config_that_asks_for_something_else_is_refused() {
-    let copy = ModelCopy::of("gelu-60");
-    for (field, agrees, differs) in [
-        ("do_lower_case", json!(true), json!(false)),
-        ("strip_accents", json!(true), json!(false)),
-        ("tokenize_chinese_chars", json!(true), json!("yes")),
-        ("truncation_side", json!("right"), json!("left")),
+fn the_settings_of_a_bert_tokenizer_go_before_its_normalizer() {
+    let text = "The R\u{ed}ver \u{6cb3}\u{6c34} runs";
+    let ids = |copy: &ModelCopy| Reranker::load(copy.path()).unwrap().tokenize(text, &[text]).unwrap();
+    for (setting, field) in [
+        ("do_lower_case", "lowercase"),
+        ("strip_accents", "strip_accents"),
+        ("tokenize_chinese_chars", "handle_chinese_chars"),
     ] {
-        for (value, fits) in [(agrees, true), (json!(null), true), (differs, false)] {
-            let mut settings = serde_json::Map::new();
-            settings.insert(field.into(), value.clone());
-            copy.write("tokenizer_config.json", serde_json::Value::from(settings).to_string());
-            if fits {
-                Reranker::load(copy.path()).unwrap();
-            } else {
-                let value = value.as_str().map_or(value.to_string(), str::to_owned);
-                copy.fails_with(&["tokenizer_config.json", &format!("`{field}`"), &value]);
-            }
+        // Through the engine's own tokenizer, and through that of the crate.
+        for form in ["engine", "crate"] {
+            let normalizer = |value: serde_json::Value, settings: &str| {
+                let copy = ModelCopy::of("gelu-60");
+                copy.write("tokenizer_config.json", settings).edit_json(FILE, |json| {
+                    json["normalizer"][field] = value;
+                    if form == "crate" {
+                        let digits = json!({"type": "Digits", "individual_digits": false});
+                        let words = json["pre_tokenizer"].take();
+                        json["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [words, digits]});
+                    }
+                });
+                ids(&copy)
+            };
+            let (on, off) = (normalizer(json!(true), "{}"), normalizer(json!(false), "{}"));
+            assert_ne!(on, off, "{setting}: the text does not show it");
+            let file =
+                |value: bool, class: &str| json!({setting: value, "tokenizer_class": class}).to_string();
+            assert_eq!(normalizer(json!(true), &file(false, "BertTokenizer")), off, "{setting}, {form}");
+            assert_eq!(normalizer(json!(false), &file(true, "BertTokenizerFast")), on, "{setting}, {form}");
+            assert_eq!(
+                normalizer(json!(true), &json!({setting: false}).to_string()),
+                off,
+                "{setting}, {form}"
+            );
+            let other = file(false, "PreTrainedTokenizerFast");
+            assert_eq!(normalizer(json!(true), &other), on, "{setting}, {form}");
         }
+        let copy = ModelCopy::of("gelu-60");
+        copy.write("tokenizer_config.json", json!({setting: "yes"}).to_string());
+        copy.fails_with(&["tokenizer_config.json", setting, "true or false", "yes"]);
     }
 }
 
@@ -165,6 +185,8 @@ fn texts_that_are_to_be_cut_on_the_left_are_refused() {
     direction("Left").fails_with(&[FILE, "`truncation.direction`", "Left"]);
     direction("Right");
     Reranker::load(copy.path()).unwrap();
+    copy.write("tokenizer_config.json", r#"{"truncation_side": "left"}"#);
+    copy.fails_with(&["tokenizer_config.json", "`truncation_side`", "`left`"]);
 }
 
 #[test]

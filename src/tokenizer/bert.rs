@@ -123,8 +123,8 @@ impl Bert {
         Some((Self { normalizer, words, added }, post_processor))
     }
 
-    pub(super) fn normalizer(&self) -> &BertNormalizer {
-        &self.normalizer
+    pub(super) fn normalizer_mut(&mut self) -> &mut BertNormalizer {
+        &mut self.normalizer
     }
 
     pub(super) fn vocabulary(&self) -> &Vocabulary {
