@@ -160,44 +160,42 @@ impl Layer {
 
     /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk, by as many workers as it is given.
     ///
-    /// With few rows the weights are most of what a core must read, and a worker had better read its own columns of
-    /// them only. For what follows attention that takes more steps, as each needs whole rows of the one before.
+    /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and in
+    /// each a worker keeps its rows. With few rows the weights are most of what a core must read, and a worker had better
+    /// read its own columns of them only. For what follows attention that takes more steps, as each needs whole rows of
+    /// the one before.
     pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
         let output_bytes = self.qkv.bytes() / self.qkv.n();
         let rows = ws.hidden.view().rows();
         let few = |bytes_for_a_row| workers > 1 && rows * bytes_for_a_row < workers * output_bytes;
-        let Some(panel_heads) = shape.panel_heads().filter(|_| few(HEADS_BYTES_FOR_A_ROW)) else {
-            return self.forward_by_rows(isa, shape, ws, workers);
-        };
-        self.attend_by_heads(isa, shape, panel_heads, ws, workers);
-        let Workspace { hidden, context, scratches, .. } = ws;
+        let panel_heads = shape.panel_heads().filter(|_| few(HEADS_BYTES_FOR_A_ROW));
+        match panel_heads {
+            Some(panel_heads) => self.attend_by_heads(isa, shape, panel_heads, ws, workers),
+            None => self.project_by_rows(isa, ws, workers),
+        }
+        let Workspace { cu_seqlens, hidden, qkv, context, scratches, .. } = ws;
         let scratches = &mut scratches[..workers];
-        if few(BYTES_FOR_A_ROW) {
+        if panel_heads.is_some() && few(BYTES_FOR_A_ROW) {
             return self.tail.forward(isa, context.view(), hidden.view_mut(), scratches);
         }
-        let context = context.view();
-        fork_rows(0..rows, [hidden.view_mut()], scratches, &|rows, [hidden], scratch| {
-            self.tail.forward(isa, context.row_range(rows), hidden, from_mut(scratch));
-        });
-    }
-
-    /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and
-    /// in each a worker keeps its rows.
-    fn forward_by_rows(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
-        let Workspace { cu_seqlens, hidden, qkv, context, scratches, .. } = ws;
-        let (x, scratches) = (hidden.view(), &mut scratches[..workers]);
-        let tokens = 0..x.rows();
-        fork_rows(tokens.clone(), [qkv.view_mut()], scratches, &|rows, [qkv], scratch| {
-            linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv);
-        });
-
         let width = shape.width() / shape.slot_values;
         let [q, k, v] = [0, 1, 2].map(|part| qkv.view().column_range(part * width..(part + 1) * width));
         let dst = [context.view_mut(), hidden.view_mut()];
-        fork_rows(tokens, dst, scratches, &|rows, [mut context, hidden], scratch| {
-            let qkv = [q.row_range(rows.clone()), k, v];
-            shape.attend(isa, qkv, cu_seqlens, rows, &mut scratch.attention, context.reborrow());
+        fork_rows(0..rows, dst, scratches, &|rows, [mut context, hidden], scratch| {
+            if panel_heads.is_none() {
+                let qkv = [q.row_range(rows.clone()), k, v];
+                shape.attend(isa, qkv, cu_seqlens, rows, &mut scratch.attention, context.reborrow());
+            }
             self.tail.forward(isa, context.as_rows(), hidden, from_mut(scratch));
+        });
+    }
+
+    /// `ws.hidden` in, `ws.qkv` out.
+    fn project_by_rows(&self, isa: Isa, ws: &mut Workspace, workers: usize) {
+        let Workspace { hidden, qkv, scratches, .. } = ws;
+        let x = hidden.view();
+        fork_rows(0..x.rows(), [qkv.view_mut()], &mut scratches[..workers], &|rows, [qkv], scratch| {
+            linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv);
         });
     }
 
