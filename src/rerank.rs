@@ -249,7 +249,7 @@ impl<Q: AsRef<str> + Sync, D: AsRef<str> + Sync> Source for Pairs<'_, Q, D> {
     }
 }
 
-/// Logits are finite here, so the order is total.
+/// Logits are finite here, so the order is total; 0 and -0 are equal.
 fn best_first(a: &Ranked, b: &Ranked) -> Ordering {
-    b.logit.total_cmp(&a.logit).then(a.index.cmp(&b.index))
+    b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.index.cmp(&b.index))
 }

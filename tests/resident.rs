@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crossrank::Reranker;
+use crossrank::{Dtype, Reranker};
 
 /// KiB that are resident of all maps of a file.
 fn resident(file: &Path) -> usize {
@@ -28,7 +28,7 @@ fn resident(file: &Path) -> usize {
 #[test]
 fn packed_tensors_do_not_stay_resident() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
-    let reranker = Reranker::builder().threads(2).load(&folder).unwrap();
+    let reranker = Reranker::builder().threads(2).dtype(Dtype::F32).load(&folder).unwrap();
     let file = folder.join("model.safetensors");
     let resident = resident(&file);
     let info = reranker.info();

@@ -75,8 +75,9 @@ impl Lines {
     /// The next line, or none at the end.
     pub fn next(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        // One more than a line may have shows that it has more; another two are its CRLF.
-        self.reader.by_ref().take(MAX_LINE_BYTES + 2).read_until(b'\n', &mut bytes)?;
+        // One more than a line may have shows that it has more; another two are its CRLF, three the mark before the first.
+        let mark = if self.number == 0 { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+        self.reader.by_ref().take(MAX_LINE_BYTES + 2 + mark).read_until(b'\n', &mut bytes)?;
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -164,5 +165,16 @@ mod tests {
         assert_eq!(lines[1], Err("expected at most 4 MiB, found a longer line".into()));
         assert_eq!(lines[2], Ok("last".into()));
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_byte_order_mark_does_not_count_among_the_bytes_of_its_line() {
+        let max = MAX_LINE_BYTES as usize;
+        for (len, fits) in [(max, true), (max + 1, false), (max + 4, false)] {
+            let bytes = [BYTE_ORDER_MARK, &vec![b'a'; len], b"\r\nlast"].concat();
+            let lines = lines(bytes.leak());
+            assert_eq!((lines[0].is_ok(), lines.len()), (fits, 2), "{len}");
+            assert_eq!(lines[1], Ok("last".into()), "{len}");
+        }
     }
 }

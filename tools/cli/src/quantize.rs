@@ -57,6 +57,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let held = interrupt.hold();
     let folder = out.temporary("quantize")?;
     let weights = Weights::find(&args.model_dir)?;
+    weights.refuse_quantized(&ignored)?;
     let before = weights.bytes()?;
     let (factors, smoothing) = match &texts {
         Some(texts) => texts.observe(&source, &weights, interrupt)?,
@@ -205,11 +206,7 @@ impl Quantization<'_> {
             interrupt.check()?;
             let (dtype, shape, data) = (view.dtype(), view.shape(), view.data());
             let failed = |reason| Failure::about(format_args!("{name}: tensor `{tensor}`"), reason);
-            if dtype == Dtype::I8 {
-                return Err(failed(
-                    "expected F32, F16 or BF16, found I8: it is quantized already".to_owned(),
-                ));
-            } else if self.ignored.contains(&tensor) {
+            if self.ignored.contains(&tensor) {
                 self.summary.left_out.push(format!("`{tensor}` ({dtype:?})"));
             } else if is_quantized(&tensor, shape) {
                 let factor = self.factors.get(&tensor).map(|factor| &**factor);

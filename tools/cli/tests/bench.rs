@@ -135,7 +135,9 @@ fn the_isa_is_the_one_in_force() {
     let args =
         ["bench", "--seconds", "0.01", "--format", "json", "--model", &fixture("gelu-60"), "--workload"];
     let output = command().args(args).arg(file.path()).env("CROSSRANK_ISA", "portable").output().unwrap();
-    for row in json(&String::from_utf8(output.stdout).unwrap()) {
+    let rows = json(&String::from_utf8(output.stdout).unwrap());
+    assert!(output.status.success() && !rows.is_empty());
+    for row in rows {
         assert_eq!(row["isa"], "portable");
     }
 }

@@ -346,6 +346,8 @@ fn a_file_that_no_logits_can_be_written_to_is_named_before_anything_is_done() {
         let error = place.verify(&place.path("model"), &["--logits", &place.path(input)]).error();
         assert!(error.contains("expected a file that is no input, found one of "), "{error}");
     }
+    let error = place.verify(&place.path("model"), &["--logits", &place.path("out")]).error();
+    assert!(error.contains("expected another name than that of the result"), "{error}");
     #[cfg(unix)]
     {
         let link = place.path("link");

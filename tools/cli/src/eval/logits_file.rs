@@ -22,8 +22,13 @@ struct Pair<'a> {
     quantized: f32,
 }
 
-/// Refuses what no file can be written to, and what `inputs` are or hold, before anything is scored.
-pub fn check<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Failure> {
+/// Refuses what no file can be written to, what `inputs` are or hold, and what is to become the folder `out_dir`, before
+/// anything is scored.
+pub fn check<'a>(
+    path: &Path,
+    inputs: impl IntoIterator<Item = &'a PathBuf>,
+    out_dir: &Path,
+) -> Result<(), Failure> {
     let failed = |reason: &dyn Display| Failure::about(path.display(), reason);
     if path.is_dir() || path.file_name().is_none() {
         return Err(failed(&"expected the name of a file, found a folder"));
@@ -36,10 +41,19 @@ pub fn check<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a PathBuf>) -> 
         }
         _ => {}
     }
-    let place =
-        folder.canonicalize().map_err(|error| failed(&error))?.join(path.file_name().unwrap_or_default());
+    let place = |path: &Path, folder: &Path| {
+        // As the system spells it, where it is there.
+        let new = || Ok(folder.canonicalize()?.join(path.file_name().unwrap_or_default()));
+        path.canonicalize()
+            .or_else(|_| new())
+            .map_err(|error: io::Error| Failure::about(path.display(), error))
+    };
+    let place_of_file = place(path, folder)?;
+    if place_of_file == place(out_dir, parent_folder(out_dir)?)? {
+        return Err(failed(&"expected another name than that of the result, found the same"));
+    }
     for input in inputs {
-        if input.canonicalize().is_ok_and(|input| place.starts_with(input)) {
+        if input.canonicalize().is_ok_and(|input| place_of_file.starts_with(input)) {
             return Err(failed(&format!(
                 "expected a file that is no input, found one of {}",
                 input.display()

@@ -1,5 +1,6 @@
 //! Candidates from a run of another search engine.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -8,8 +9,8 @@ use super::set::{Ids, expected, fields, known};
 use crate::failure::Failure;
 use crate::input::Lines;
 
-/// Reads a TREC run: query, `Q0`, document, rank, score, tag. Gives the best documents of each query by score, as
-/// `trec_eval` does, which takes no notice of ranks; of equal scores the one that comes first.
+/// Reads a TREC run: query, `Q0`, document, rank, score, tag. Gives the best documents of each query by score and takes
+/// no notice of ranks, as `trec_eval`; of equal scores the one that comes first, where that goes by the name.
 pub fn read(path: &Path, queries: &Ids, documents: &Ids) -> Result<Vec<Vec<usize>>, Failure> {
     let mut found: Vec<Vec<(usize, f64)>> = vec![Vec::new(); queries.len()];
     let mut seen = HashSet::new();
@@ -27,7 +28,7 @@ pub fn read(path: &Path, queries: &Ids, documents: &Ids) -> Result<Vec<Vec<usize
         Ok(())
     })?;
     let best = |mut found: Vec<(usize, f64)>| {
-        found.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        found.sort_by(|(_, a), (_, b)| b.partial_cmp(a).unwrap_or(Ordering::Equal));
         found.into_iter().take(CANDIDATES).map(|(document, _)| document).collect()
     };
     Ok(found.into_iter().map(best).collect())

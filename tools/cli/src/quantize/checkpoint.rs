@@ -7,8 +7,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -39,6 +39,25 @@ impl Weights {
             serde_json::from_slice(&json).map_err(|error| Failure::about(path.display(), error))?;
         let shards: BTreeSet<String> = index.weight_map.into_values().collect();
         Ok(Self { files: shards.into_iter().map(|shard| folder.join(shard)).collect() })
+    }
+
+    /// Fails where a tensor that the engine uses, none of `ignored`, is quantized already.
+    pub fn refuse_quantized(&self, ignored: &[String]) -> Result<(), Failure> {
+        for file in &self.files {
+            let name = file.display();
+            let bytes = fs::read(file).map_err(|error| Failure::about(&name, error))?;
+            let (_, metadata) =
+                SafeTensors::read_metadata(&bytes).map_err(|error| Failure::about(&name, error))?;
+            let is_quantized =
+                |(tensor, info): &(String, &TensorInfo)| info.dtype == Dtype::I8 && !ignored.contains(tensor);
+            let quantized =
+                metadata.tensors().into_iter().filter(is_quantized).map(|(tensor, _)| tensor).min();
+            if let Some(tensor) = quantized {
+                let reason = "expected F32, F16 or BF16, found I8: it is quantized already";
+                return Err(Failure::about(format_args!("{name}: tensor `{tensor}`"), reason));
+            }
+        }
+        Ok(())
     }
 
     /// What they take together.

@@ -28,7 +28,7 @@ pub fn prepare(args: &QuantizeArgs, source: &Reranker) -> Result<Option<EvalSet>
     }
     if let Some(file) = &args.logits {
         let inputs = [Some(&args.model_dir), Some(folder), args.run.as_ref(), args.calibrate.as_ref()];
-        logits_file::check(file, inputs.into_iter().flatten())?;
+        logits_file::check(file, inputs.into_iter().flatten(), &args.out_dir)?;
     }
     EvalSet::read(folder, args.run.as_ref(), args.queries).map(Some)
 }
