@@ -95,13 +95,14 @@ def took_part(record: dict) -> list[str]:
 def conditions(record: dict) -> list[str]:
     """What the numbers are, on which machine, of which versions."""
     machine, options = record["machine"], record["options"]
-    far = spread(record)
+    far = spread(record) if options["rounds"] > 1 else None
     within = "" if far is None else f" Ratios of single rounds are within {far:.0%} of these."
+    rounds = "one round" if options["rounds"] == 1 else f"medians of {options['rounds']} rounds"
     # Those that decide between kernels for bf16 and int8, for readers who compare machines.
     telling = ("avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "i8mm")
     flags = " ".join(flag for flag in machine["flags"] if flag in telling)
     return [
-        f"Milliseconds from text to score on {options['threads']} threads, medians of {options['rounds']} rounds;"
+        f"Milliseconds from text to score on {options['threads']} threads, {rounds};"
         f" bold is crossrank, in brackets how many times as long as crossrank the other takes.{within}",
         f"{record['date']}, {machine['cpu']}, {machine['cores']} cores{f' ({flags})' if flags else ''};"
         f" {', '.join(took_part(record))}.",
