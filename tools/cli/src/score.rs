@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::{io, iter, thread};
 
-use crossrank::{PairScore, Reranker};
+use crossrank::{Error, PairScore, Reranker, Tokenized};
 use serde::Serialize;
 
 use crate::args::ScoreArgs;
@@ -102,20 +102,50 @@ fn each_good<T, U>(
     Ok(bad.into_iter().filter_map(|bad| bad.map(Err).or_else(|| done.next())).collect())
 }
 
-/// Scores pairs together, and halves them where one cannot be scored until it stands alone: a pair's score does not
-/// depend on its company.
+/// Scores pairs together. Where one cannot be scored each is tokenised by itself: that shows which.
 fn score(reranker: &Reranker, pairs: &[(String, String)]) -> Result<Each<PairScore>, Failure> {
-    match (reranker.score_pairs(pairs), pairs) {
-        (Ok(all), _) => Ok(all.into_iter().map(Ok).collect()),
-        (Err(error), _) if error.document().is_none() => Err(error.into()),
-        (Err(error), [_]) => Ok(vec![Err(describe(&error))]),
-        (Err(_), _) => {
-            let (left, right) = pairs.split_at(pairs.len() / 2);
-            let mut scores = score(reranker, left)?;
-            scores.extend(score(reranker, right)?);
-            Ok(scores)
+    let error = match reranker.score_pairs(pairs) {
+        Ok(scores) => return Ok(scores.into_iter().map(Ok).collect()),
+        Err(error) => error,
+    };
+    if error.document().is_none() {
+        return Err(error.into());
+    }
+    let mut tokenized = Each::with_capacity(pairs.len());
+    for (query, document) in pairs {
+        match reranker.tokenize(query, &[document]) {
+            Ok(pair) => tokenized.extend(pair.into_iter().map(Ok)),
+            Err(error) if error.document().is_some() || matches!(error, Error::Query { .. }) => {
+                tokenized.push(Err(describe(&error)));
+            }
+            Err(error) => return Err(error.into()),
         }
     }
+    each_good(tokenized, |pairs| {
+        let mut scores = Each::with_capacity(pairs.len());
+        score_tokenized(reranker, pairs, &mut scores)?;
+        Ok(scores)
+    })
+}
+
+/// Scores pairs together, and halves them where one cannot be scored until it stands alone: a pair's score does not
+/// depend on its company.
+fn score_tokenized(
+    reranker: &Reranker,
+    pairs: &[Tokenized],
+    scores: &mut Each<PairScore>,
+) -> Result<(), Failure> {
+    match (reranker.score_tokenized(pairs), pairs) {
+        (Ok(all), _) => scores.extend(all.into_iter().map(Ok)),
+        (Err(error), _) if error.document().is_none() => return Err(error.into()),
+        (Err(error), [_]) => scores.push(Err(describe(&error))),
+        (Err(_), _) => {
+            let (left, right) = pairs.split_at(pairs.len() / 2);
+            score_tokenized(reranker, left, scores)?;
+            score_tokenized(reranker, right, scores)?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use common::{command, fixture, fixtures, floats, json, reference, run};
+use common::{command, copy_model, fixture, fixtures, floats, json, reference, run};
 use serde_json::Value;
 
 fn score(model: &str, args: &[&str], stdin: impl AsRef<[u8]> + Send) -> common::Ran {
@@ -112,6 +112,28 @@ fn pairs_that_do_not_fit_leave_the_others_their_scores() {
     assert!(ran.stderr.starts_with("crossrank: error: <stdin>: line 8: the pair has "), "{}", ran.stderr);
     for (row, expected) in good.iter().zip(&expected) {
         assert_eq!((&row["logits"], &row["score"]), (&expected["logits"], &expected["score"]));
+    }
+}
+
+#[test]
+fn texts_that_cannot_be_tokenised_leave_the_others_their_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_model("gelu-60", &model);
+    let file = model.join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    // It has nothing to put in the place of what it does not know.
+    tokenizer["model"] =
+        serde_json::json!({"type": "Unigram", "unk_id": null, "vocab": [["a", -1.0], ["b", -2.0]]});
+    std::fs::write(&file, tokenizer.to_string()).unwrap();
+    let input = [pair("a", "b"), pair("z", "b"), pair("b", "z"), pair("b", "a")].concat();
+    let ran = run(["score", "--model", model.to_str().unwrap()], input);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let rows = json(&ran.stdout);
+    let failed: Vec<bool> = rows.iter().map(|row| row.get("error").is_some()).collect();
+    assert_eq!(failed, [false, true, true, false], "{}", ran.stdout);
+    for i in [1, 2] {
+        assert!(rows[i]["error"].as_str().unwrap().contains("cannot be tokenised"), "{}", rows[i]);
     }
 }
 
