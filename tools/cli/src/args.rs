@@ -110,8 +110,8 @@ pub struct InspectArgs {
 /// texts, with checksums: `crossrank inspect` shows them.
 ///
 /// With --verify both models score the first 50 candidates of each query, the source in f32 and the result as it runs,
-/// and both are compared: nDCG@10 and MRR@10 of each, how much of the first ten they share, Kendall's tau-b over a
-/// query's candidates, and |logit - logit of the source| over the standard deviation of the source's logits. Beyond a
+/// and both are compared: nDCG@10 and MRR@10 of each, how much of the first ten they share (all, where a query has no more
+/// candidates), Kendall's tau-b over a query's candidates, and |logit - logit of the source| over the standard deviation of the source's logits. Beyond a
 /// limit the exit code is 1; the result stays. EVAL_DIR holds corpus.jsonl (objects with `id` and `text`, one a line),
 /// queries.tsv (id, tab, text) and qrels.txt (TREC: query, 0, document, relevance).
 ///
