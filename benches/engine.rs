@@ -4,7 +4,8 @@
 //!
 //! With `../shared` beside the checkout these are its four workloads and its model; otherwise the default model and
 //! texts of its own. Criterion's "elements" are useful f32 operations: the collapsed last layer counts as what it
-//! needs. The share of the peak is taken against register-only products of the same dtype on as many threads in the same run.
+//! needs. The share of the peak is taken against register-only products of the same dtype on as many threads in the
+//! same run.
 
 mod common;
 

@@ -3,8 +3,8 @@
 //!     cargo bench --bench kernels
 //!
 //! Criterion's "elements" are f32 operations (a multiply-add counts two). The share of the peak is taken against
-//! register-only multiply-adds, for bf16 and int8 register-only products of their kind, measured in the same run. Products
-//! round, quantise or split their rows; what they reach without that stands beside.
+//! register-only multiply-adds, for bf16 and int8 register-only products of their kind, measured in the same run.
+//! Products round, quantise or split their rows; what they reach without that stands beside.
 
 mod common;
 

@@ -22,8 +22,8 @@ pub(crate) const SHARD_INDEX: &str = "model.safetensors.index.json";
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum WeightSource {
-    /// Map the file: embeddings are read in place, so that only the rows of words that occur are ever touched, and so are
-    /// the weights of a packed checkpoint.
+    /// Map the file: embeddings are read in place, so that only the rows of words that occur are ever touched, and so
+    /// are the weights of a packed checkpoint.
     ///
     /// The file must not change while the model lives. If another process overwrites it, scores may change; if it
     /// shrinks, reading beyond its new end kills the process with SIGBUS on Unix. Replacing a file by renaming a new

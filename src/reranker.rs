@@ -31,21 +31,21 @@ pub enum Dtype {
     /// int8, else [`Dtype::F32`].
     #[default]
     Auto,
-    /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4. Weights that the checkpoint holds in int8 are widened. On the
-    /// instruction set `amx` the encoder's Linear layers multiply f32 as three digits of a byte each, of whose products the
-    /// largest six or seven are summed, exactly; a checkpoint that is packed there holds those digits, one that is packed
-    /// elsewhere f32 itself.
+    /// f32 throughout: agrees with PyTorch's f32 logits to 1e-4. Weights that the checkpoint holds in int8 are widened.
+    /// On the instruction set `amx` the encoder's Linear layers multiply f32 as three digits of a byte each, of whose
+    /// products the largest six or seven are summed, exactly; a checkpoint that is packed there holds those digits, one
+    /// that is packed elsewhere f32 itself.
     F32,
     /// The Linear weights of the encoder in bfloat16, half the memory of f32; residuals, norms and softmax are f32. On
-    /// the instruction sets `avx512_bf16` and `amx` activations and attention are rounded to bfloat16 for their products,
-    /// too, which takes little more than half the time of f32; elsewhere it saves memory, not time: widening takes a tenth
-    /// longer.
+    /// the instruction sets `avx512_bf16` and `amx` activations and attention are rounded to bfloat16 for their
+    /// products, too, which takes little more than half the time of f32; elsewhere it saves memory, not time: widening
+    /// takes a tenth longer.
     Bf16,
-    /// Products of the encoder in bytes, summed exactly: weights with a scale for each output, as an int8 checkpoint holds
-    /// them or else scaled by their largest magnitude, activations with a scale and a zero point for each token. The weights
-    /// of the last layer, whose products are of `[CLS]` rows alone, are bfloat16. The head, attention and everything between
-    /// products are f32, save on the instruction sets `avx512_bf16` and `amx`, where attention's products and those rows are
-    /// bfloat16. Several times faster than f32 where the CPU has AVX-512 VNNI.
+    /// Products of the encoder in bytes, summed exactly: weights with a scale for each output, as an int8 checkpoint
+    /// holds them or else scaled by their largest magnitude, activations with a scale and a zero point for each token.
+    /// The weights of the last layer, whose products are of `[CLS]` rows alone, are bfloat16. The head, attention and
+    /// everything between products are f32, save on the instruction sets `avx512_bf16` and `amx`, where attention's
+    /// products and those rows are bfloat16. Several times faster than f32 where the CPU has AVX-512 VNNI.
     Int8,
 }
 

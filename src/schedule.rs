@@ -11,17 +11,18 @@
 //! A worker without a leaf thus helps from the next part on, and all end together, whatever the leaves were expected to
 //! cost.
 //!
-//! What workers write in common: a counter that a leaf lowers when it is finished, two that a chunk raises, a flag that the
-//! first layer sets, and the list of idle memory, locked when a leaf begins and ends and when its layers are first shared.
+//! What workers write in common: a counter that a leaf lowers when it is finished, two that a chunk raises, a flag that
+//! the first layer sets, and the list of idle memory, locked when a leaf begins and ends and when its layers are first
+//! shared.
 //!
-//! On many cores none waits for another while there are leaves, a chunk each of about 384 tokens. What they then share is
-//! the memory that weights come from, once a chunk: of a 384-wide model of six layers 33 MB in f32 on AMX and 13 MB in
-//! int8, in some 27 and 9 ms of a core, so little more than 1 GB/s for each, 75 GB/s for 64 from a cache that all share;
-//! of a 1024-wide model of 24 layers 1.2 GB in f32 from main memory, in half a second and more. The counters and the lock
-//! are touched a few times a leaf, for less than a microsecond. A worker's memory is 8 to 10 MB (peak of 100 passages on 2,
-//! 16 and 64 threads: 81, 222 and 593 MB in f32). Fewer than 64 times 384 tokens, 100 passages for one, leave each worker
-//! less than a chunk, which costs as many bytes of weights; then it is the forks within layers that limit: a lone
-//! pair of 68 tokens takes 1.6 to 1.9 times as long on one thread as on two.
+//! On many cores none waits for another while there are leaves, a chunk each of about 384 tokens. What they then share
+//! is the memory that weights come from, once a chunk: of a 384-wide model of six layers 33 MB in f32 on AMX and 13 MB
+//! in int8, in some 27 and 9 ms of a core, so little more than 1 GB/s for each, 75 GB/s for 64 from a cache that all
+//! share; of a 1024-wide model of 24 layers 1.2 GB in f32 from main memory, in half a second and more. The counters and
+//! the lock are touched a few times a leaf, for less than a microsecond. A worker's memory is 8 to 10 MB (peak of 100
+//! passages on 2, 16 and 64 threads: 81, 222 and 593 MB in f32). Fewer than 64 times 384 tokens, 100 passages for one,
+//! leave each worker less than a chunk, which costs as many bytes of weights; then it is the forks within layers that
+//! limit: a lone pair of 68 tokens takes 1.6 to 1.9 times as long on one thread as on two.
 
 mod plan;
 mod slots;

@@ -134,7 +134,8 @@ fn unknown_token(model: &ModelWrapper) -> Option<&str> {
 }
 
 impl Tokenizer {
-    /// `settings` are `tokenizer_config.json`. `max_length` is the caller's, if there is one; the model's and the position table's apply too.
+    /// `settings` are `tokenizer_config.json`. `max_length` is the caller's, if there is one; the model's and the
+    /// position table's apply too.
     pub(crate) fn load(
         file: &File,
         settings: Option<&File>,

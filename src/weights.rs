@@ -139,8 +139,8 @@ impl Weights {
         self.tensors.iter().map(|(name, entry)| (&**name, entry.dtype, &*entry.shape))
     }
 
-    /// Metadata on how the checkpoint was quantised: `quantization`, and keys that begin with `quantization_`. Of shards
-    /// that disagree the first counts.
+    /// Metadata on how the checkpoint was quantised: `quantization`, and keys that begin with `quantization_`. Of
+    /// shards that disagree the first counts.
     pub(crate) fn quantization(&self) -> BTreeMap<&str, &str> {
         let mut found = BTreeMap::new();
         for (key, value) in self.shards.iter().flat_map(|shard| &shard.metadata) {
@@ -269,8 +269,8 @@ impl Weights {
         }
     }
 
-    /// Gives that memory back once more: reading what lies beside it may have mapped it again, for the system maps whole
-    /// blocks of a file.
+    /// Gives that memory back once more: reading what lies beside it may have mapped it again, for the system maps
+    /// whole blocks of a file.
     pub(crate) fn release_packed_away(&self) {
         let packed_away = lock(&self.packed_away);
         packed_away.iter().filter_map(|name| self.tensors.get(name)).for_each(|entry| self.release(entry));

@@ -141,7 +141,8 @@ fn a_packed_checkpoint_has_one_dtype_and_is_not_packed_again() {
     assert!(!load(&fixture("gelu-60"), None).verify().unwrap(), "an unpacked checkpoint has no checksum");
 }
 
-/// All but f32 in digits, which only `amx` multiplies: there f32 itself, of another machine, becomes digits as it loads.
+/// All but f32 in digits, which only `amx` multiplies: there f32 itself, of another machine, becomes digits as it
+/// loads.
 #[test]
 fn a_packed_checkpoint_serves_every_instruction_set_but_for_digits() {
     for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {

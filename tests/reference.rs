@@ -77,7 +77,8 @@ fn the_trained_model_gives_pytorchs_ids_and_logits() {
     });
 }
 
-/// bf16 rounds the weights, and on some instruction sets what they are multiplied by: logits move, by less than what is promised of them.
+/// bf16 rounds the weights, and on some instruction sets what they are multiplied by: logits move, by less than what is
+/// promised of them.
 #[test]
 fn bf16_stays_near_pytorchs_logits() {
     const MEAN: f32 = 0.015;

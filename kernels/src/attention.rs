@@ -44,7 +44,8 @@ impl AttentionScratch {
         self.rounded.at_least(padded_len * slot_stride(head_dim.div_ceil(2)));
         let block = score_rows(seq_len, 1) + MAX_TILE.0;
         self.scores.at_least((block * slot_stride(seq_len)).max(heads * seq_len));
-        // A shorter sequence may have more rows in a block: all that it has, or those that fit with theirs being longer.
+        // A shorter sequence may have more rows in a block: all that it has, or those that fit with theirs being
+        // longer.
         let most = block.max(2 * MAX_TILE.0);
         self.queries.at_least(most * slot_stride(head_dim.div_ceil(2)));
         self.sums.reserve(most.max(heads).saturating_sub(self.sums.len()));
@@ -63,11 +64,11 @@ pub struct Heads {
     pub dtype: PanelDtype,
 }
 
-/// dst = softmax(scale q k^T) v, head by head: what each query gathers. `k` and `v` are seq_len x (number of heads * dim),
-/// heads side by side; `q` and `dst` are as wide and hold all rows of the sequence or some.
+/// dst = softmax(scale q k^T) v, head by head: what each query gathers. `k` and `v` are seq_len x (number of heads *
+/// dim), heads side by side; `q` and `dst` are as wide and hold all rows of the sequence or some.
 ///
-/// Where layers are kept in [pairs](Isa::stores_pairs), `q`, `k` and `v` may be pairs of bfloat16 and half as wide: the same bits, as
-/// they would be rounded.
+/// Where layers are kept in [pairs](Isa::stores_pairs), `q`, `k` and `v` may be pairs of bfloat16 and half as wide: the
+/// same bits, as they would be rounded.
 ///
 /// # Panics
 /// When the shapes do not fit, or columns are no multiple of `dim`.

@@ -1,11 +1,13 @@
 //! f32 as three digits of a byte each: what products of f32 by tiles of bytes take on either side.
 //!
-//! A row of activations, or the weights of an output, has one scale s, its largest magnitude over 127. Each value becomes
-//! s (d0 + d1 / 2^8 + d2 / 2^16) with digits in -128..=127, which is off by no more than 2^-24 of the row's largest and a hundredth of that. Of the nine
-//! products of digits six are summed in i32, exactly, those of one weight together: those of d0 and d1 d1. Left out are d1 d2,
-//! d2 d1 and d2 d2, the first two up to 2^-24 of the largest of both sides and a little, of any sign. Where a residual is added, d1 of
-//! the rows by d2 of the weights is summed, too: what comes of activations with few large values among many small ones would be
-//! off by more than all else. Floats as digits of few bits are Ozaki's scheme (Ozaki et al. 2012, Numerical Algorithms 59); in bytes, Ootomo, Ozaki and Yokota 2024.
+//! A row of activations, or the weights of an output, has one scale s, its largest magnitude over 127. Each value
+//! becomes s (d0 + d1 / 2^8 + d2 / 2^16) with digits in -128..=127, which is off by no more than 2^-24 of the row's
+//! largest and a hundredth of that. Of the nine products of digits six are summed in i32, exactly, those of one weight
+//! together: those of d0 and d1 d1. Left out are d1 d2, d2 d1 and d2 d2, the first two up to 2^-24 of the largest of
+//! both sides and a little, of any sign. Where a residual is added, d1 of the rows by d2 of the weights is summed, too:
+//! what comes of activations with few large values among many small ones would be off by more than all else. Floats as
+//! digits of few bits are Ozaki's scheme (Ozaki et al. 2012, Numerical Algorithms 59); in bytes, Ootomo, Ozaki and
+//! Yokota 2024.
 //!
 //! Steps of 64 values along k are three lines of a row of activations, a line a digit, and three times 16 lines of a
 //! panel, whose slots hold four bytes as those of bytes do. The scales are one more line behind each panel.
@@ -59,8 +61,8 @@ fn scale_of(largest: f32) -> (f32, f32) {
     }
 }
 
-/// The digits of a value that reaches no further than [`REACH`], rounded to an integer, the highest in the third byte. (A cast
-/// would be made one by one, for it saturates.)
+/// The digits of a value that reaches no further than [`REACH`], rounded to an integer, the highest in the third byte.
+/// (A cast would be made one by one, for it saturates.)
 #[inline(always)]
 fn digits_of(x: f32) -> u32 {
     // Between 2^23 and 2^24 floats are the integers.

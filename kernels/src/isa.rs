@@ -13,8 +13,8 @@ use crate::simd::Simd;
 ///
 /// Which kernels serve which dtype is decided by the set alone; scores are the same bits for the same set, and may
 /// differ in the last bits between sets. `avx512_bf16` is `avx512` that rounds both sides of products to bfloat16 where
-/// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32. `amx` does so,
-/// too, multiplies whole tiles of bytes and of bfloat16, and f32 in [digits](PanelDtype::Digits) of a byte.
+/// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32. `amx`
+/// does so, too, multiplies whole tiles of bytes and of bfloat16, and f32 in [digits](PanelDtype::Digits) of a byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa(Level);
 
@@ -59,7 +59,8 @@ impl Isa {
     }
 
     /// The fastest instruction set of this machine: the last that is there, save `avx512_bf16` where the CPU multiplies
-    /// pairs of bfloat16 slower than f32 (Intel's). To see whether `amx` is there asks the system to let the process use it.
+    /// pairs of bfloat16 slower than f32 (Intel's). To see whether `amx` is there asks the system to let the process
+    /// use it.
     pub fn best() -> Isa {
         Self::available().filter(|isa| isa.is_fast()).last().unwrap_or(Isa(Level::Portable(Portable)))
     }
@@ -105,16 +106,16 @@ impl Isa {
         self.run(Name)
     }
 
-    /// Rows of a tile that blocks of rows are made of, and the most of a block: few enough to stay in L2 beside a panel,
-    /// and enough that a panel which comes from L3 is used often.
+    /// Rows of a tile that blocks of rows are made of, and the most of a block: few enough to stay in L2 beside a
+    /// panel, and enough that a panel which comes from L3 is used often.
     pub(crate) fn block_shape(self) -> (usize, usize) {
-        // Products of tile registers are through with a panel so soon that more rows should share it. For all others the
-        // tiles of AVX-512, of which those of AVX2 and of portable code (6 and 2 rows) divide the largest block.
+        // Products of tile registers are through with a panel so soon that more rows should share it. For all others
+        // the tiles of AVX-512, of which those of AVX2 and of portable code (6 and 2 rows) divide the largest block.
         if self.has_tiles() { (32, 128) } else { (14, 84) }
     }
 
-    /// How weights are packed whose products are to have the precision of `dtype`: those of f32 in digits where tiles of
-    /// bytes multiply them, which is faster; all others as it says.
+    /// How weights are packed whose products are to have the precision of `dtype`: those of f32 in digits where tiles
+    /// of bytes multiply them, which is faster; all others as it says.
     pub fn panel_dtype(self, dtype: PanelDtype) -> PanelDtype {
         if dtype == PanelDtype::F32 && self.has_tiles() { PanelDtype::Digits } else { dtype }
     }
@@ -127,8 +128,8 @@ impl Isa {
         }
     }
 
-    /// Whether products of such weights can be stored as pairs of bfloat16, two columns in an element, which halves what
-    /// the step after them reads: see [`linear`](crate::linear()) and [`attention`](crate::attention()).
+    /// Whether products of such weights can be stored as pairs of bfloat16, two columns in an element, which halves
+    /// what the step after them reads: see [`linear`](crate::linear()) and [`attention`](crate::attention()).
     pub fn stores_pairs(self, dtype: PanelDtype) -> bool {
         matches!(dtype, PanelDtype::Bf16 | PanelDtype::Int8) && self.has_tiles()
     }

@@ -27,8 +27,8 @@ impl LayerNorm {
         Self { weight, bias, eps, residual_scale }
     }
 
-    /// The same, with a factor for each column of the residual: where the norm that it comes from has its weight and bias
-    /// divided by them.
+    /// The same, with a factor for each column of the residual: where the norm that it comes from has its weight and
+    /// bias divided by them.
     ///
     /// # Panics
     /// When there are not as many as weights.

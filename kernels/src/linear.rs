@@ -80,11 +80,11 @@ impl LinearScratch {
     }
 }
 
-/// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n. Where there is a residual, that is what
-/// dst holds before.
+/// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n. Where there is a residual, that
+/// is what dst holds before.
 ///
-/// On an instruction set that has [pairs](Isa::stores_pairs) of bfloat16, dst may be m x n / 2 of them where n is whole tiles of 32
-/// and there is no residual, and lhs m x k / 2: the same bits, as they would be rounded.
+/// On an instruction set that has [pairs](Isa::stores_pairs) of bfloat16, dst may be m x n / 2 of them where n is whole
+/// tiles of 32 and there is no residual, and lhs m x k / 2: the same bits, as they would be rounded.
 ///
 /// # Panics
 /// When the shapes do not fit.
@@ -99,8 +99,8 @@ pub fn linear<'w>(
     linear_parts(isa, lhs, &mut [(weights.into(), dst)], epilogue, scratch);
 }
 
-/// [`linear`] of the same rows with several weights of one dtype and depth, each into a dst of its own: rows that are rounded,
-/// quantised or split are so once.
+/// [`linear`] of the same rows with several weights of one dtype and depth, each into a dst of its own: rows that are
+/// rounded, quantised or split are so once.
 ///
 /// # Panics
 /// As [`linear`], or when the weights differ in dtype or depth.
@@ -233,8 +233,8 @@ fn multiply_packed<S: Simd>(simd: S, block: Block<'_, '_>, scratch: &mut LinearS
     }
 }
 
-/// Multiply-adds of `step` columns at a time. One function for both dtypes: it is compiled into as many tiles as there are
-/// shapes.
+/// Multiply-adds of `step` columns at a time. One function for both dtypes: it is compiled into as many tiles as there
+/// are shapes.
 #[inline(always)]
 fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, widened: &mut Buffer) {
     for i in 0..block.parts.len() {

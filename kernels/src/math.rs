@@ -50,8 +50,8 @@ pub(crate) fn exp2<S: Simd>(simd: S, x: S::V) -> S::V {
     simd.select_lt(x, simd.splat(EXP2_MIN), simd.splat(0.0), y)
 }
 
-/// 2^x for x <= 0 as closely as a value that is about to be rounded to 8 bits can show: relative error under 7.6e-5 from
-/// -125 on, 2^-125 below: no subnormal number, which takes a hundred times as long.
+/// 2^x for x <= 0 as closely as a value that is about to be rounded to 8 bits can show: relative error under 7.6e-5
+/// from -125 on, 2^-125 below: no subnormal number, which takes a hundred times as long.
 ///
 /// A polynomial fitted to the least maximal relative error on 0..1 by linear programming.
 #[inline(always)]
@@ -103,11 +103,11 @@ pub(crate) fn centred_normal_cdf<S: Simd>(simd: S, x: S::V) -> S::V {
     simd.select_lt(simd.abs(x), simd.splat(PHI_MAX), inside, outside)
 }
 
-/// The normal distribution function as closely as a value that is about to be rounded to 8 bits can show: absolute error
-/// under 9.5e-5 max(1, 1 / |x|), exactly 0 and 1 from 4 on.
+/// The normal distribution function as closely as a value that is about to be rounded to 8 bits can show: absolute
+/// error under 9.5e-5 max(1, 1 / |x|), exactly 0 and 1 from 4 on.
 ///
-/// 1/2 + x P(x^2), fitted to the least maximal error of x times it, over max(1, |x|), on 0..4 by linear programming. That
-/// 4 P(16) is 1/2 to the bit is a condition of the fit.
+/// 1/2 + x P(x^2), fitted to the least maximal error of x times it, over max(1, |x|), on 0..4 by linear programming.
+/// That 4 P(16) is 1/2 to the bit is a condition of the fit.
 #[inline(always)]
 pub(crate) fn coarse_normal_cdf<S: Simd>(simd: S, x: S::V) -> S::V {
     const P: [f32; 7] = [

@@ -114,10 +114,11 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             }
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
             // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
-            // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows; `out` is
-            // `rows` x whole panels, and where it is a part of dst there are as many factors of a residual; where pairs are
-            // stored all panels are whole and `out` has an element for each; panels of sums that are scaled have lines
-            // around them. `out` is borrowed exclusively, so it overlaps none of these, which stay until nothing is pending.
+            // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows;
+            // `out` is `rows` x whole panels, and where it is a part of dst there are as many factors of a residual;
+            // where pairs are stored all panels are whole and `out` has an element for each; panels of sums that are
+            // scaled have lines around them. `out` is borrowed exclusively, so it overlaps none of these, which stay
+            // until nothing is pending.
             unsafe {
                 let panels = rhs.data.add(panel * rhs.panel_stride);
                 let output = Output {

@@ -12,8 +12,8 @@ pub(crate) trait FloatProduct<S: Simd>: Product<S> {
     const SLOT_VALUES: usize;
     /// The slots of values that follow each other; where it is one, of the first vector.
     fn along(self, simd: S, values: [S::V; 2]) -> S::V;
-    /// Slots of the columns of `SLOT_VALUES` rows, of which slots of the same columns are given: the values of a column side by
-    /// side, in as many vectors as there are rows.
+    /// Slots of the columns of `SLOT_VALUES` rows, of which slots of the same columns are given: the values of a column
+    /// side by side, in as many vectors as there are rows.
     fn across(self, simd: S, rows: [S::V; 2]) -> [S::V; 2];
 }
 
@@ -45,14 +45,14 @@ fn vectors<S: Simd, P: FloatProduct<S>>(simd: S, values: &[f32]) -> [S::V; 2] {
     vectors
 }
 
-/// From one row of slots to the next: whole cache lines, an odd number of them, for rows a power of two apart would share
-/// the sets of an L1 cache.
+/// From one row of slots to the next: whole cache lines, an odd number of them, for rows a power of two apart would
+/// share the sets of an L1 cache.
 pub(crate) fn slot_stride(slots: usize) -> usize {
     (slots.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// Rows of `k` values in slots, of which units of so many rows and slots can be read: where they are, if they are such; else
-/// rounded or copied into `room`, each filled up with zeros.
+/// Rows of `k` values in slots, of which units of so many rows and slots can be read: where they are, if they are such;
+/// else rounded or copied into `room`, each filled up with zeros.
 #[inline(always)]
 pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     simd: S,
@@ -83,7 +83,8 @@ pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     Rows::new(room, rows.rows(), depth, stride)
 }
 
-/// Packs the transpose of rows of slots into panels: n = their number, k = their length; fills the last panel with zeros.
+/// Packs the transpose of rows of slots into panels: n = their number, k = their length; fills the last panel with
+/// zeros.
 #[inline(always)]
 pub(crate) fn pack_rows_as_columns<S: Simd>(simd: S, rows: Rows<'_>, packed: &mut [f32]) {
     let depth = rows.cols();

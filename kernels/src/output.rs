@@ -8,10 +8,10 @@ use crate::simd::Simd;
 /// Where a tile finds what it adds to its sums, and stores them. Strides are in elements.
 ///
 /// Methods that take rows and columns of the tile are safe to call while these are valid, for as many rows and columns:
-/// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a column
-/// of `bias`, of `residual_scale`, and a line for each panel of `sums` and of `column_scales`, `panel_stride` apart.
-/// For writing, and for reading what is added: as many rows and columns of `dst`, half as many columns where that takes pairs,
-/// which overlaps none of them.
+/// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a
+/// column of `bias`, of `residual_scale`, and a line for each panel of `sums` and of `column_scales`, `panel_stride`
+/// apart. For writing, and for reading what is added: as many rows and columns of `dst`, half as many columns where
+/// that takes pairs, which overlaps none of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) zeros: *const f32,

@@ -19,13 +19,14 @@ use crate::stored::StoredMatrix;
 pub enum PanelDtype {
     /// f32.
     F32,
-    /// bfloat16, rounded to the nearest, ties to even. On `avx512_bf16` and `amx` products round the other side, too, and
-    /// sum in f32; elsewhere they widen it, for want of a faster way, and are f32 in all else.
+    /// bfloat16, rounded to the nearest, ties to even. On `avx512_bf16` and `amx` products round the other side, too,
+    /// and sum in f32; elsewhere they widen it, for want of a faster way, and are f32 in all else.
     Bf16,
-    /// f32 as three digits of a byte each, with a scale for each output. A product splits the rows of the other side, too.
-    /// Either side is off by no more than 2^-24 of the largest of its row or output and a hundredth of that, and each of
-    /// their products by as much of the largest of both, twice, or once where a [residual](crate::Epilogue::Residual) is added. Only
-    /// instruction sets with tiles of bytes multiply them: see [`Isa::panel_dtype`].
+    /// f32 as three digits of a byte each, with a scale for each output. A product splits the rows of the other side,
+    /// too. Either side is off by no more than 2^-24 of the largest of its row or output and a hundredth of that, and
+    /// each of their products by as much of the largest of both, twice, or once where a
+    /// [residual](crate::Epilogue::Residual) is added. Only instruction sets with tiles of bytes multiply them: see
+    /// [`Isa::panel_dtype`].
     Digits,
     /// Signed bytes with a scale for each output. Matrices that are stored so are taken as they are; the rows of others
     /// are scaled so that the largest magnitude becomes 127. Products quantise the other side, each row by itself, to
@@ -36,8 +37,8 @@ pub enum PanelDtype {
 /// Weights of n outputs and depth k, and their bias, in panels of [`PANEL`] outputs: panel after panel, each k rows of
 /// 16 values in f32, or ceil(k / 2) rows of 16 pairs in bfloat16, or ceil(k / 4) rows of 16 fours of bytes, where k is
 /// filled up with zeros. Those of bytes are between a row of the sums of each output's bytes, in two 16-bit parts, and
-/// one of its scale. In digits there are for each 64 of k three times 16 rows of fours, a digit after the other, and last a
-/// row of scales. The last panel is filled up with zeros. One layout serves every instruction set.
+/// one of its scale. In digits there are for each 64 of k three times 16 rows of fours, a digit after the other, and
+/// last a row of scales. The last panel is filled up with zeros. One layout serves every instruction set.
 #[derive(Clone, Debug)]
 pub struct PackedWeights {
     dtype: PanelDtype,
@@ -51,8 +52,8 @@ impl PackedWeights {
     /// Stacks matrices of the same depth, n_i x k each, with their biases of n_i: query, key and value become one.
     ///
     /// # Panics
-    /// When there is no part, the depths differ, or a bias is not as long as its matrix has rows; when the depth is beyond
-    /// what the dtype [allows](PanelDtype::max_depth).
+    /// When there is no part, the depths differ, or a bias is not as long as its matrix has rows; when the depth is
+    /// beyond what the dtype [allows](PanelDtype::max_depth).
     pub fn pack(isa: Isa, dtype: PanelDtype, parts: &[(StoredMatrix<'_>, &[f32])]) -> Self {
         let k = parts[0].0.cols();
         let n = parts.iter().map(|(weight, _)| weight.rows()).sum();

@@ -10,8 +10,8 @@ pub(crate) trait Product<S: Simd>: Copy {
     const BYTES: bool;
     /// Whether its sums are to be scaled, by row and by column, whose scales are behind each panel.
     const SCALED: bool = Self::BYTES;
-    /// Whether its operands have been rounded to 8 significant bits or fewer, so that what is made of its sums may be as
-    /// coarse.
+    /// Whether its operands have been rounded to 8 significant bits or fewer, so that what is made of its sums may be
+    /// as coarse.
     const ROUNDED: bool;
     /// Rows of a full tile.
     const MR: usize;
@@ -23,7 +23,8 @@ pub(crate) trait Product<S: Simd>: Copy {
     const STORES_PAIRS: bool = false;
     /// What a tile leaves to be done beside the next one.
     type Pending: Default;
-    /// dst = lhs * rhs + bias + dst * residual_scale, now or when the next tile is made, or [`Self::complete`] is called.
+    /// dst = lhs * rhs + bias + dst * residual_scale, now or when the next tile is made, or [`Self::complete`] is
+    /// called.
     ///
     /// # Safety
     /// `rows` is 1 to `MR`, `panels` 1 to `TILE_PANELS`; of `t` as [`tile`](crate::tile::tile) says of so many rows and

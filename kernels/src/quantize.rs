@@ -17,8 +17,8 @@ pub(crate) const MAX_DEPTH: usize = 1 << 15;
 /// Rows whose extremes are found together, because each is waited for before anything else.
 const GROUP: usize = 4;
 
-/// A sum of weights as two 16-bit integers, low + 128 * high, the low one in the low bits. The inner product with a pair
-/// of [`pair_of_zero`] is a tile's way to their product, which would be slow in 32 bits.
+/// A sum of weights as two 16-bit integers, low + 128 * high, the low one in the low bits. The inner product with a
+/// pair of [`pair_of_zero`] is a tile's way to their product, which would be slow in 32 bits.
 pub(crate) fn pair_of_sum(sum: i32) -> f32 {
     f32::from_bits(((sum & 127) | ((sum >> 7) << 16)).cast_unsigned())
 }

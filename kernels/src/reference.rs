@@ -18,8 +18,8 @@ pub fn matmul(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) ->
     dst
 }
 
-/// A row of activations as bytes with a scale and a zero point: x = scale * (q - zero). The range is that of the row and
-/// 0; what is not finite makes the scale NaN, and a range too small for 1 / scale to be finite counts as zeros.
+/// A row of activations as bytes with a scale and a zero point: x = scale * (q - zero). The range is that of the row
+/// and 0; what is not finite makes the scale NaN, and a range too small for 1 / scale to be finite counts as zeros.
 pub fn quantize_activations(row: &[f32]) -> (Vec<u8>, f32, u8) {
     let low = row.iter().copied().fold(0.0, f32::min);
     let high = row.iter().copied().fold(0.0, f32::max);

@@ -25,9 +25,9 @@ pub fn softmax(isa: Isa, scale: f32, row: &mut [f32]) {
 /// Rows of scores that are worked on together, because the largest of a row is waited for before anything else.
 const GROUP: usize = 4;
 
-/// Each row = e^(scale (row - max)) of its first `cols` values as a left-hand side of `product`, at the beginning of its
-/// memory. Slots of several values are filled up to whole vectors with numbers so small that they change no sum, and must
-/// meet zeros. Writes the sums, by which the caller divides where it costs least. `scale` > 0.
+/// Each row = e^(scale (row - max)) of its first `cols` values as a left-hand side of `product`, at the beginning of
+/// its memory. Slots of several values are filled up to whole vectors with numbers so small that they change no sum,
+/// and must meet zeros. Writes the sums, by which the caller divides where it costs least. `scale` > 0.
 #[inline(always)]
 pub(crate) fn exponentials<S: Simd, P: FloatProduct<S>>(
     simd: S,

@@ -144,8 +144,8 @@ impl<'a> RowsMut<'a> {
     /// Views elements by pointer.
     ///
     /// # Safety
-    /// Until the view is gone, `rows` rows of `cols` elements, `row_stride` apart and no further than that, can be written
-    /// and are used through nothing else.
+    /// Until the view is gone, `rows` rows of `cols` elements, `row_stride` apart and no further than that, can be
+    /// written and are used through nothing else.
     #[inline]
     pub(crate) unsafe fn from_raw(data: *mut f32, rows: usize, cols: usize, row_stride: usize) -> Self {
         Self { data, rows, cols, row_stride, borrow: PhantomData }

@@ -13,8 +13,9 @@ use crossrank_kernels::{
 const ALL: [Activation; 5] =
     [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh];
 
-/// Bit patterns of positive f32: every 61st from 2^-20 to 128, where the functions bend, and every 8191st elsewhere. The
-/// steps are odd, so that all low bits occur. With every single one the maxima are those that the documentation states.
+/// Bit patterns of positive f32: every 61st from 2^-20 to 128, where the functions bend, and every 8191st elsewhere.
+/// The steps are odd, so that all low bits occur. With every single one the maxima are those that the documentation
+/// states.
 fn sweep() -> impl Iterator<Item = u32> {
     let bends = 0x3580_0000..0x4300_0000_u32;
     let tiny = (0..bends.start).step_by(8191);

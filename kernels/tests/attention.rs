@@ -127,8 +127,8 @@ impl Case {
     }
 }
 
-/// Of two keys the first, which fits best, has a weight that rounds to 1; so what the query gathers of the value 1 there
-/// and 0 elsewhere is one over the sum of weights before they are rounded.
+/// Of two keys the first, which fits best, has a weight that rounds to 1; so what the query gathers of the value 1
+/// there and 0 elsewhere is one over the sum of weights before they are rounded.
 #[test]
 fn sums_of_weights_beside_bfloat16_err_no_more_than_stated() {
     for_each_isa(|isa| {

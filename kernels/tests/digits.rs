@@ -25,9 +25,9 @@ fn in_digits(isa: Isa, case: &Case) -> PackedWeights {
     pack_as(PanelDtype::Digits, isa, &case.weights, &case.bias, case.k)
 }
 
-/// Either side is off by 2^-24 of the largest of its row or output, and a little: 2^-24 of 128 / 127. Products of digits that
-/// are left out are two of up to 128^2 2^-24 and one of 2^-8 of that, in units of the largest of both over 127, and the sums
-/// of digits are rounded when they are added up.
+/// Either side is off by 2^-24 of the largest of its row or output, and a little: 2^-24 of 128 / 127. Products of
+/// digits that are left out are two of up to 128^2 2^-24 and one of 2^-8 of that, in units of the largest of both over
+/// 127, and the sums of digits are rounded when they are added up.
 fn bounds(case: &Case) -> Vec<f64> {
     let &Case { m, n, k, .. } = case;
     let [lhs, weights, bias] = case.wide();
@@ -78,8 +78,8 @@ fn products_are_near_those_of_f64() {
     }
 }
 
-/// A second digit by a third one, both as large as they can be and of one sign, many times: left out, unless there is a residual
-/// and the third one is that of the weights.
+/// A second digit by a third one, both as large as they can be and of one sign, many times: left out, unless there is a
+/// residual and the third one is that of the weights.
 #[test]
 fn products_with_a_residual_are_closer() {
     let k = 384;

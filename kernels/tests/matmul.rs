@@ -89,8 +89,8 @@ proptest! {
     }
 }
 
-/// Around the rows of a tile of each instruction set (2, 6, 14, 32) and of a block (84, 128), and the columns of a panel and
-/// of two.
+/// Around the rows of a tile of each instruction set (2, 6, 14, 32) and of a block (84, 128), and the columns of a
+/// panel and of two.
 #[test]
 fn a_product_is_right_at_every_edge_of_tiles_and_panels() {
     const M: [usize; 22] =

@@ -160,10 +160,10 @@ impl Layer {
 
     /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk, by as many workers as it is given.
     ///
-    /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and in
-    /// each a worker keeps its rows. With few rows the weights are most of what a core must read, and a worker had better
-    /// read its own columns of them only. For what follows attention that takes more steps, as each needs whole rows of
-    /// the one before.
+    /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and
+    /// in each a worker keeps its rows. With few rows the weights are most of what a core must read, and a worker had
+    /// better read its own columns of them only. For what follows attention that takes more steps, as each needs whole
+    /// rows of the one before.
     pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
         let output_bytes = self.qkv.bytes() / self.qkv.n();
         let rows = ws.hidden.view().rows();
@@ -364,8 +364,8 @@ impl Tail {
         })
     }
 
-    /// hidden = norm(output(context) + hidden), then hidden = norm(down(act(up(hidden))) + hidden), block by block of rows.
-    /// Each of `scratches` is a worker with its own columns of the weights.
+    /// hidden = norm(output(context) + hidden), then hidden = norm(down(act(up(hidden))) + hidden), block by block of
+    /// rows. Each of `scratches` is a worker with its own columns of the weights.
     fn forward(&self, isa: Isa, context: Rows<'_>, mut hidden: RowsMut<'_>, scratches: &mut [Scratch]) {
         // All write it, so it is taken out of the scratches that are shared out among them.
         let mut inner = std::mem::take(&mut scratches[0].inner);

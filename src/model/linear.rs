@@ -35,7 +35,8 @@ impl Packing {
         Ok(Self { isa, panels })
     }
 
-    /// That of products that one row a sequence goes through: too few to pay for quantising them, and next to the score.
+    /// That of products that one row a sequence goes through: too few to pay for quantising them, and next to the
+    /// score.
     pub(crate) fn of_cls(self) -> Self {
         let panels = match self.panels {
             PanelDtype::F32 | PanelDtype::Digits => self.panels,
@@ -53,7 +54,8 @@ impl Packing {
 /// Columns that no cut goes through when workers share a product: those of the widest tile.
 const UNIT: usize = 2 * PANEL;
 
-/// What [`linear`] gives, to the bit; each worker reads its own columns of the weights. Each of `scratches` is a worker.
+/// What [`linear`] gives, to the bit; each worker reads its own columns of the weights. Each of `scratches` is a
+/// worker.
 pub(crate) fn linear_by_columns(
     isa: Isa,
     lhs: Rows<'_>,

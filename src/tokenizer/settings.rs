@@ -19,8 +19,8 @@ pub(super) fn check(file: &File) -> Result<()> {
     }
 }
 
-/// Does what the file asks for, whatever `tokenizer.json` says: `transformers` builds the normaliser of a `BertTokenizer`
-/// out of this file. That of another class it takes from `tokenizer.json`.
+/// Does what the file asks for, whatever `tokenizer.json` says: `transformers` builds the normaliser of a
+/// `BertTokenizer` out of this file. That of another class it takes from `tokenizer.json`.
 pub(super) fn apply(file: &File, normalizer: &mut BertNormalizer) -> Result<()> {
     let json = file.json()?;
     let fields = Fields::new(file, &json)?;

@@ -37,8 +37,8 @@ impl Map {
         read().map_err(|source| Error::Io { path: path.into(), source })
     }
 
-    /// Gives back the memory of bytes that are not needed for now, and of what shares a page with them. All can still be
-    /// read: it then comes from the file again.
+    /// Gives back the memory of bytes that are not needed for now, and of what shares a page with them. All can still
+    /// be read: it then comes from the file again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         {

@@ -1,7 +1,8 @@
 //! Packed checkpoints: safetensors files whose encoder weights are panels, as they lie in memory.
 //!
-//! Panels come first, each a multiple of 64 bytes, behind a header that is filled up to one. So a map of the file, which
-//! begins on a page, has them where the kernels want them. All other tensors are those of the source, as they were.
+//! Panels come first, each a multiple of 64 bytes, behind a header that is filled up to one. So a map of the file,
+//! which begins on a page, has them where the kernels want them. All other tensors are those of the source, as they
+//! were.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
-//! AMX: products of tiles of 16 rows x 64 bytes, beside AVX-512 for all else. A tile of a product is two by two of them.
+//! AMX: products of tiles of 16 rows x 64 bytes, beside AVX-512 for all else. A tile of a product is two by two of
+//! them.
 //!
 //! Their intrinsics are unstable, so they are assembly. Between the pieces of it sums stay in tile registers, which the
 //! compiler does not use. The design of the tile follows Intel's optimization manual (248966, chapter on AMX).
@@ -95,8 +96,8 @@ fn is_permitted() -> bool {
     false
 }
 
-/// Proof that tile registers are configured. Whoever is given one by [`Amx::with_tiles`] neither lets it outlive the call nor
-/// makes another within.
+/// Proof that tile registers are configured. Whoever is given one by [`Amx::with_tiles`] neither lets it outlive the
+/// call nor makes another within.
 #[derive(Clone, Copy)]
 pub(crate) struct Tiles(());
 
@@ -128,12 +129,12 @@ impl Tiles {
         }
     }
 
-    /// Adds the products of a step of `R` tiles of rows and of two of columns. Rows are loaded with the hint that they need not
-    /// stay in L1: all rows of a block pass by the same panels, which should.
+    /// Adds the products of a step of `R` tiles of rows and of two of columns. Rows are loaded with the hint that they
+    /// need not stay in L1: all rows of a block pass by the same panels, which should.
     ///
     /// # Safety
-    /// Valid for reading: the lines of a step of each of 16 R rows of `lhs`, which are `stride` bytes apart; 16 times as many
-    /// of each panel.
+    /// Valid for reading: the lines of a step of each of 16 R rows of `lhs`, which are `stride` bytes apart; 16 times
+    /// as many of each panel.
     #[inline(always)]
     unsafe fn multiply<const KIND: u8, const R: usize>(
         self,

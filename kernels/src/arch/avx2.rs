@@ -307,7 +307,8 @@ impl Simd for Avx2 {
             // SAFETY: the caller meets the same contract.
             unsafe { tile_of_rows(token, product, rows, t) }
         }
-        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables; the caller does the rest.
+        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables; the caller does the
+        // rest.
         unsafe { inner(self, product, rows, t) }
     }
 }

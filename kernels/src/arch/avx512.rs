@@ -1,5 +1,5 @@
-//! AVX-512F, BW and DQ: vectors of 16, tiles of 14 rows and two panels (28 of 32 registers accumulate). Bytes are multiplied
-//! by VNNI where the CPU has it, pairs of bfloat16 by BF16 where that is asked for.
+//! AVX-512F, BW and DQ: vectors of 16, tiles of 14 rows and two panels (28 of 32 registers accumulate). Bytes are
+//! multiplied by VNNI where the CPU has it, pairs of bfloat16 by BF16 where that is asked for.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -61,8 +61,8 @@ impl Avx512 {
         self.amx.is_some()
     }
 
-    /// Whether nothing in it is slower than what it is there for. Products of pairs have half the rate of f32 on Intel's
-    /// CPUs, which have AMX for them, and twice the rate on AMD's.
+    /// Whether nothing in it is slower than what it is there for. Products of pairs have half the rate of f32 on
+    /// Intel's CPUs, which have AMX for them, and twice the rate on AMD's.
     pub(crate) fn is_fast(self) -> bool {
         let is_amd = || {
             let vendor = __cpuid(0);
@@ -212,7 +212,8 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn quotient(self, a: __m512, b: __m512) -> __m512 {
-        // One of Newton's steps from a reciprocal of 14 bits: the division unit takes longer than all of GELU beside it.
+        // One of Newton's steps from a reciprocal of 14 bits: the division unit takes longer than all of GELU beside
+        // it.
         op!({
             let r = _mm512_rcp14_ps(b);
             let error = _mm512_fnmadd_ps(b, r, _mm512_set1_ps(1.0));
@@ -378,7 +379,8 @@ impl Simd for Avx512 {
         match (self.amx, self.bf16, self.vnni) {
             (Some(amx), Some(bf16), _) => amx.with_tiles(|tiles| {
                 let product = TileBytes(tiles, bf16);
-                // SAFETY: `self` and `bf16` were made by `detect_bf16`, which checks every feature that `with_tiles` enables.
+                // SAFETY: `self` and `bf16` were made by `detect_bf16`, which checks every feature that `with_tiles`
+                // enables.
                 unsafe { with_tiles(self, product, kernel) }
             }),
             // SAFETY: `self` and `vnni` were made by `detect`, which checks every feature that `inner` enables.
@@ -421,14 +423,15 @@ impl Simd for Avx512 {
             // SAFETY: the caller meets the same contract.
             unsafe { tile_of_rows(token, product, rows, panels, t) }
         }
-        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables; the caller does the rest.
+        // SAFETY: `self` was made by `detect`, which checks every feature that `inner` enables; the caller does the
+        // rest.
         unsafe { inner(self, product, rows, panels, t) }
     }
 }
 
 impl Avx512 {
-    /// The first fours of bytes of all 128-bit lanes, then the second ones, and so on: what packs or unpacks within the lanes
-    /// is in order afterwards.
+    /// The first fours of bytes of all 128-bit lanes, then the second ones, and so on: what packs or unpacks within the
+    /// lanes is in order afterwards.
     #[inline(always)]
     pub(super) fn gather_lanes(self, fours: __m512i) -> __m512 {
         op!({

@@ -104,16 +104,17 @@ pub struct InspectArgs {
 /// Write a model as an I8 checkpoint, a quarter of the size of F32.
 ///
 /// Embeddings of words and positions and the Linear weights of encoder and pooler become signed bytes with an F32 scale
-/// for each row; everything else stays as it is stored. With --calibrate some of the rest is changed, in F32: biases make
-/// up for the mean error, and LayerNorms shrink the columns of large range that the next layer reads, whose weights grow
-/// by as much. The result loads like any other model. Its metadata say how it was made, out of what and on which
-/// texts, with checksums: `crossrank inspect` shows them.
+/// for each row; everything else stays as it is stored. With --calibrate some of the rest is changed, in F32: biases
+/// make up for the mean error, and LayerNorms shrink the columns of large range that the next layer reads, whose
+/// weights grow by as much. The result loads like any other model. Its metadata say how it was made, out of what and on
+/// which texts, with checksums: `crossrank inspect` shows them.
 ///
 /// With --verify both models score the first 50 candidates of each query, the source in f32 and the result as it runs,
-/// and both are compared: nDCG@10 and MRR@10 of each, how much of the first ten they share (all, where a query has no more
-/// candidates), Kendall's tau-b over a query's candidates, and |logit - logit of the source| over the standard deviation of the source's logits. Beyond a
-/// limit the exit code is 1; the result stays. EVAL_DIR holds corpus.jsonl (objects with `id` and `text`, one a line),
-/// queries.tsv (id, tab, text) and qrels.txt (TREC: query, 0, document, relevance).
+/// and both are compared: nDCG@10 and MRR@10 of each, how much of the first ten they share (all, where a query has no
+/// more candidates), Kendall's tau-b over a query's candidates, and |logit - logit of the source| over the standard
+/// deviation of the source's logits. Beyond a limit the exit code is 1; the result stays. EVAL_DIR holds corpus.jsonl
+/// (objects with `id` and `text`, one a line), queries.tsv (id, tab, text) and qrels.txt (TREC: query, 0, document,
+/// relevance).
 ///
 /// With --logits a file gets what was compared, an object a line for each pair: query_id, document_id, query, document
 /// (as `crossrank score` reads them), reference and quantized: the source's logit and the result's.
@@ -123,8 +124,9 @@ pub struct QuantizeArgs {
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
-    /// Scale columns and round the weights so that what the model makes of these pairs changes least: JSON objects, one a line, with the
-    /// keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough, too few or too similar ones are refused
+    /// Scale columns and round the weights so that what the model makes of these pairs changes least: JSON objects, one
+    /// a line, with the keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough, too few
+    /// or too similar ones are refused
     #[arg(long, value_name = "FILE")]
     pub calibrate: Option<PathBuf>,
     /// Compare the result with its source on the texts of a folder
@@ -152,7 +154,8 @@ pub struct QuantizeArgs {
 /// The Linear weights of the encoder become panels, in f32, bf16 or int8; everything else stays as it is stored. Scores
 /// have the same bits as those of the source in the same dtype. What is packed in f32 where the CPU has AMX serves such
 /// CPUs alone; packed with `CROSSRANK_ISA=portable`, and in bf16 and int8, it serves all. `crossrank inspect --check`
-/// compares the data with the checksum that the result carries. A later version of this program may ask for it to be packed anew.
+/// compares the data with the checksum that the result carries. A later version of this program may ask for it to be
+/// packed anew.
 #[derive(Args)]
 pub struct PackArgs {
     /// A model folder that is not packed
@@ -297,7 +300,8 @@ pub enum Dtype {
     Auto,
     /// Agrees with PyTorch's f32
     F32,
-    /// Weights in bfloat16: half the memory of F32, scores a little off, faster where the CPU multiplies such pairs fast
+    /// Weights in bfloat16: half the memory of F32, scores a little off, faster where the CPU multiplies such pairs
+    /// fast
     Bf16,
     /// Weights and activations in bytes: several times as fast, scores a little more off
     Int8,

@@ -75,7 +75,8 @@ impl Lines {
     /// The next line, or none at the end.
     pub fn next(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        // One more than a line may have shows that it has more; another two are its CRLF, three the mark before the first.
+        // One more than a line may have shows that it has more; another two are its CRLF, three the mark before the
+        // first.
         let mark = if self.number == 0 { BYTE_ORDER_MARK.len() as u64 } else { 0 };
         self.reader.by_ref().take(MAX_LINE_BYTES + 2 + mark).read_until(b'\n', &mut bytes)?;
         if bytes.is_empty() {

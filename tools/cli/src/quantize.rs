@@ -33,8 +33,9 @@ use recipe::{Recipe, hex};
 use smooth::Smoothing;
 use verify::Verdict;
 
-/// The most that a row may be off after calibration, as a part of its norm. With texts that say something of all columns
-/// 0.12 to 0.15 were seen (192 and 12 paragraphs); where most columns are always the same, rows become anything.
+/// The most that a row may be off after calibration, as a part of its norm. With texts that say something of all
+/// columns 0.12 to 0.15 were seen (192 and 12 paragraphs); where most columns are always the same, rows become
+/// anything.
 const MOST_ERROR: f64 = 0.5;
 
 /// Runs the command.
@@ -280,9 +281,10 @@ fn f32_tensor(name: String, shape: Vec<usize>, values: impl Iterator<Item = f32>
     Tensor { name, dtype: Dtype::F32, shape, data: values.flat_map(f32::to_le_bytes).collect() }
 }
 
-/// Embeddings and the Linear weights of encoder and pooler. The classifier is small, and every score goes through it; so are
-/// the two rows of token types, one of which is added to every token: in I8 they were most of what all embeddings moved
-/// logits by (0.63 of 0.74 % of the standard deviation; of their elements one is 15 times as large as the norm of the row).
+/// Embeddings and the Linear weights of encoder and pooler. The classifier is small, and every score goes through it;
+/// so are the two rows of token types, one of which is added to every token: in I8 they were most of what all
+/// embeddings moved logits by (0.63 of 0.74 % of the standard deviation; of their elements one is 15 times as large as
+/// the norm of the row).
 fn is_quantized(name: &str, shape: &[usize]) -> bool {
     let small = |part| ["classifier", "token_type_embeddings"].contains(&part);
     shape.len() == 2 && name.ends_with(".weight") && !name.split('.').any(small)

@@ -45,7 +45,11 @@ def shared(description: str, out: Path, record: str) -> argparse.ArgumentParser:
         help="where models of the others are kept, made on first use (default: %(default)s)",
     )
     p.add_argument(
-        "--threads", type=positive(int), default=2, metavar="N", help="of every engine; `crossrank quantize` takes all cores (default: %(default)s)"
+        "--threads",
+        type=positive(int),
+        default=2,
+        metavar="N",
+        help="of every engine; `crossrank quantize` takes all cores (default: %(default)s)",
     )
     p.add_argument("--out", type=Path, default=out, metavar="FILE", help=f"{record} (default: %(default)s)")
     p.add_argument(

@@ -25,8 +25,9 @@ impl TileDigits {
         Self { tiles, closer: false }
     }
 
-    /// Adds the products of a step of digits of 16 rows and of a panel, those of one weight to one sum. Panels are loaded with
-    /// the hint that they need not stay in L1, which has room for the digits of a tile's rows and little else.
+    /// Adds the products of a step of digits of 16 rows and of a panel, those of one weight to one sum. Panels are
+    /// loaded with the hint that they need not stay in L1, which has room for the digits of a tile's rows and little
+    /// else.
     ///
     /// # Safety
     /// Valid for reading: three lines of each of 16 rows of `lhs`, which are `stride` bytes apart; 48 lines of `rhs`.
@@ -86,7 +87,8 @@ impl Product<Avx512> for TileDigits {
                 let mut lhs = t.lhs.wrapping_add(first * t.lhs_stride);
                 let mut rhs = t.rhs.wrapping_add(panel * t.output.panel_stride);
                 self.tiles.zero();
-                // SAFETY: the caller meets the contract of a tile, of which this is a part; sums have room for four registers.
+                // SAFETY: the caller meets the contract of a tile, of which this is a part; sums have room for four
+                // registers.
                 unsafe {
                     pending.beside::<Self, 1>(self, simd, steps, || {
                         if part < parts {

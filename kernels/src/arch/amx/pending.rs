@@ -14,7 +14,8 @@ use crate::view::RowsMut;
 
 /// A product whose sums leave tile registers as they are.
 pub(super) trait TileProduct: Product<Avx512> {
-    /// A row of one register of sums in f32, before they are scaled; those of the others are as far away as in [`Sums`].
+    /// A row of one register of sums in f32, before they are scaled; those of the others are as far away as in
+    /// [`Sums`].
     ///
     /// # Safety
     /// The row is in the tile of `output`, of which its contract holds, and whose [`Sums`] have been stored.

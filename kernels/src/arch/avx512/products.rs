@@ -78,8 +78,8 @@ impl VectorProduct<Avx512> for Vnni {
 /// An intrinsic of BF16 that touches no memory.
 macro_rules! bf16_op {
     ($call:expr) => {
-        // SAFETY: a value of `Bf16` exists (`self`), so `detect_bf16` has seen BF16 and what `Avx512` proves; vectors of
-        // f32 and of bfloat16 are 64 bytes for which every value is valid.
+        // SAFETY: a value of `Bf16` exists (`self`), so `detect_bf16` has seen BF16 and what `Avx512` proves; vectors
+        // of f32 and of bfloat16 are 64 bytes for which every value is valid.
         unsafe { $call }
     };
 }
@@ -104,8 +104,8 @@ impl VectorProduct<Avx512> for Bf16 {
             // SAFETY: the caller meets the same contract.
             unsafe { tile_of_rows(token, product, rows, panels, t) }
         }
-        // SAFETY: `self` and `token` were made by `detect_bf16`, which checks every feature that `inner` enables; the caller
-        // does the rest.
+        // SAFETY: `self` and `token` were made by `detect_bf16`, which checks every feature that `inner` enables; the
+        // caller does the rest.
         unsafe { inner(token, self, rows, panels, t) }
     }
 }
@@ -146,8 +146,8 @@ const fn side_by_side(first: usize) -> [u16; 32] {
 impl VectorProduct<Avx512> for Words {
     const BYTES: bool = true;
     const OPERATIONS: u64 = 8;
-    /// Panels take two registers a vector, and each activation two. There would be room for 12, whose tiles take long to
-    /// compile; few CPUs come this way.
+    /// Panels take two registers a vector, and each activation two. There would be room for 12, whose tiles take long
+    /// to compile; few CPUs come this way.
     const MR: usize = 6;
     #[inline(always)]
     fn step(self, _: Avx512, lhs: __m512, rhs: __m512, sum: __m512) -> __m512 {

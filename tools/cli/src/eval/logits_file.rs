@@ -22,8 +22,8 @@ struct Pair<'a> {
     quantized: f32,
 }
 
-/// Refuses what no file can be written to, what `inputs` are or hold, and what is to become the folder `out_dir`, before
-/// anything is scored.
+/// Refuses what no file can be written to, what `inputs` are or hold, and what is to become the folder `out_dir`,
+/// before anything is scored.
 pub fn check<'a>(
     path: &Path,
     inputs: impl IntoIterator<Item = &'a PathBuf>,
@@ -63,8 +63,8 @@ pub fn check<'a>(
     Ok(())
 }
 
-/// Writes a line for each candidate of each query, best candidate of BM25 or the run first. The file is there as a whole
-/// or not at all; one that was there is replaced.
+/// Writes a line for each candidate of each query, best candidate of BM25 or the run first. The file is there as a
+/// whole or not at all; one that was there is replaced.
 pub fn write(
     path: &Path,
     set: &EvalSet,

@@ -7,8 +7,8 @@
 //! lattice (Babai 1986). Columns go in the order of their variance, the largest first, while there is most left to
 //! make up for it.
 //!
-//! What it gave, mean |delta logit| of the default model in per cent of the standard deviation of the source's logits, on
-//! the first 40 queries of SQuAD / Cranfield, calibrated on 192 SQuAD paragraphs:
+//! What it gave, mean |delta logit| of the default model in per cent of the standard deviation of the source's logits,
+//! on the first 40 queries of SQuAD / Cranfield, calibrated on 192 SQuAD paragraphs:
 //!
 //! | | as it runs, in int8 | weights alone, in f32 |
 //! |---|---|---|
@@ -16,9 +16,9 @@
 //! | compensated, means into the biases | 1.74 / 1.87 | 1.05 / 1.19 |
 //! | the same, embeddings left in F16 | 1.57 / 1.81 | 0.86 / 1.05 |
 //!
-//! Embeddings in F16 would make the file 35 MB instead of 23 and ranked no better (Kendall's tau 0.983 / 0.980 either way);
-//! most of what they gave comes from the two rows of token types, which are kept. What was left then was mostly the rounding
-//! of activations: see `smooth.rs`.
+//! Embeddings in F16 would make the file 35 MB instead of 23 and ranked no better (Kendall's tau 0.983 / 0.980 either
+//! way); most of what they gave comes from the two rows of token types, which are kept. What was left then was mostly
+//! the rounding of activations: see `smooth.rs`.
 
 use std::num::NonZero;
 use std::thread;

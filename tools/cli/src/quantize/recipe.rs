@@ -14,8 +14,8 @@ pub struct Recipe {
     pub calibration: Option<Calibration>,
     /// Tensors in I8; the scales of their rows are not counted.
     pub tensors_i8: usize,
-    /// Biases that make up for what rounding adds to their products, on average, and norms that smooth what they give; so
-    /// in F32, whatever they were.
+    /// Biases that make up for what rounding adds to their products, on average, and norms that smooth what they give;
+    /// so in F32, whatever they were.
     pub tensors_f32: usize,
     /// Tensors as they were.
     pub tensors_kept: usize,

@@ -1,13 +1,13 @@
 //! Smoothing: the range of a few large columns of activations goes to the weights that read them.
 //!
-//! A token's bytes share one scale, so a column that is ten times as large as the others costs them three bits. Each column
-//! is multiplied by sqrt(largest weight / largest activation) and the weights of that column are divided by it, after which
-//! both have the same largest magnitude: SmoothQuant (Xiao et al. 2022) at its strength of 0.5. The factors cost nothing
-//! where they are applied, in the weight and bias of the LayerNorm that gives the rows. The rows are a residual as well, which
-//! is divided by the factors again where it is added (`residual_scale` of the next LayerNorm).
+//! A token's bytes share one scale, so a column that is ten times as large as the others costs them three bits. Each
+//! column is multiplied by sqrt(largest weight / largest activation) and the weights of that column are divided by it,
+//! after which both have the same largest magnitude: SmoothQuant (Xiao et al. 2022) at its strength of 0.5. The factors
+//! cost nothing where they are applied, in the weight and bias of the LayerNorm that gives the rows. The rows are a
+//! residual as well, which is divided by the factors again where it is added (`residual_scale` of the next LayerNorm).
 //!
-//! What it gave, in a simulation of the default model (mean |delta logit| on every third pair of the first 16 queries of
-//! Cranfield / SQuAD, in per cent of the standard deviation of the source's logits, weights compensated):
+//! What it gave, in a simulation of the default model (mean |delta logit| on every third pair of the first 16 queries
+//! of Cranfield / SQuAD, in per cent of the standard deviation of the source's logits, weights compensated):
 //!
 //! | | activations alone in bytes | all |
 //! |---|---|---|
@@ -42,8 +42,8 @@ pub struct Smoothing {
 }
 
 impl Smoothing {
-    /// Scales the columns of what `linears` read, which the norm `from` gives and to whose residual `to` adds. `inputs` and
-    /// `weights` are the largest magnitudes of each column.
+    /// Scales the columns of what `linears` read, which the norm `from` gives and to whose residual `to` adds. `inputs`
+    /// and `weights` are the largest magnitudes of each column.
     pub fn add(
         &mut self,
         linears: &[String],
