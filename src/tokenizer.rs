@@ -15,7 +15,7 @@ use tokenizers::{
 
 use self::bert::Bert;
 use self::template::Template;
-use crate::config::Config;
+use crate::config::{Config, Fields};
 use crate::error::{Error, Result};
 use crate::files::File;
 use crate::tokenized::Tokenized;
@@ -76,18 +76,15 @@ impl Texts {
         Ok((Self::Any(Box::new(any)), processor))
     }
 
-    /// Changes what is done to texts first, where it is BERT's.
-    fn set_normalizer(&mut self, file: &File) -> Result<()> {
+    /// Changes what is done to texts first, where it is BERT's, to what the settings ask for.
+    fn set_normalizer(&mut self, fields: &Fields<'_>, broken: impl Fn(String) -> Error) -> Result<()> {
         match self {
-            Self::Bert(bert) => settings::apply(file, bert.normalizer_mut())?,
+            Self::Bert(bert) => settings::apply(fields, bert.normalizer_mut())?,
             Self::Any(any) => {
                 if let Some(NormalizerWrapper::BertNormalizer(mut normalizer)) = any.get_normalizer().cloned()
                 {
-                    settings::apply(file, &mut normalizer)?;
-                    any.with_normalizer(Some(normalizer)).map_err(|error| Error::Tokenizer {
-                        file: file.name.clone(),
-                        reason: error.to_string(),
-                    })?;
+                    settings::apply(fields, &mut normalizer)?;
+                    any.with_normalizer(Some(normalizer)).map_err(|error| broken(error.to_string()))?;
                 }
             }
         }
@@ -146,8 +143,10 @@ impl Tokenizer {
         let broken = |reason: String| Error::Tokenizer { file: file.name.clone(), reason };
         let (mut texts, processor) = Texts::parse((*file.bytes).as_ref()).map_err(broken)?;
         if let Some(file) = settings {
-            settings::check(file)?;
-            texts.set_normalizer(file)?;
+            let json = file.json()?;
+            let fields = Fields::new(file, &json)?;
+            settings::check(&fields)?;
+            texts.set_normalizer(&fields, broken)?;
         }
         let processor =
             processor.ok_or_else(|| broken("it has no post-processor that adds special tokens".into()))?;

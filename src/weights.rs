@@ -362,7 +362,7 @@ fn describe(error: SafeTensorError, bytes: &[u8]) -> String {
                 let data = infos.into_iter().map(|(_, info)| info.data_offsets.1).max().unwrap_or(0);
                 format!(
                     "expected {} bytes, of which its tensors have {data}, found {found}",
-                    8 + len + data as u64
+                    (8 + len).saturating_add(data as u64)
                 )
             })
         }

@@ -169,7 +169,8 @@ struct Block<'p, 'w> {
 /// One of its products.
 struct Part<'p, 'w> {
     weights: PackedColumns<'w>,
-    first_is_near: bool,
+    /// The same where they lie, as a right-hand side.
+    panels: Panels<'w>,
     /// What will be read after them.
     next: Option<Upcoming>,
     epilogue: TileEpilogue<'p>,
@@ -184,7 +185,7 @@ impl<'w> Block<'_, 'w> {
             after => after.or(self.parts.first()),
         };
         let next = after.map(|(weights, _)| weights.upcoming());
-        let first_is_near = i > 0 || self.rows.start > 0;
+        let source = Source::Far { first_is_near: i > 0 || self.rows.start > 0, next };
         let (weights, dst) = &mut self.parts[i];
         let activation = match self.epilogue {
             Epilogue::Activation(activation) => Some(activation),
@@ -196,15 +197,15 @@ impl<'w> Block<'_, 'w> {
             activation,
             pairs: dst.cols() != weights.n(),
         };
-        Part { weights: *weights, first_is_near, next, epilogue, dst: dst.row_range(self.rows.clone()) }
+        let panels = weights.as_panels().with_source(source);
+        Part { weights: *weights, panels, next, epilogue, dst: dst.row_range(self.rows.clone()) }
     }
 
     /// [`multiply`] with each of the weights where they lie.
     #[inline(always)]
     fn multiply<S: Simd, P: Product<S>>(mut self, simd: S, product: P, lhs: Lhs<'_>) {
         for i in 0..self.parts.len() {
-            let Part { weights, first_is_near, next, epilogue, dst } = self.part(i);
-            let panels = weights.as_panels().with_source(Source::Far { first_is_near, next });
+            let Part { panels, epilogue, dst, .. } = self.part(i);
             multiply(simd, product, lhs, panels, epilogue, dst);
         }
     }
@@ -239,7 +240,7 @@ fn multiply_packed<S: Simd>(simd: S, block: Block<'_, '_>, scratch: &mut LinearS
 fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, widened: &mut Buffer) {
     for i in 0..block.parts.len() {
         let lhs = block.lhs;
-        let Part { weights, first_is_near, next, epilogue, mut dst } = block.part(i);
+        let Part { weights, panels, next, epilogue, mut dst } = block.part(i);
         let (k, n) = (weights.k(), weights.n());
         for first in (0..n).step_by(step) {
             let columns = first..n.min(first.saturating_add(step));
@@ -251,7 +252,7 @@ fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, wide
                 Panels::packed(widened, k, columns.len())
                     .with_source(Source::Far { first_is_near: true, next })
             } else {
-                weights.as_panels().with_source(Source::Far { first_is_near, next })
+                panels
             };
             let epilogue = epilogue.columns(columns.clone());
             multiply(simd, MulAdd, lhs, panels, epilogue, dst.column_range(columns));

@@ -5,12 +5,9 @@ use tokenizers::normalizers::BertNormalizer;
 
 use crate::config::Fields;
 use crate::error::Result;
-use crate::files::File;
 
 /// Refuses what is done otherwise here.
-pub(super) fn check(file: &File) -> Result<()> {
-    let json = file.json()?;
-    let fields = Fields::new(file, &json)?;
+pub(super) fn check(fields: &Fields<'_>) -> Result<()> {
     match fields.string("truncation_side")? {
         None | Some("right") => Ok(()),
         Some(side) => {
@@ -21,9 +18,7 @@ pub(super) fn check(file: &File) -> Result<()> {
 
 /// Does what the file asks for, whatever `tokenizer.json` says: `transformers` builds the normaliser of a
 /// `BertTokenizer` out of this file. That of another class it takes from `tokenizer.json`.
-pub(super) fn apply(file: &File, normalizer: &mut BertNormalizer) -> Result<()> {
-    let json = file.json()?;
-    let fields = Fields::new(file, &json)?;
+pub(super) fn apply(fields: &Fields<'_>, normalizer: &mut BertNormalizer) -> Result<()> {
     if !matches!(fields.string("tokenizer_class")?, None | Some("BertTokenizer" | "BertTokenizerFast")) {
         return Ok(());
     }

@@ -44,21 +44,21 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     // The engine's own errors for a broken model, and its word on which tensors matter. It is in f32: what it would run
     // in int8 is refused below.
     let source = Reranker::load(&args.model_dir)?;
-    if source.info().packed_checkpoint {
+    let info = source.info();
+    if info.packed_checkpoint {
         return Err(Failure::about(
             args.model_dir.display(),
             "expected a checkpoint that is not packed, found one that is packed already",
         ));
     }
     let eval_set = verify::prepare(args, &source)?;
-    let ignored = source.info().ignored;
     let texts = args.calibrate.as_ref().map(|path| Texts::read(path, &source)).transpose()?;
 
     // From here on Ctrl-C is looked for where it is safe, so that the temporary folder is removed.
     let held = interrupt.hold();
     let folder = out.temporary("quantize")?;
     let weights = Weights::find(&args.model_dir)?;
-    weights.refuse_quantized(&ignored)?;
+    weights.refuse_quantized(&info.ignored)?;
     let before = weights.bytes()?;
     let (factors, smoothing) = match &texts {
         Some(texts) => texts.observe(&source, &weights, interrupt)?,
@@ -68,7 +68,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let done = AtomicUsize::new(0);
     let summary = progress::watch("quantizing", before, &done, || {
         let mut result = Quantization {
-            ignored: &ignored,
+            ignored: &info.ignored,
             factors: &factors,
             smoothing: &smoothing,
             shifts: Vec::new(),

@@ -35,11 +35,8 @@ pub fn check<'a>(
     }
     let folder = parent_folder(path)?;
     // It would be put in place of a link or a device, not behind it.
-    match path.symlink_metadata() {
-        Ok(found) if !found.is_file() => {
-            return Err(failed(&"expected a regular file or none, found a link, a pipe or a device"));
-        }
-        _ => {}
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(failed(&"expected a regular file or none, found a link, a pipe or a device"));
     }
     let place = |path: &Path, folder: &Path| {
         // As the system spells it, where it is there.

@@ -1,11 +1,17 @@
 //! Figures of one query's ranking. What is undefined for a query is `None`, and left out of means.
 
+use std::cmp::Ordering;
+
 /// Indices by score, highest first; of equal scores the first, as the engine ranks. The scores are not NaN.
 pub fn ranking(scores: &[f32]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
-    // -0 and 0 are equal scores, so no `total_cmp`.
-    order.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(std::cmp::Ordering::Equal));
+    order.sort_by(|&a, &b| best_first(&scores[a], &scores[b]));
     order
+}
+
+/// The order of two scores, the higher first; neither is NaN. -0 and 0 are equal scores, so no `total_cmp`.
+pub fn best_first<T: PartialOrd>(a: &T, b: &T) -> Ordering {
+    b.partial_cmp(a).unwrap_or(Ordering::Equal)
 }
 
 /// Normalised discounted cumulative gain of the first `depth` of a ranking (Järvelin and Kekäläinen, "Cumulated

@@ -1,10 +1,10 @@
 //! Candidates from a run of another search engine.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::path::Path;
 
 use super::CANDIDATES;
+use super::metrics::best_first;
 use super::set::{Ids, expected, fields, known};
 use crate::failure::Failure;
 use crate::input::Lines;
@@ -28,7 +28,7 @@ pub fn read(path: &Path, queries: &Ids, documents: &Ids) -> Result<Vec<Vec<usize
         Ok(())
     })?;
     let best = |mut found: Vec<(usize, f64)>| {
-        found.sort_by(|(_, a), (_, b)| b.partial_cmp(a).unwrap_or(Ordering::Equal));
+        found.sort_by(|(_, a), (_, b)| best_first(a, b));
         found.into_iter().take(CANDIDATES).map(|(document, _)| document).collect()
     };
     Ok(found.into_iter().map(best).collect())

@@ -47,7 +47,8 @@ impl Texts {
             return Err(Failure::about(name, "expected (query, document) pairs, found none"));
         }
         // With fewer there are columns of which nothing is known, whose weights would be rounded to anything.
-        let (tokens, widest) = (tokens(&pairs), model.info().intermediate.max(model.info().hidden));
+        let info = model.info();
+        let (tokens, widest) = (tokens(&pairs), info.intermediate.max(info.hidden));
         if tokens < widest {
             let reason = format!(
                 "expected at least {widest} tokens, as many as the model's widest layer has inputs, found {tokens} in {} \

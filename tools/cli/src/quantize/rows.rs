@@ -26,8 +26,8 @@ pub struct Quantized {
 /// nearest byte, or as is best for what the rows are multiplied with. Before that columns are divided by `columns`.
 ///
 /// Nothing is clipped. Clipping each row where its squared error is least (60 parts of its largest magnitude, 1 to 0.5)
-/// kept the ranking no better: of the default model's F16 source the mean |delta logit|, weights alone, went from 1.70
-/// % to 1.73 % of the standard deviation on 100 SQuAD queries, and from 2.03 % to 2.84 % on 40 of Cranfield's.
+/// kept the ranking no better: of the default model's F16 source the mean |delta logit|, weights alone, went from
+/// 1.70 % to 1.73 % of the standard deviation on 100 SQuAD queries, and from 2.03 % to 2.84 % on 40 of Cranfield's.
 pub fn quantize(
     dtype: Dtype,
     data: &[u8],
