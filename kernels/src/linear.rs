@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::activation::Activation;
 use crate::digits::{DigitProduct, digit_slots};
+use crate::fine::{Activations, FineRows};
 use crate::isa::{Isa, Kernel};
 use crate::layer_norm::LayerNorm;
 use crate::matmul::{Lhs, MAX_TILE, TileEpilogue, multiply};
@@ -14,20 +15,33 @@ use crate::panels::{Panels, Source, Upcoming};
 use crate::product::{MulAdd, Product};
 use crate::quantize::QuantizedRows;
 use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
-use crate::view::{Rows, RowsMut};
+use crate::view::RowsMut;
 
-/// The most rows that go through all panels together.
+/// The most rows that go through all panels together, those that are fine counted twice.
 pub fn max_block_rows(isa: Isa) -> usize {
     isa.block_shape().1
 }
 
 /// Cuts rows into blocks of whole tiles, as even as those allow, each of which goes through all panels of weights
-/// together. What happens to few columns of a block at a time, and to the next step of it, finds the block in L2.
-pub fn row_blocks(isa: Isa, rows: usize) -> impl Iterator<Item = Range<usize>> {
+/// together. What happens to few columns of a block at a time, and to the next step of it, finds the block in L2. Rows
+/// that are fine take the room of two.
+pub fn row_blocks(isa: Isa, rows: usize, fine: FineRows<'_>) -> impl Iterator<Item = Range<usize>> {
     let (tile, most) = isa.block_shape();
-    let tiles = rows.div_ceil(tile);
-    let blocks = tiles.div_ceil(most / tile);
-    (0..blocks).map(move |i| tiles * i / blocks * tile..rows.min(tiles * (i + 1) / blocks * tile))
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let left = fine.row_range(start..rows);
+        let tiles = (rows - start + left.count()).div_ceil(tile);
+        let blocks = tiles.div_ceil(most / tile);
+        let room = tiles.checked_div(blocks)? * tile;
+        // Each fine row within the room pushes the end of the block one row back.
+        let mut len = room;
+        while len + left.row_range(0..len.min(rows - start)).count() > room {
+            len -= 1;
+        }
+        let block = start..rows.min(start + len);
+        start = block.end;
+        Some(block)
+    })
 }
 
 /// What happens to a product before it leaves the cache.
@@ -88,9 +102,9 @@ impl LinearScratch {
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn linear<'w>(
+pub fn linear<'a, 'w>(
     isa: Isa,
-    lhs: Rows<'_>,
+    lhs: impl Into<Activations<'a>>,
     weights: impl Into<PackedColumns<'w>>,
     epilogue: Epilogue<'_>,
     scratch: &mut LinearScratch,
@@ -104,16 +118,16 @@ pub fn linear<'w>(
 ///
 /// # Panics
 /// As [`linear`], or when the weights differ in dtype or depth.
-pub fn linear_parts<'w>(
+pub fn linear_parts<'a, 'w>(
     isa: Isa,
-    lhs: Rows<'_>,
+    lhs: impl Into<Activations<'a>>,
     parts: &mut [(PackedColumns<'w>, RowsMut<'w>)],
     epilogue: Epilogue<'_>,
     scratch: &mut LinearScratch,
 ) {
     struct Linear<'p, 'w> {
         isa: Isa,
-        lhs: Rows<'p>,
+        lhs: Activations<'p>,
         parts: &'p mut [(PackedColumns<'w>, RowsMut<'w>)],
         epilogue: Epilogue<'p>,
         scratch: &'p mut LinearScratch,
@@ -127,7 +141,7 @@ pub fn linear_parts<'w>(
             let (dtype, k) = (first.dtype(), first.k());
             for (weights, dst) in parts.iter() {
                 assert_eq!((weights.dtype(), weights.k()), (dtype, k), "dtype and depth of weights");
-                assert_eq!(lhs.rows(), dst.rows(), "rows of lhs and dst");
+                assert_eq!(lhs.rows.rows(), dst.rows(), "rows of lhs and dst");
                 let pairs = dst.cols() != weights.n();
                 assert!(!pairs || 2 * dst.cols() == weights.n(), "columns of rhs, and dst");
                 assert!(
@@ -140,10 +154,10 @@ pub fn linear_parts<'w>(
                     assert_eq!(scale.len(), dst.cols(), "residual scale and columns of dst");
                 }
             }
-            let pairs = lhs.cols() != k && isa.stores_pairs(dtype);
-            assert_eq!(lhs.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
-            for rows in row_blocks(isa, lhs.rows()) {
-                let last = rows.end == lhs.rows();
+            let pairs = lhs.rows.cols() != k && isa.stores_pairs(dtype);
+            assert_eq!(lhs.rows.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
+            for rows in row_blocks(isa, lhs.rows.rows(), lhs.fine) {
+                let last = rows.end == lhs.rows.rows();
                 let block =
                     Block { lhs: lhs.row_range(rows.clone()), rows: rows.clone(), last, parts, epilogue };
                 multiply_packed(simd, block, scratch);
@@ -153,12 +167,12 @@ pub fn linear_parts<'w>(
             }
         }
     }
-    isa.run(Linear { isa, lhs, parts, epilogue, scratch });
+    isa.run(Linear { isa, lhs: lhs.into(), parts, epilogue, scratch });
 }
 
 /// A block of rows on its way through the weights.
 struct Block<'p, 'w> {
-    lhs: Rows<'p>,
+    lhs: Activations<'p>,
     /// Which they are of all.
     rows: Range<usize>,
     last: bool,
@@ -239,7 +253,7 @@ fn multiply_packed<S: Simd>(simd: S, block: Block<'_, '_>, scratch: &mut LinearS
 #[inline(always)]
 fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, widened: &mut Buffer) {
     for i in 0..block.parts.len() {
-        let lhs = block.lhs;
+        let lhs = block.lhs.rows;
         let Part { weights, panels, next, epilogue, mut dst } = block.part(i);
         let (k, n) = (weights.k(), weights.n());
         for first in (0..n).step_by(step) {
@@ -286,7 +300,7 @@ impl<S: Simd> DigitKernel<S> for MultiplyMade<'_, '_, QuantizedRows> {
     #[inline(always)]
     fn run<P: DigitProduct<S>>(self, simd: S, product: P) {
         let product = product.closer(self.block.epilogue.residual_scale().is_some());
-        let lhs = self.room.split(simd, product, self.block.lhs);
+        let lhs = self.room.split(simd, product, self.block.lhs.rows);
         self.block.multiply(simd, product, lhs);
     }
 }
@@ -295,7 +309,7 @@ impl<S: Simd> PairKernel<S> for MultiplyMade<'_, '_, Buffer> {
     type Output = ();
     #[inline(always)]
     fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
-        let lhs = slot_rows(simd, product, self.block.lhs, self.k, P::LHS_UNIT, self.room);
+        let lhs = slot_rows(simd, product, self.block.lhs.rows, self.k, P::LHS_UNIT, self.room);
         self.block.multiply(simd, product, lhs.into());
     }
 }

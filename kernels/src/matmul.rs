@@ -3,11 +3,13 @@
 //! All rows of a tile's panels before the next panels. Every element of dst is one running sum over k in ascending
 //! order, in every tile shape and at every edge, so its bits do not depend on the rows beside it.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::PANEL;
 use crate::activation::Activation;
-use crate::output::Output;
+use crate::fine::FineRows;
+use crate::output::{Output, Seconds};
 use crate::panels::Panels;
 use crate::product::Product;
 use crate::simd::Simd;
@@ -17,10 +19,16 @@ use crate::view::{Rows, RowsMut};
 /// The most rows and columns of a tile on any instruction set.
 pub(crate) const MAX_TILE: (usize, usize) = (32, 2 * PANEL);
 
+/// The most rows of a left-hand side that are fine: half of a block, in which each takes the room of two.
+const MAX_FINE: usize = 64;
+
 /// A left-hand side, in slots as the panels have them.
 #[derive(Clone, Copy)]
 pub(crate) struct Lhs<'a> {
+    /// The second bytes of fine rows, then all rows.
     pub(crate) slots: Rows<'a>,
+    /// Of all rows.
+    pub(crate) fine: FineRows<'a>,
     /// What quantised rows need beside their bytes.
     pub(crate) zeros: &'a [f32],
     pub(crate) scales: &'a [f32],
@@ -29,7 +37,7 @@ pub(crate) struct Lhs<'a> {
 impl<'a> From<Rows<'a>> for Lhs<'a> {
     #[inline(always)]
     fn from(slots: Rows<'a>) -> Self {
-        Self { slots, zeros: &[], scales: &[] }
+        Self { slots, fine: FineRows::default(), zeros: &[], scales: &[] }
     }
 }
 
@@ -69,15 +77,18 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     mut dst: RowsMut<'_>,
 ) {
     let TileEpilogue { bias, residual_scale, activation, pairs } = epilogue;
-    let Lhs { slots: lhs, zeros, scales } = lhs.into();
+    let Lhs { slots: lhs, fine, zeros, scales } = lhs.into();
+    // Of floats it is known here that there are none.
+    let seconds = if P::BYTES { fine.count() } else { 0 };
     assert!(lhs.is_readable_by(P::LHS_UNIT), "room of lhs");
     assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
     let values = if pairs { 2 } else { 1 };
     assert_eq!(
         (lhs.rows(), rhs.n),
-        (dst.rows(), dst.cols() * values),
+        (seconds + dst.rows(), dst.cols() * values),
         "rows of lhs, columns of rhs, and dst"
     );
+    assert!(seconds <= MAX_FINE && fine.row_range(0..dst.rows()).count() == seconds, "fine rows");
     let fits = P::STORES_PAIRS && residual_scale.is_none() && rhs.n.is_multiple_of(S::TILE_PANELS * PANEL);
     assert!(!pairs || fits, "pairs of what no tile makes whole");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
@@ -91,8 +102,10 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     assert!(P::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
     const { assert!(P::ACTIVATES || !P::STORES_PAIRS, "an activation of what has been made pairs") };
 
-    // Only whole panels can be stored where they belong.
-    let mut edge = [0.0; MAX_TILE.0 * MAX_TILE.1];
+    // Second bytes, and behind them a tile that is no whole panels, or not all of which belongs to dst.
+    let mut lines = MaybeUninit::<[f32; (MAX_FINE + MAX_TILE.0) * Seconds::LINE]>::uninit();
+    let lines = lines.as_mut_ptr().cast::<f32>();
+    let line = |number: usize| lines.wrapping_add(number * Seconds::LINE);
     let panels = rhs.n.div_ceil(PANEL);
     let tiles = lhs.rows().div_ceil(P::MR);
     let mut pending = P::Pending::default();
@@ -102,23 +115,37 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
         let cols = (tile_panels * PANEL).min(rhs.n - first);
         let whole = cols == tile_panels * PANEL;
         let asking = rhs.asking(panel, tile_panels, tiles);
+        let mut fine_numbers = fine.iter().peekable();
         for row in (0..lhs.rows()).step_by(P::MR) {
             let rows = P::MR.min(lhs.rows() - row);
-            let mut out = if whole {
-                dst.row_range(row..row + rows)
-            } else {
-                RowsMut::new(&mut edge, rows, tile_panels * PANEL, MAX_TILE.1)
-            };
-            if whole {
-                out = out.split_columns(first / values).1.split_columns(cols / values).0;
+            let [start, end] = [row, row + rows].map(|row| row.saturating_sub(seconds));
+            let own_seconds = rows - (end - start);
+            let own_lines = line(row.min(seconds));
+            let mut tile_seconds = Seconds::NONE;
+            if seconds > 0 {
+                let from = line(seconds - fine_numbers.len());
+                tile_seconds = Seconds { count: own_seconds, to: own_lines, fine: 0, from };
+                while let Some(at) = fine_numbers.next_if(|&at| at < end) {
+                    tile_seconds.fine |= 1 << (own_seconds + at - start);
+                }
             }
+            let direct = whole && (own_seconds == 0 || P::ACTIVATES);
+            let mut out = dst.row_range(start..end);
+            let mut out = out.column_range(first / values..(first + cols) / values);
+            let (to, to_stride) = if direct {
+                let stride = out.row_stride();
+                (out.as_mut_ptr().wrapping_sub(own_seconds * stride), stride)
+            } else {
+                (own_lines, Seconds::LINE)
+            };
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
             // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
             // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows;
-            // `out` is `rows` x whole panels, and where it is a part of dst there are as many factors of a residual;
-            // where pairs are stored all panels are whole and `out` has an element for each; panels of sums that are
-            // scaled have lines around them. `out` is borrowed exclusively, so it overlaps none of these, which stay
-            // until nothing is pending.
+            // `out` is `rows` x whole panels, or has those rows that are no second bytes, and where it is a part of dst
+            // there are as many factors of a residual; where pairs are stored all panels are whole and `out` has an
+            // element for each; panels of sums that are scaled have lines around them. There is a line for each of the
+            // fine rows, and those of second bytes are stored by this tile or one before, as they come first. `out` is
+            // borrowed exclusively, so it overlaps none of these, which stay until nothing is pending.
             unsafe {
                 let panels = rhs.data.add(panel * rhs.panel_stride);
                 let output = Output {
@@ -127,12 +154,13 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                     sums: panels.wrapping_sub(PANEL),
                     column_scales: panels.wrapping_add(rhs.k * PANEL),
                     panel_stride: rhs.panel_stride,
-                    bias: bias.map(|bias| bias.as_ptr().add(first)),
-                    residual_scale: residual_scale.filter(|_| whole).map(|scale| scale.as_ptr().add(first)),
-                    activation: activation.filter(|_| whole),
+                    bias: bias.filter(|_| direct).map(|bias| bias.as_ptr().add(first)),
+                    residual_scale: residual_scale.filter(|_| direct).map(|scale| scale.as_ptr().add(first)),
+                    activation: activation.filter(|_| direct),
                     pairs,
-                    dst: out.as_mut_ptr(),
-                    dst_stride: out.row_stride(),
+                    dst: to,
+                    dst_stride: to_stride,
+                    seconds: if direct { tile_seconds } else { Seconds::NONE },
                 };
                 let tile = Tile {
                     lhs: lhs.row_range(row..row + rows).as_ptr(),
@@ -145,25 +173,68 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                 };
                 product.tile(simd, rows, tile_panels, tile, &mut pending);
             }
-            if !whole {
+            if direct && P::ACTIVATES {
+                continue;
+            }
+            if !direct {
                 product.complete(simd, &mut pending);
+                let from = own_lines.wrapping_add(own_seconds * Seconds::LINE);
+                let bias = bias.map(|bias| &bias[first..]);
+                let scale = residual_scale.map(|scale| &scale[first..][..cols]);
+                // SAFETY: the tile has stored whole panels in as many lines as it has rows, which dst does not overlap;
+                // by the asserts above there are as many values of bias.
+                unsafe { store(simd, from, bias, scale, out.reborrow()) };
             }
-            if let Some(activation) = activation.filter(|_| !(whole && P::ACTIVATES)) {
+            while tile_seconds.fine != 0 {
+                let row = tile_seconds.fine.trailing_zeros() as usize;
+                // SAFETY: the line has been stored by this tile or one before.
+                let sums = unsafe { std::slice::from_raw_parts(tile_seconds.from, cols) };
+                add(simd, sums, out.row_mut(row - own_seconds));
+                tile_seconds.fine &= tile_seconds.fine - 1;
+                tile_seconds.from = tile_seconds.from.wrapping_add(Seconds::LINE);
+            }
+            if let Some(activation) = activation {
                 activation.map(simd, P::ROUNDED, out);
-            }
-            if !whole {
-                for i in 0..rows {
-                    let (to, sums) = (&mut dst.row_mut(row + i)[first..], &edge[i * MAX_TILE.1..][..cols]);
-                    match residual_scale {
-                        Some(scale) => {
-                            let sums = sums.iter().zip(&scale[first..]);
-                            to.iter_mut().zip(sums).for_each(|(x, (sum, scale))| *x = sum + *x * scale);
-                        }
-                        None => to.copy_from_slice(sums),
-                    }
-                }
             }
         }
     }
     product.complete(simd, &mut pending);
+}
+
+/// dst = lines + bias + dst * residual_scale, of which lines and bias are whole vectors.
+///
+/// # Safety
+/// For each row of dst there is a line to read.
+#[inline(always)]
+unsafe fn store<S: Simd>(
+    simd: S,
+    lines: *const f32,
+    bias: Option<&[f32]>,
+    residual_scale: Option<&[f32]>,
+    mut dst: RowsMut<'_>,
+) {
+    let columns = dst.cols();
+    for first in (0..columns).step_by(S::LANES) {
+        let lanes = first..columns.min(first + S::LANES);
+        let bias = bias.map_or(simd.splat(0.0), |bias| simd.load(&bias[first..]));
+        let scale = residual_scale.map(|scale| simd.load_some(&scale[lanes.clone()], 0.0));
+        for i in 0..dst.rows() {
+            // SAFETY: as the caller promises.
+            let mut sum = unsafe { simd.load_raw(lines.add(i * Seconds::LINE + first)) };
+            sum = simd.add(sum, bias);
+            let dst = &mut dst.row_mut(i)[lanes.clone()];
+            if let Some(scale) = scale {
+                sum = simd.add(sum, simd.mul(simd.load_some(dst, 0.0), scale));
+            }
+            simd.store_some(sum, dst);
+        }
+    }
+}
+
+/// dst = dst + sums
+#[inline(always)]
+fn add<S: Simd>(simd: S, sums: &[f32], dst: &mut [f32]) {
+    for (dst, sums) in dst.chunks_mut(S::LANES).zip(sums.chunks(S::LANES)) {
+        simd.store_some(simd.add(simd.load_some(dst, 0.0), simd.load_some(sums, 0.0)), dst);
+    }
 }

@@ -1,7 +1,10 @@
 //! What is made of a tile's sums, and where that goes.
 
+use std::ptr::{null, null_mut};
+
 use crate::PANEL;
 use crate::activation::Activation;
+use crate::matmul::MAX_TILE;
 use crate::product::Product;
 use crate::simd::Simd;
 
@@ -11,7 +14,7 @@ use crate::simd::Simd;
 /// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a
 /// column of `bias`, of `residual_scale`, and a line for each panel of `sums` and of `column_scales`, `panel_stride`
 /// apart. For writing, and for reading what is added: as many rows and columns of `dst`, half as many columns where
-/// that takes pairs, which overlaps none of them.
+/// that takes pairs, which overlaps none of them; as many lines of `seconds`.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) zeros: *const f32,
@@ -28,6 +31,35 @@ pub(crate) struct Output {
     pub(crate) pairs: bool,
     pub(crate) dst: *mut f32,
     pub(crate) dst_stride: usize,
+    /// Left to the caller of tiles that do not activate.
+    pub(crate) seconds: Seconds,
+}
+
+/// Second bytes of [fine rows](crate::fine), of which one line holds the sums of a tile's columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Seconds {
+    /// So many rows of the tile are second bytes, before all others. Nothing is stored of them where `dst` is.
+    pub(crate) count: usize,
+    /// The line of the first of those.
+    pub(crate) to: *mut f32,
+    /// Rows of the tile that are fine, a bit each.
+    pub(crate) fine: u32,
+    /// The line of the first of those.
+    pub(crate) from: *const f32,
+}
+
+impl Seconds {
+    /// Values in a line.
+    pub(crate) const LINE: usize = MAX_TILE.1;
+
+    pub(crate) const NONE: Self = Self { count: 0, to: null_mut(), fine: 0, from: null() };
+
+    /// Where what is added to that row of the tile is, if it is fine.
+    #[inline(always)]
+    pub(crate) fn of_row(&self, row: usize) -> Option<*const f32> {
+        let before = self.fine & ((1 << row) - 1);
+        (self.fine >> row & 1 == 1).then(|| self.from.wrapping_add(before.count_ones() as usize * Self::LINE))
+    }
 }
 
 /// What a vector of columns needs once its sums are there.

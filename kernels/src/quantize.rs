@@ -5,6 +5,7 @@
 //! sum x w = scale_x * scale_w * (sum q_x q_w - zero * sum q_w), in whole numbers up to the last step.
 
 use crate::PANEL;
+use crate::fine::Activations;
 use crate::matmul::{Lhs, MAX_TILE};
 use crate::matrix::Buffer;
 use crate::operand::slot_stride;
@@ -50,21 +51,27 @@ impl QuantizedRows {
         [slots, self.zeros.at_least(rows), self.scales.at_least(rows)]
     }
 
-    /// Rows of `k` values, or of pairs of them.
+    /// Rows of `k` values, or of pairs of them; ahead of them all the second bytes of those that are fine.
     #[inline(always)]
-    pub(crate) fn quantize<S: Simd>(&mut self, simd: S, rows: Rows<'_>, k: usize) -> Lhs<'_> {
-        if rows.cols() == k {
-            self.quantize_from::<S, false>(simd, rows, k)
+    pub(crate) fn quantize<'a, S: Simd>(&'a mut self, simd: S, lhs: Activations<'a>, k: usize) -> Lhs<'a> {
+        if lhs.rows.cols() == k {
+            self.quantize_from::<S, false>(simd, lhs, k)
         } else {
-            self.quantize_from::<S, true>(simd, rows, k)
+            self.quantize_from::<S, true>(simd, lhs, k)
         }
     }
 
     #[inline(always)]
-    fn quantize_from<S: Simd, const PAIRS: bool>(&mut self, simd: S, rows: Rows<'_>, k: usize) -> Lhs<'_> {
-        let count = rows.rows();
+    fn quantize_from<'a, S: Simd, const PAIRS: bool>(
+        &'a mut self,
+        simd: S,
+        Activations { rows, fine }: Activations<'a>,
+        k: usize,
+    ) -> Lhs<'a> {
+        let (count, seconds) = (rows.rows(), fine.count());
         let stride = slot_stride(k.div_ceil(4));
-        let [slots, zeros, scales] = self.room(count, stride);
+        let [slots, zeros, scales] = self.room(seconds + count, stride);
+        let mut next_fine = fine.iter().enumerate().peekable();
         for first in (0..count).step_by(GROUP) {
             let group = first..count.min(first + GROUP);
             let mut ranges = [[0.0; 2]; GROUP];
@@ -72,13 +79,24 @@ impl QuantizedRows {
                 *range = extremes::<S, PAIRS>(simd, rows.row(i));
             }
             for (&range, i) in ranges.iter().zip(group) {
-                let Affine { scale, inverse, zero } = Affine::of_range(range);
-                (scales[i], zeros[i]) = (scale, pair_of_zero(zero));
-                let slots = &mut slots[i * stride..][..stride];
-                quantize_row::<S, PAIRS>(simd, rows.row(i), inverse, zero, slots);
+                let row = rows.row(i);
+                let second = next_fine.next_if(|&(_, at)| at == i).map(|(second, _)| second);
+                let steps = if second.is_some() { FINE_STEPS } else { STEPS };
+                let Affine { scale, inverse, zero } = Affine::of_range(range, steps);
+                let mut put = |at: usize, scale, zero| {
+                    (scales[at], zeros[at]) = (scale, pair_of_zero(zero));
+                    at * stride..(at + 1) * stride
+                };
+                let own = put(seconds + i, scale, zero);
+                quantize_row::<S, PAIRS, false>(simd, row, inverse, zero, &mut slots[own]);
+                if let Some(second) = second {
+                    let own = put(second, scale / 256.0, 128);
+                    quantize_row::<S, PAIRS, true>(simd, row, inverse, 128, &mut slots[own]);
+                }
             }
         }
-        Lhs { zeros, scales, ..Rows::new(slots, count, k.div_ceil(4), stride).into() }
+        let slots = Rows::new(slots, seconds + count, k.div_ceil(4), stride);
+        Lhs { slots, zeros, scales, fine }
     }
 }
 
@@ -90,13 +108,20 @@ struct Affine {
     zero: u8,
 }
 
+/// Steps of a byte from the lowest of a row to the highest.
+const STEPS: f32 = 255.0;
+
+/// The same of a row that is fine: where both ends of 255 round outwards one is cut off, more than a second byte can
+/// mend.
+const FINE_STEPS: f32 = 254.0;
+
 impl Affine {
     /// A row that holds NaN or an infinity has NaN for its scale. One whose range is too small for the inverse of its
     /// scale counts as zeros.
     #[inline(always)]
-    fn of_range([low, high]: [f32; 2]) -> Self {
+    fn of_range([low, high]: [f32; 2], steps: f32) -> Self {
         // The difference might overflow.
-        let scale = high / 255.0 - low / 255.0;
+        let scale = high / steps - low / steps;
         if scale.is_finite() && scale >= f32::MIN_POSITIVE {
             let inverse = 1.0 / scale;
             return Self { scale, inverse, zero: (-low * inverse).round_ties_even() as u8 };
@@ -150,26 +175,33 @@ fn extremes_of<S: Simd, const PAIRS: bool>(simd: S, so_far: [S::V; 2], elements:
     }
 }
 
-/// Bytes round(x * inverse) + zero, and those of zeros up to the end of the slots that vectors reach.
+/// Bytes round(x * inverse) + zero, and those of zeros up to the end of the slots that vectors reach. Of what is
+/// `SECOND` only what that rounding leaves, in 256ths.
 #[inline(always)]
-fn quantize_row<S: Simd, const PAIRS: bool>(simd: S, row: &[f32], inverse: f32, zero: u8, slots: &mut [f32]) {
+fn quantize_row<S: Simd, const PAIRS: bool, const SECOND: bool>(
+    simd: S,
+    row: &[f32],
+    inverse: f32,
+    zero: u8,
+    slots: &mut [f32],
+) {
     let factor = simd.splat(inverse);
     let step = if PAIRS { 2 } else { 4 } * S::LANES;
     let mut slots = slots.chunks_exact_mut(S::LANES);
     let mut steps = row.chunks_exact(step);
     for (elements, slots) in (&mut steps).zip(&mut slots) {
-        quantize_step::<S, PAIRS>(simd, elements, factor, zero, slots);
+        quantize_step::<S, PAIRS, SECOND>(simd, elements, factor, zero, slots);
     }
     let rest = steps.remainder();
     if let (false, Some(slots)) = (rest.is_empty(), slots.next()) {
         let mut padded = [0.0; 4 * PANEL];
         padded[..rest.len()].copy_from_slice(rest);
-        quantize_step::<S, PAIRS>(simd, &padded[..step], factor, zero, slots);
+        quantize_step::<S, PAIRS, SECOND>(simd, &padded[..step], factor, zero, slots);
     }
 }
 
 #[inline(always)]
-fn quantize_step<S: Simd, const PAIRS: bool>(
+fn quantize_step<S: Simd, const PAIRS: bool, const SECOND: bool>(
     simd: S,
     elements: &[f32],
     factor: S::V,
@@ -184,6 +216,9 @@ fn quantize_step<S: Simd, const PAIRS: bool>(
             simd.load(&elements[i * S::LANES..])
         };
         *x = simd.mul(values, factor);
+        if SECOND {
+            *x = simd.mul(simd.sub(*x, simd.nearest(*x)), simd.splat(256.0));
+        }
     }
     simd.store(simd.quantize(x, zero), slots);
 }
@@ -221,7 +256,7 @@ impl QuantizedPanel {
             (scale, 1.0 / scale)
         };
         let slots = &mut self.slots.as_mut_slice()[i * self.stride..][..self.stride];
-        quantize_row::<S, false>(simd, row, inverse, 128, slots);
+        quantize_row::<S, false, false>(simd, row, inverse, 128, slots);
         let mut sum = 0;
         for slot in &mut slots[..row.len().div_ceil(4)] {
             let bits = slot.to_bits() ^ 0x8080_8080;

@@ -18,15 +18,16 @@ pub fn matmul(lhs: &[f64], weights: &[f64], bias: &[f64], m: usize, k: usize) ->
     dst
 }
 
-/// A row of activations as bytes with a scale and a zero point: x = scale * (q - zero). The range is that of the row
-/// and 0; what is not finite makes the scale NaN, and a range too small for 1 / scale to be finite counts as zeros.
-pub fn quantize_activations(row: &[f32]) -> (Vec<u8>, f32, u8) {
+/// A row of activations as bytes with a scale and a zero point: x = scale * (q - zero). The range, of so many steps, is
+/// that of the row and 0; what is not finite makes the scale NaN, and a range too small for 1 / scale to be finite
+/// counts as zeros.
+pub fn quantize_activations(row: &[f32], steps: f32) -> (Vec<u8>, f32, u8) {
     let low = row.iter().copied().fold(0.0, f32::min);
     let high = row.iter().copied().fold(0.0, f32::max);
     if row.iter().any(|x| !x.is_finite()) {
         return (vec![0; row.len()], f32::NAN, 0);
     }
-    let scale = high / 255.0 - low / 255.0;
+    let scale = high / steps - low / steps;
     if scale < f32::MIN_POSITIVE {
         return (vec![0; row.len()], 0.0, 0);
     }
@@ -34,6 +35,13 @@ pub fn quantize_activations(row: &[f32]) -> (Vec<u8>, f32, u8) {
     let zero = (-low * inverse).round_ties_even();
     let bytes = row.iter().map(|x| ((x * inverse).round_ties_even() + zero).clamp(0.0, 255.0) as u8);
     (bytes.collect(), scale, zero as u8)
+}
+
+/// What the bytes of a row leave, in 256ths of their scale, plus 128.
+pub fn second_bytes(row: &[f32], scale: f32) -> Vec<u8> {
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    let rest = row.iter().map(|x| x * inverse - (x * inverse).round_ties_even());
+    rest.map(|rest| ((rest * 256.0).round_ties_even() + 128.0).clamp(0.0, 255.0) as u8).collect()
 }
 
 /// A row of weights as signed bytes with a scale: w = scale * q. The same holds for what is not finite or too small.
@@ -49,8 +57,8 @@ pub fn quantize_weights(row: &[f32]) -> (Vec<i8>, f32) {
     (row.iter().map(|x| (x * inverse).round_ties_even() as i8).collect(), scale)
 }
 
-/// lhs * weights^T + bias of shapes as in [`matmul`], each row of lhs quantised by itself. The sum is exact, what
-/// follows f32.
+/// lhs * weights^T + bias of shapes as in [`matmul`], each row of lhs quantised by itself; and what second bytes add to
+/// it, which is nothing but in the rows that are `fine`. Sums are exact, what follows f32.
 pub fn int8_matmul(
     lhs: &[f32],
     weights: &[i8],
@@ -58,19 +66,28 @@ pub fn int8_matmul(
     bias: &[f32],
     m: usize,
     k: usize,
-) -> Vec<f32> {
+    fine: &[usize],
+) -> [Vec<f32>; 2] {
     let n = bias.len();
     assert_eq!((lhs.len(), weights.len(), scales.len()), (m * k, n * k, n), "lhs, weights and scales");
-    let mut dst = Vec::with_capacity(m * n);
+    let [mut dst, mut seconds] = [const { Vec::new() }; 2];
     for i in 0..m {
-        let (bytes, scale, zero) = quantize_activations(&lhs[i * k..][..k]);
+        let row = &lhs[i * k..][..k];
+        let is_fine = fine.contains(&i);
+        let (bytes, scale, zero) = quantize_activations(row, if is_fine { 254.0 } else { 255.0 });
+        let rest = second_bytes(row, scale);
         for j in 0..n {
-            let products =
-                (0..k).map(|l| (i64::from(bytes[l]) - i64::from(zero)) * i64::from(weights[j * k + l]));
-            dst.push(products.sum::<i64>() as f32 * (scale * scales[j]) + bias[j]);
+            let product = |bytes: &[u8], zero: u8, scale: f32| {
+                let weights = &weights[j * k..][..k];
+                let products = bytes.iter().zip(weights);
+                let products = products.map(|(&q, &w)| (i64::from(q) - i64::from(zero)) * i64::from(w));
+                products.sum::<i64>() as f32 * (scale * scales[j])
+            };
+            dst.push(product(&bytes, zero, scale) + bias[j]);
+            seconds.push(if is_fine { product(&rest, 128, scale / 256.0) } else { 0.0 });
         }
     }
-    dst
+    [dst, seconds]
 }
 
 /// The error function, to about 1e-15: Abramowitz and Stegun 7.1.6, whose terms are all positive, and 1 where it is 1

@@ -86,12 +86,17 @@ pub(crate) trait Simd: Copy {
     fn copysign(self, x: Self::V, sign: Self::V) -> Self::V;
     /// The float whose bits are those of x shifted left by 23: the low bits of the significand become the exponent.
     fn low_bits_as_exponent(self, x: Self::V) -> Self::V;
+    /// The nearest integer, ties to even, for finite x of less than 2^22.
+    #[inline(always)]
+    fn nearest(self, x: Self::V) -> Self::V {
+        // 1.5 * 2^23 leaves no room for a fraction.
+        let magic = self.splat(12_582_912.0);
+        self.sub(self.add(x, magic), magic)
+    }
     /// The integer next below, for finite x of less than 2^22.
     #[inline(always)]
     fn floor(self, x: Self::V) -> Self::V {
-        // 1.5 * 2^23 leaves no room for a fraction.
-        let magic = self.splat(12_582_912.0);
-        let nearest = self.sub(self.add(x, magic), magic);
+        let nearest = self.nearest(x);
         self.sub(nearest, self.select_lt(x, nearest, self.splat(1.0), self.splat(0.0)))
     }
     /// x less the integer next below it: 0 to 1, and 1 only by rounding.

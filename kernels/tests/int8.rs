@@ -5,8 +5,8 @@ mod common;
 
 use common::{Grid, Random, assert_panics, assert_same_bits, case, config, for_each_isa, pack_as, to_bytes};
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype, Stored, StoredMatrix,
-    linear, reference,
+    Activation, Activations, Epilogue, FineRows, Isa, LayerNorm, LinearScratch, PackedWeights, PanelDtype,
+    Stored, StoredMatrix, linear, reference,
 };
 use proptest::prelude::*;
 
@@ -52,7 +52,12 @@ impl Weights {
     }
 
     fn reference(&self, lhs: &[f32], m: usize) -> Vec<f32> {
-        reference::int8_matmul(lhs, &self.bytes, &self.scales, &self.bias, m, self.k)
+        let [product, _] = self.fine_reference(lhs, m, &[]);
+        product
+    }
+
+    fn fine_reference(&self, lhs: &[f32], m: usize, fine: &[usize]) -> [Vec<f32>; 2] {
+        reference::int8_matmul(lhs, &self.bytes, &self.scales, &self.bias, m, self.k, fine)
     }
 }
 
@@ -168,6 +173,119 @@ proptest! {
             let found = with(Epilogue::ResidualNorm(&norm));
             assert_same_bits(&format!("{name}: ResidualNorm"), &found, &expected.values());
         });
+    }
+}
+
+/// The same with second bytes, onto what dst holds.
+fn fine_multiplied(
+    isa: Isa,
+    [lhs, dst]: [&[f32]; 2],
+    weights: &PackedWeights,
+    fine: &[usize],
+    epilogue: Epilogue<'_>,
+) -> Vec<f32> {
+    let m = lhs.len() / weights.k();
+    let (lhs, mut dst) = (Grid::of(lhs, m, weights.k(), 3), Grid::of(dst, m, weights.n(), 5));
+    let lhs = Activations { rows: lhs.view(), fine: FineRows::new(fine) };
+    linear(isa, lhs, weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
+    dst.values()
+}
+
+/// Around the edges of tiles and of blocks, few rows and all of them, the columns of one panel and two.
+#[test]
+fn fine_rows_have_the_bits_of_the_naive_ones_and_leave_the_others_as_they_are() {
+    for (m, k, every) in
+        [(1, 5, 1), (13, 64, 13), (14, 63, 5), (33, 33, 1), (34, 384, 40), (200, 20, 7), (150, 9, 1)]
+    {
+        for n in [1, 17, 32, 50, 64] {
+            let mut random = Random((m * 10_000 + n) as u64);
+            let weights = Weights::random(n, k, &mut random);
+            let (mut lhs, residual) = (random.vec(m * k), random.vec(m * n));
+            // A row of zeros, and one whose both ends would round outwards with 255 steps.
+            lhs[..k].fill(0.0);
+            lhs[(m - 1) * k..].fill(100.5);
+            lhs[(m - 1) * k] = -154.5;
+            let norm = LayerNorm::new(random.vec(n), random.vec(n), 1e-5).with_residual_scale(random.vec(n));
+            for offset in [0, 3] {
+                let fine: Vec<_> = (offset..m).step_by(every).collect();
+                let [product, seconds] = weights.fine_reference(&lhs, m, &fine);
+                let with = |values: Vec<f32>| -> Vec<f32> {
+                    let sums = values.into_iter().zip(&seconds).enumerate();
+                    sums.map(|(i, (x, second))| if fine.contains(&(i / n)) { x + second } else { x })
+                        .collect()
+                };
+                let scaled =
+                    residual.iter().zip(norm.residual_scale().iter().cycle()).map(|(x, scale)| x * scale);
+                let sums = with(product.iter().zip(scaled).map(|(x, residual)| x + residual).collect());
+                let product = with(product);
+                for_each_way(|isa, name| {
+                    let packed = weights.pack(isa);
+                    let of = |epilogue| fine_multiplied(isa, [&lhs, &residual], &packed, &fine, epilogue);
+                    let what = format!("{name}: {m} x {n} x {k}, every {every} from {offset}");
+                    assert_same_bits(&what, &of(Epilogue::Bias), &product);
+                    let mut expected = product.clone();
+                    Activation::Silu.apply(isa, &mut expected);
+                    assert_same_bits(&what, &of(Epilogue::Activation(Activation::Silu)), &expected);
+                    assert_same_bits(&what, &of(Epilogue::Residual(norm.residual_scale())), &sums);
+                    let mut expected = Grid::of(&sums, m, n, 0);
+                    norm.apply(isa, expected.view_mut());
+                    assert_same_bits(&what, &of(Epilogue::ResidualNorm(&norm)), &expected.values());
+                });
+            }
+        }
+    }
+}
+
+/// Their activations are off by half a 256th of a step; weights of whole numbers are exact.
+#[test]
+fn fine_rows_are_nearer_to_f64() {
+    let (m, n, k) = (20, 40, 300);
+    let mut random = Random(13);
+    let mut weights = Weights::random(n, k, &mut random);
+    weights.scales.fill(1.0);
+    let lhs: Vec<f32> = random.vec(m * k).iter().map(|x| x + 0.3).collect();
+    let wide = common::wide;
+    let values: Vec<f64> = weights.bytes.iter().map(|&byte| f64::from(byte)).collect();
+    let expected = reference::matmul(&wide(&lhs), &values, &wide(&weights.bias), m, k);
+    let bounds: Vec<f64> = (0..m * n)
+        .map(|at| {
+            let sum: f64 = values[at % n * k..][..k].iter().map(|x| x.abs()).sum();
+            2.0 / 254.0 / 256.0 * 0.51 * sum * 1.01 + expected[at].abs() * 1e-6
+        })
+        .collect();
+    let fine: Vec<_> = (0..m).collect();
+    for_each_way(|isa, name| {
+        let dst = vec![f32::NAN; m * n];
+        let found = fine_multiplied(isa, [&lhs, &dst], &weights.pack(isa), &fine, Epilogue::Bias);
+        common::assert_close(name, &found, &expected, &bounds);
+    });
+}
+
+#[test]
+fn fine_rows_that_are_not_finite_are_nan_and_harm_no_others() {
+    let (m, n, k) = (30, 33, 21);
+    let mut random = Random(14);
+    let weights = Weights::random(n, k, &mut random);
+    let clean = random.vec(m * k);
+    let fine = [0, 8, 29];
+    for_each_way(|isa, name| {
+        let packed = weights.pack(isa);
+        let of = |lhs: &[f32]| fine_multiplied(isa, [lhs, &vec![0.0; m * n]], &packed, &fine, Epilogue::Bias);
+        let unharmed = of(&clean);
+        for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut lhs = clean.clone();
+            lhs[8 * k + 20] = poison;
+            let mut expected = unharmed.clone();
+            expected[8 * n..9 * n].fill(f32::NAN);
+            assert_same_bits(&format!("{name}: {poison}"), &of(&lhs), &expected);
+        }
+    });
+}
+
+#[test]
+fn fine_rows_out_of_order_are_refused() {
+    for numbers in [&[1, 0][..], &[2, 2]] {
+        assert_panics(&format!("{numbers:?}"), "ascending order", || _ = FineRows::new(numbers));
     }
 }
 

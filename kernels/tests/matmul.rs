@@ -2,14 +2,16 @@
 
 mod common;
 
+use std::ops::Range;
+
 use common::case::{Case, changed, multiplied, multiplied_onto};
 use common::{
     Grid, Random, TINY, U, assert_close, assert_same_bits, config, for_each_isa, pack_across_as, pack_as,
     to_bytes, wide,
 };
 use crossrank_kernels::{
-    Activation, Epilogue, Isa, LayerNorm, LinearScratch, PackedColumns, PackedWeights, PanelDtype, Stored,
-    StoredMatrix, linear_parts, max_block_rows, reference, row_blocks,
+    Activation, Epilogue, FineRows, Isa, LayerNorm, LinearScratch, PackedColumns, PackedWeights, PanelDtype,
+    Stored, StoredMatrix, linear_parts, max_block_rows, reference, row_blocks,
 };
 use proptest::prelude::*;
 
@@ -261,8 +263,8 @@ fn some_columns_of_the_weights_give_those_of_the_product() {
 #[test]
 fn blocks_of_rows_are_even_and_cover_all() {
     for_each_isa(|isa| {
-        for rows in 0..2000 {
-            let blocks: Vec<_> = row_blocks(isa, rows).collect();
+        for rows in (0..300).chain((300..2000).step_by(17)) {
+            let blocks: Vec<_> = row_blocks(isa, rows, FineRows::default()).collect();
             assert!(blocks.iter().flat_map(Clone::clone).eq(0..rows), "{rows}: {blocks:?}");
             assert!(blocks.iter().all(|block| block.len() <= max_block_rows(isa)), "{rows}: {blocks:?}");
             let [most, least] =
@@ -270,6 +272,19 @@ fn blocks_of_rows_are_even_and_cover_all() {
                     .map(|block| block.map_or(0, ExactSizeIterator::len));
             // A tile, and one that is not full.
             assert!(most - least < 64, "{rows}: {blocks:?}");
+            for every in [1, 2, 3, 10, 100] {
+                let numbers: Vec<_> = (rows / 5..rows).step_by(every).collect();
+                let fine = FineRows::new(&numbers);
+                let blocks: Vec<_> = row_blocks(isa, rows, fine).collect();
+                assert!(blocks.iter().flat_map(Clone::clone).eq(0..rows), "{rows}: {blocks:?}");
+                let room = |block: &Range<usize>| {
+                    block.len() + numbers.iter().filter(|number| block.contains(number)).count()
+                };
+                assert!(
+                    blocks.iter().map(room).all(|room| room <= max_block_rows(isa)),
+                    "{rows}: {blocks:?}"
+                );
+            }
         }
     });
 }

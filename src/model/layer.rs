@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::slice::{from_mut, from_ref};
 
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, Heads, Isa, LayerNorm, PANEL, PackedWeights, Rows, RowsMut,
-    StoredMatrix, attention, cls_attention, linear, linear_parts, row_blocks,
+    Activation, Activations, AttentionScratch, Epilogue, FineRows, Heads, Isa, LayerNorm, PANEL,
+    PackedWeights, PanelDtype, Rows, RowsMut, StoredMatrix, attention, cls_attention, linear, linear_parts,
+    row_blocks,
 };
 
 use super::linear::{Packing, linear_by_columns};
@@ -92,6 +93,12 @@ impl HeadShape {
         (1..=self.count).find(whole).filter(|&heads| self.count.is_multiple_of(heads))
     }
 
+    /// The `[CLS]` tokens, whose rounding to bytes shows in the score as much as that of all others together.
+    fn fine_rows(self, cu_seqlens: &[usize]) -> FineRows<'_> {
+        let cls = &cu_seqlens[..cu_seqlens.len() - 1];
+        FineRows::new(if self.heads.dtype == PanelDtype::Int8 { cls } else { &[] })
+    }
+
     /// Attention of the tokens `rows`, which are those of `q` and `dst`; keys and values are those of all tokens.
     fn attend(
         self,
@@ -171,12 +178,14 @@ impl Layer {
         let panel_heads = shape.panel_heads().filter(|_| few(HEADS_BYTES_FOR_A_ROW));
         match panel_heads {
             Some(panel_heads) => self.attend_by_heads(isa, shape, panel_heads, ws, workers),
-            None => self.project_by_rows(isa, ws, workers),
+            None => self.project_by_rows(isa, shape, ws, workers),
         }
         let Workspace { cu_seqlens, hidden, qkv, context, scratches, .. } = ws;
         let scratches = &mut scratches[..workers];
+        let fine = shape.fine_rows(cu_seqlens);
         if panel_heads.is_some() && few(BYTES_FOR_A_ROW) {
-            return self.tail.forward(isa, context.view(), hidden.view_mut(), scratches);
+            let context = Activations { rows: context.view(), fine };
+            return self.tail.forward(isa, context, hidden.view_mut(), scratches);
         }
         let width = shape.width() / shape.slot_values;
         let [q, k, v] = [0, 1, 2].map(|part| qkv.view().column_range(part * width..(part + 1) * width));
@@ -184,17 +193,19 @@ impl Layer {
         fork_rows(0..rows, dst, scratches, &|rows, [mut context, hidden], scratch| {
             if panel_heads.is_none() {
                 let qkv = [q.row_range(rows.clone()), k, v];
-                shape.attend(isa, qkv, cu_seqlens, rows, &mut scratch.attention, context.reborrow());
+                shape.attend(isa, qkv, cu_seqlens, rows.clone(), &mut scratch.attention, context.reborrow());
             }
-            self.tail.forward(isa, context.as_rows(), hidden, from_mut(scratch));
+            let context = Activations { rows: context.as_rows(), fine: fine.row_range(rows) };
+            self.tail.forward(isa, context, hidden, from_mut(scratch));
         });
     }
 
     /// `ws.hidden` in, `ws.qkv` out.
-    fn project_by_rows(&self, isa: Isa, ws: &mut Workspace, workers: usize) {
-        let Workspace { hidden, qkv, scratches, .. } = ws;
-        let x = hidden.view();
-        fork_rows(0..x.rows(), [qkv.view_mut()], &mut scratches[..workers], &|rows, [qkv], scratch| {
+    fn project_by_rows(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
+        let Workspace { cu_seqlens, hidden, qkv, scratches, .. } = ws;
+        let x = Activations { rows: hidden.view(), fine: shape.fine_rows(cu_seqlens) };
+        let dst = [qkv.view_mut()];
+        fork_rows(0..x.rows.rows(), dst, &mut scratches[..workers], &|rows, [qkv], scratch| {
             linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv);
         });
     }
@@ -210,7 +221,7 @@ impl Layer {
     ) {
         let Workspace { cu_seqlens, hidden, qkv, context, scratches, .. } = ws;
         let scratches = &mut scratches[..workers];
-        let x = hidden.view();
+        let x = Activations { rows: hidden.view(), fine: shape.fine_rows(cu_seqlens) };
         let width = panel_heads * shape.heads.dim;
         let [all, own] = [shape.width(), width].map(|columns| columns / shape.slot_values);
         let (q, kv) = qkv.view_mut().split_columns(all);
@@ -225,7 +236,7 @@ impl Layer {
             let mut parts = [(part(0), q), (part(1), k), (part(2), v)];
             linear_parts(isa, x, &mut parts, Epilogue::Bias, &mut scratch.linear);
             let qkv = parts.each_ref().map(|(_, dst)| dst.as_rows());
-            shape.attend(isa, qkv, cu_seqlens, 0..x.rows(), &mut scratch.attention, context);
+            shape.attend(isa, qkv, cu_seqlens, 0..x.rows.rows(), &mut scratch.attention, context);
         });
     }
 
@@ -329,7 +340,7 @@ impl LastLayer {
                 }
             },
         );
-        self.tail.forward(isa, cls.context.view(), cls.hidden.view_mut(), scratches);
+        self.tail.forward(isa, cls.context.view().into(), cls.hidden.view_mut(), scratches);
     }
 
     /// All products, by name; those of the heads are one by one.
@@ -365,20 +376,42 @@ impl Tail {
     }
 
     /// hidden = norm(output(context) + hidden), then hidden = norm(down(act(up(hidden))) + hidden), block by block of
-    /// rows. Each of `scratches` is a worker with its own columns of the weights.
-    fn forward(&self, isa: Isa, context: Rows<'_>, mut hidden: RowsMut<'_>, scratches: &mut [Scratch]) {
+    /// rows, the same of which are fine all the way. Each of `scratches` is a worker with its own columns of the
+    /// weights.
+    fn forward(
+        &self,
+        isa: Isa,
+        context: Activations<'_>,
+        mut hidden: RowsMut<'_>,
+        scratches: &mut [Scratch],
+    ) {
         // All write it, so it is taken out of the scratches that are shared out among them.
         let mut inner = std::mem::take(&mut scratches[0].inner);
-        for rows in row_blocks(isa, context.rows()) {
-            inner.set_rows(rows.len());
-            let mut hidden = hidden.row_range(rows.clone());
+        for block in row_blocks(isa, context.rows.rows(), context.fine) {
+            inner.set_rows(block.len());
+            let mut hidden = hidden.row_range(block.clone());
+            let context = context.row_range(block);
+            let fine = context.fine;
             let epilogue = Epilogue::ResidualNorm(&self.output_norm);
-            let context = context.row_range(rows);
             linear_by_columns(isa, context, &self.output, epilogue, scratches, hidden.reborrow());
             let epilogue = Epilogue::Activation(self.hidden_act);
-            linear_by_columns(isa, hidden.as_rows(), &self.up, epilogue, scratches, inner.view_mut());
+            linear_by_columns(
+                isa,
+                Activations { rows: hidden.as_rows(), fine },
+                &self.up,
+                epilogue,
+                scratches,
+                inner.view_mut(),
+            );
             let epilogue = Epilogue::ResidualNorm(&self.down_norm);
-            linear_by_columns(isa, inner.view(), &self.down, epilogue, scratches, hidden);
+            linear_by_columns(
+                isa,
+                Activations { rows: inner.view(), fine },
+                &self.down,
+                epilogue,
+                scratches,
+                hidden,
+            );
         }
         scratches[0].inner = inner;
     }

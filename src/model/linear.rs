@@ -1,6 +1,6 @@
 //! Linear layers: how they are packed, and their products shared among workers.
 
-use crossrank_kernels::{Epilogue, Isa, PANEL, PackedWeights, PanelDtype, Rows, RowsMut, linear};
+use crossrank_kernels::{Activations, Epilogue, Isa, PANEL, PackedWeights, PanelDtype, RowsMut, linear};
 
 use super::workspace::Scratch;
 use crate::config::Config;
@@ -56,14 +56,15 @@ const UNIT: usize = 2 * PANEL;
 
 /// What [`linear`] gives, to the bit; each worker reads its own columns of the weights. Each of `scratches` is a
 /// worker.
-pub(crate) fn linear_by_columns(
+pub(crate) fn linear_by_columns<'a>(
     isa: Isa,
-    lhs: Rows<'_>,
+    lhs: impl Into<Activations<'a>>,
     weights: &PackedWeights,
     epilogue: Epilogue<'_>,
     scratches: &mut [Scratch],
     mut dst: RowsMut<'_>,
 ) {
+    let lhs = lhs.into();
     if let [scratch] = scratches {
         return linear(isa, lhs, weights, epilogue, &mut scratch.linear, dst);
     }
@@ -78,6 +79,6 @@ pub(crate) fn linear_by_columns(
         linear(isa, lhs, weights.columns(columns), epilogue, &mut scratch.linear, dst);
     });
     if let Epilogue::ResidualNorm(norm) = epilogue {
-        fork_rows(0..lhs.rows(), [dst], scratches, &|_, [rows], _| norm.apply(isa, rows));
+        fork_rows(0..lhs.rows.rows(), [dst], scratches, &|_, [rows], _| norm.apply(isa, rows));
     }
 }

@@ -326,7 +326,7 @@ impl Tiles {
                 (true, 16, 2) => return self.store::<1, 2>(output.dst, dst_stride),
                 _ => self.store::<2, 2>(pending.sums.as_mut_ptr(), SUM_STRIDE),
             }
-            pending.begin(output, rows, panels);
+            pending.begin(product, simd, output, rows, panels);
         }
     }
 }

@@ -99,7 +99,8 @@ impl Product<Avx512> for TileDigits {
                         rhs = rhs.wrapping_add(STEP_LINES * LINE);
                     });
                     self.tiles.store::<2, 2>(pending.sums.as_mut_ptr(), SUM_STRIDE);
-                    pending.begin(t.output.part(first, panel), ROWS.min(rows - first), 1);
+                    let output = t.output.part(first, panel);
+                    pending.begin(self, simd, output, ROWS.min(rows - first), 1);
                 }
                 part += 1;
             }

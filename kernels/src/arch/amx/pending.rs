@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::super::avx512::Avx512;
 use super::{LINE, ROWS};
 use crate::PANEL;
-use crate::output::{Columns, Output};
+use crate::output::{Columns, Output, Seconds};
 use crate::product::Product;
 use crate::simd::Simd;
 use crate::view::RowsMut;
@@ -53,7 +53,7 @@ pub(crate) struct Pending {
 /// Rows of a tile that has been multiplied.
 struct Unfinished {
     output: Output,
-    rows: usize,
+    rows: Range<usize>,
     panels: usize,
 }
 
@@ -65,13 +65,41 @@ impl Default for Pending {
 }
 
 impl Pending {
-    /// `rows` rows and 1 or 2 panels of a tile, none of them finished.
+    /// `rows` rows and 1 or 2 panels of a tile, none of them finished. Only those that are second bytes are now.
     ///
     /// # Safety
     /// `sums` are theirs, and the contract of [`Output`] holds for them until they are finished.
     #[inline(always)]
-    pub(super) unsafe fn begin(&mut self, output: Output, rows: usize, panels: usize) {
-        self.tile = Some(Unfinished { output, rows, panels });
+    pub(super) unsafe fn begin<P: TileProduct>(
+        &mut self,
+        product: P,
+        simd: Avx512,
+        output: Output,
+        rows: usize,
+        panels: usize,
+    ) {
+        let Seconds { count, to, .. } = output.seconds;
+        if count > 0 {
+            let output = Output {
+                bias: None,
+                residual_scale: None,
+                activation: None,
+                pairs: false,
+                dst: to,
+                dst_stride: Seconds::LINE,
+                seconds: Seconds::NONE,
+                ..output
+            };
+            let sums = self.sums.as_mut_ptr();
+            // SAFETY: as the caller promises; there is a line for each of the second bytes.
+            unsafe {
+                match panels {
+                    1 => finish::<P, 1>(product, simd, &output, 0..count, sums),
+                    _ => finish::<P, 2>(product, simd, &output, 0..count, sums),
+                }
+            }
+        }
+        self.tile = Some(Unfinished { output, rows: count..rows, panels });
     }
 
     /// Calls `step` so many times, and finishes what is pending meanwhile, if that is of `C` panels.
@@ -93,7 +121,7 @@ impl Pending {
             match (panels, output.residual_scale, output.activation) {
                 (panels, ..) if panels != C => {
                     (0..steps).for_each(|_| step());
-                    finish::<P, 1>(product, simd, &output, 0..rows, sums);
+                    finish::<P, 1>(product, simd, &output, rows, sums);
                 }
                 (_, None, None) => {
                     let output = Output { residual_scale: None, activation: None, ..output };
@@ -121,28 +149,28 @@ impl Pending {
 /// Calls `step` so many times, and finishes `C` panels meanwhile.
 ///
 /// # Safety
-/// As [`finish`] says, of `rows` rows.
+/// As [`finish`] says.
 #[inline(always)]
 unsafe fn finish_beside<P: TileProduct, const C: usize>(
     product: P,
     simd: Avx512,
     output: &Output,
-    rows: usize,
+    rows: Range<usize>,
     sums: *mut f32,
     steps: usize,
     mut step: impl FnMut(),
 ) {
-    let pace = rows.div_ceil(steps.max(1));
-    let mut done = 0;
+    let pace = rows.len().div_ceil(steps.max(1));
+    let Range { start: mut done, end } = rows;
     // SAFETY: as the caller promises.
     unsafe {
         for _ in 0..steps {
             step();
-            let now = rows.min(done + pace);
+            let now = end.min(done + pace);
             finish::<P, C>(product, simd, output, done..now, sums);
             done = now;
         }
-        finish::<P, C>(product, simd, output, done..rows, sums);
+        finish::<P, C>(product, simd, output, done..end, sums);
     }
 }
 
@@ -167,7 +195,12 @@ unsafe fn finish<P: TileProduct, const C: usize>(
             for (panel, &columns) in columns.iter().enumerate() {
                 let column = panel * PANEL;
                 let sum = P::sum(simd, output, columns, row, sums.add(row * Sums::STRIDE + column));
-                let value = output.finish::<_, P>(simd, columns, [row, column], sum);
+                let mut value = output.finish::<_, P>(simd, columns, [row, column], sum);
+                if P::BYTES
+                    && let Some(second) = output.seconds.of_row(row)
+                {
+                    value = simd.add(value, simd.load_raw(second.add(column)));
+                }
                 simd.store_raw(value, dst.add(row * stride + column));
             }
         }
