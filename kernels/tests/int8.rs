@@ -197,7 +197,7 @@ fn fine_rows_have_the_bits_of_the_naive_ones_and_leave_the_others_as_they_are() 
     for (m, k, every) in
         [(1, 5, 1), (13, 64, 13), (14, 63, 5), (33, 33, 1), (34, 384, 40), (200, 20, 7), (150, 9, 1)]
     {
-        for n in [1, 17, 32, 50, 64] {
+        for n in [1, 17, 32, 48, 50, 64] {
             let mut random = Random((m * 10_000 + n) as u64);
             let weights = Weights::random(n, k, &mut random);
             let (mut lhs, residual) = (random.vec(m * k), random.vec(m * n));

@@ -4,8 +4,8 @@ mod common;
 
 use common::{Grid, Random, assert_panics, assert_same_bits, for_each_isa, to_bytes};
 use crossrank_kernels::{
-    Activation, AttentionScratch, Epilogue, Heads, Isa, LinearScratch, PackedWeights, PanelDtype, Rows,
-    Stored, StoredMatrix, attention, linear,
+    Activation, Activations, AttentionScratch, Epilogue, FineRows, Heads, Isa, LinearScratch, PackedWeights,
+    PanelDtype, Rows, Stored, StoredMatrix, attention, linear,
 };
 
 const DTYPES: [PanelDtype; 2] = [PanelDtype::Bf16, PanelDtype::Int8];
@@ -39,7 +39,9 @@ fn weights(isa: Isa, dtype: PanelDtype, n: usize, k: usize, seed: u64) -> Packed
     PackedWeights::pack(isa, dtype, &[(StoredMatrix::new(Stored::F32, &values, &[], n, k), &bias)])
 }
 
-fn run(isa: Isa, lhs: Rows<'_>, weights: &PackedWeights, epilogue: Epilogue<'_>, dst: &mut Grid) {
+/// Some rows are fine, where that counts.
+fn run(isa: Isa, rows: Rows<'_>, weights: &PackedWeights, epilogue: Epilogue<'_>, dst: &mut Grid) {
+    let lhs = Activations { rows, fine: FineRows::new(&[0, 5, 40, 41]) };
     linear(isa, lhs, weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
 }
 

@@ -79,7 +79,7 @@ impl Pending {
         panels: usize,
     ) {
         let Seconds { count, to, .. } = output.seconds;
-        if count > 0 {
+        if P::BYTES && count > 0 {
             let output = Output {
                 bias: None,
                 residual_scale: None,
