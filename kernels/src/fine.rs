@@ -1,14 +1,14 @@
 //! Rows that products of bytes take in two bytes: those whose rounding shows most, a few among many.
 //!
-//! Such a row is x = s (q - z + (l - 128) / 256), q the bytes that any row has and l what their rounding leaves, in
-//! 256ths of a step. The products of l are one more row of the same product, ahead of all others, so that its sums are
-//! there when those of q are finished.
+//! Such a row is x = s (q - z + (r - 128) / 256), q the bytes that any row has and r what their rounding leaves, in
+//! 256ths of a step. The r are one more row of the same product, ahead of all others, so that its sums are there when
+//! those of q are finished.
 
 use std::ops::Range;
 
 use crate::view::Rows;
 
-/// Which rows of a matrix are fine.
+/// Which rows of a matrix are fine: taken in two bytes by products in bytes. It costs as much as one more row each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FineRows<'a> {
     /// In ascending order, counted from `first`.
@@ -17,7 +17,7 @@ pub struct FineRows<'a> {
 }
 
 impl<'a> FineRows<'a> {
-    /// The rows of those numbers.
+    /// The rows of those numbers. Where there are fewer rows, those beyond count for nothing.
     ///
     /// # Panics
     /// When they are not in ascending order.
@@ -47,17 +47,17 @@ impl<'a> FineRows<'a> {
     }
 }
 
-/// The left-hand side of a Linear layer: all rows, and which of them weights in bytes take in two bytes. Of all other
-/// weights none are.
+/// The left-hand side of a Linear layer: all rows, and which of them are fine. Of weights that are not in bytes none
+/// are.
 #[derive(Clone, Copy, Debug)]
-pub struct Activations<'a> {
+pub struct LhsRows<'a> {
     /// m x k
     pub rows: Rows<'a>,
     /// Of these.
     pub fine: FineRows<'a>,
 }
 
-impl<'a> Activations<'a> {
+impl<'a> LhsRows<'a> {
     /// Those in `range`. Panics when it is out of bounds.
     #[inline(always)]
     pub fn row_range(self, range: Range<usize>) -> Self {
@@ -65,7 +65,7 @@ impl<'a> Activations<'a> {
     }
 }
 
-impl<'a> From<Rows<'a>> for Activations<'a> {
+impl<'a> From<Rows<'a>> for LhsRows<'a> {
     #[inline(always)]
     fn from(rows: Rows<'a>) -> Self {
         Self { rows, fine: FineRows::default() }

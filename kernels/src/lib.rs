@@ -152,7 +152,7 @@ mod view;
 pub use activation::Activation;
 pub use attention::{AttentionScratch, Heads, attention, cls_attention};
 pub use embedding::{EmbeddingTables, embed};
-pub use fine::{Activations, FineRows};
+pub use fine::{FineRows, LhsRows};
 pub use isa::{Isa, UnavailableIsa};
 pub use layer_norm::LayerNorm;
 pub use linear::{Epilogue, LinearScratch, linear, linear_parts, max_block_rows, row_blocks};

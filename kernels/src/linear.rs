@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::activation::Activation;
 use crate::digits::{DigitProduct, digit_slots};
-use crate::fine::{Activations, FineRows};
+use crate::fine::{FineRows, LhsRows};
 use crate::isa::{Isa, Kernel};
 use crate::layer_norm::LayerNorm;
 use crate::matmul::{Lhs, MAX_TILE, TileEpilogue, multiply};
@@ -24,7 +24,7 @@ pub fn max_block_rows(isa: Isa) -> usize {
 
 /// Cuts rows into blocks of whole tiles, as even as those allow, each of which goes through all panels of weights
 /// together. What happens to few columns of a block at a time, and to the next step of it, finds the block in L2. Rows
-/// that are fine take the room of two.
+/// that are fine take the room of two; where one would be cut the block is a row short.
 pub fn row_blocks(isa: Isa, rows: usize, fine: FineRows<'_>) -> impl Iterator<Item = Range<usize>> {
     let (tile, most) = isa.block_shape();
     let mut start = 0;
@@ -33,7 +33,7 @@ pub fn row_blocks(isa: Isa, rows: usize, fine: FineRows<'_>) -> impl Iterator<It
         let tiles = (rows - start + left.count()).div_ceil(tile);
         let blocks = tiles.div_ceil(most / tile);
         let room = tiles.checked_div(blocks)? * tile;
-        // Each fine row within the room pushes the end of the block one row back.
+        // Each fine row pushes the end of the block one row back.
         let mut len = room;
         while len + left.row_range(0..len.min(rows - start)).count() > room {
             len -= 1;
@@ -104,7 +104,7 @@ impl LinearScratch {
 /// When the shapes do not fit.
 pub fn linear<'a, 'w>(
     isa: Isa,
-    lhs: impl Into<Activations<'a>>,
+    lhs: impl Into<LhsRows<'a>>,
     weights: impl Into<PackedColumns<'w>>,
     epilogue: Epilogue<'_>,
     scratch: &mut LinearScratch,
@@ -120,14 +120,14 @@ pub fn linear<'a, 'w>(
 /// As [`linear`], or when the weights differ in dtype or depth.
 pub fn linear_parts<'a, 'w>(
     isa: Isa,
-    lhs: impl Into<Activations<'a>>,
+    lhs: impl Into<LhsRows<'a>>,
     parts: &mut [(PackedColumns<'w>, RowsMut<'w>)],
     epilogue: Epilogue<'_>,
     scratch: &mut LinearScratch,
 ) {
     struct Linear<'p, 'w> {
         isa: Isa,
-        lhs: Activations<'p>,
+        lhs: LhsRows<'p>,
         parts: &'p mut [(PackedColumns<'w>, RowsMut<'w>)],
         epilogue: Epilogue<'p>,
         scratch: &'p mut LinearScratch,
@@ -139,6 +139,7 @@ pub fn linear_parts<'a, 'w>(
             let Self { isa, lhs, parts, epilogue, scratch } = self;
             let Some((first, _)) = parts.first() else { return };
             let (dtype, k) = (first.dtype(), first.k());
+            let lhs = if dtype == PanelDtype::Int8 { lhs } else { lhs.rows.into() };
             for (weights, dst) in parts.iter() {
                 assert_eq!((weights.dtype(), weights.k()), (dtype, k), "dtype and depth of weights");
                 assert_eq!(lhs.rows.rows(), dst.rows(), "rows of lhs and dst");
@@ -172,7 +173,7 @@ pub fn linear_parts<'a, 'w>(
 
 /// A block of rows on its way through the weights.
 struct Block<'p, 'w> {
-    lhs: Activations<'p>,
+    lhs: LhsRows<'p>,
     /// Which they are of all.
     rows: Range<usize>,
     last: bool,

@@ -1,7 +1,7 @@
 //! Products with panels, tile by tile.
 //!
 //! All rows of a tile's panels before the next panels. Every element of dst is one running sum over k in ascending
-//! order, in every tile shape and at every edge, so its bits do not depend on the rows beside it.
+//! order, of fine rows two, in every tile shape and at every edge, so its bits do not depend on the rows beside it.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::PANEL;
 use crate::activation::Activation;
 use crate::fine::FineRows;
-use crate::output::{Output, Seconds};
+use crate::output::{Output, SecondBytes};
 use crate::panels::Panels;
 use crate::product::Product;
 use crate::simd::Simd;
@@ -25,7 +25,7 @@ const MAX_FINE: usize = 64;
 /// A left-hand side, in slots as the panels have them.
 #[derive(Clone, Copy)]
 pub(crate) struct Lhs<'a> {
-    /// The second bytes of fine rows, then all rows.
+    /// The second bytes of fine rows, each like a row, then all rows.
     pub(crate) slots: Rows<'a>,
     /// Of all rows.
     pub(crate) fine: FineRows<'a>,
@@ -66,7 +66,8 @@ impl TileEpilogue<'_> {
 
 /// dst = activation(lhs * rhs + bias), or lhs * rhs + bias + dst * residual_scale.
 ///
-/// Sums that are to be scaled are, before the bias.
+/// Sums that are to be scaled are, before the bias. Of the fine rows of lhs those of second bytes, which are rows of
+/// lhs and not of dst, are added before the activation.
 #[inline(always)]
 pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     simd: S,
@@ -79,16 +80,16 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     let TileEpilogue { bias, residual_scale, activation, pairs } = epilogue;
     let Lhs { slots: lhs, fine, zeros, scales } = lhs.into();
     // Of floats it is known here that there are none.
-    let seconds = if P::BYTES { fine.count() } else { 0 };
+    let second_rows = if P::BYTES { fine.count() } else { 0 };
     assert!(lhs.is_readable_by(P::LHS_UNIT), "room of lhs");
     assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
     let values = if pairs { 2 } else { 1 };
     assert_eq!(
         (lhs.rows(), rhs.n),
-        (seconds + dst.rows(), dst.cols() * values),
+        (second_rows + dst.rows(), dst.cols() * values),
         "rows of lhs, columns of rhs, and dst"
     );
-    assert!(seconds <= MAX_FINE && fine.row_range(0..dst.rows()).count() == seconds, "fine rows");
+    assert!(second_rows <= MAX_FINE && fine.row_range(0..dst.rows()).count() == second_rows, "fine rows");
     let fits = P::STORES_PAIRS && residual_scale.is_none() && rhs.n.is_multiple_of(S::TILE_PANELS * PANEL);
     assert!(!pairs || fits, "pairs of what no tile makes whole");
     assert!(bias.is_none_or(|bias| bias.len() >= rhs.n.next_multiple_of(PANEL)), "bias");
@@ -103,9 +104,9 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     const { assert!(P::ACTIVATES || !P::STORES_PAIRS, "an activation of what has been made pairs") };
 
     // Second bytes, and behind them a tile that is no whole panels, or not all of which belongs to dst.
-    let mut lines = MaybeUninit::<[f32; (MAX_FINE + MAX_TILE.0) * Seconds::LINE]>::uninit();
+    let mut lines = MaybeUninit::<[f32; (MAX_FINE + MAX_TILE.0) * SecondBytes::LINE]>::uninit();
     let lines = lines.as_mut_ptr().cast::<f32>();
-    let line = |number: usize| lines.wrapping_add(number * Seconds::LINE);
+    let line = |number: usize| lines.wrapping_add(number * SecondBytes::LINE);
     let panels = rhs.n.div_ceil(PANEL);
     let tiles = lhs.rows().div_ceil(P::MR);
     let mut pending = P::Pending::default();
@@ -118,34 +119,35 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
         let mut fine_numbers = fine.iter().peekable();
         for row in (0..lhs.rows()).step_by(P::MR) {
             let rows = P::MR.min(lhs.rows() - row);
-            let [start, end] = [row, row + rows].map(|row| row.saturating_sub(seconds));
-            let own_seconds = rows - (end - start);
-            let own_lines = line(row.min(seconds));
-            let mut tile_seconds = Seconds::NONE;
-            if seconds > 0 {
-                let from = line(seconds - fine_numbers.len());
-                tile_seconds = Seconds { count: own_seconds, to: own_lines, fine: 0, from };
+            let [start, end] = [row, row + rows].map(|row| row.saturating_sub(second_rows));
+            let own_second_rows = rows - (end - start);
+            let own_lines = line(row.min(second_rows));
+            let mut second_bytes = SecondBytes::NONE;
+            if second_rows > 0 {
+                let from = line(second_rows - fine_numbers.len());
+                second_bytes = SecondBytes { count: own_second_rows, to: own_lines, fine: 0, from };
                 while let Some(at) = fine_numbers.next_if(|&at| at < end) {
-                    tile_seconds.fine |= 1 << (own_seconds + at - start);
+                    second_bytes.fine |= 1 << (own_second_rows + at - start);
                 }
             }
-            let direct = whole && (own_seconds == 0 || P::ACTIVATES);
+            let direct = whole && (own_second_rows == 0 || P::ACTIVATES);
             let mut out = dst.row_range(start..end);
             let mut out = out.column_range(first / values..(first + cols) / values);
             let (to, to_stride) = if direct {
                 let stride = out.row_stride();
-                (out.as_mut_ptr().wrapping_sub(own_seconds * stride), stride)
+                (out.as_mut_ptr().wrapping_sub(own_second_rows * stride), stride)
             } else {
-                (own_lines, Seconds::LINE)
+                (own_lines, SecondBytes::LINE)
             };
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
             // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
             // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows;
-            // `out` is `rows` x whole panels, or has those rows that are no second bytes, and where it is a part of dst
-            // there are as many factors of a residual; where pairs are stored all panels are whole and `out` has an
-            // element for each; panels of sums that are scaled have lines around them. There is a line for each of the
-            // fine rows, and those of second bytes are stored by this tile or one before, as they come first. `out` is
-            // borrowed exclusively, so it overlaps none of these, which stay until nothing is pending.
+            // where `to` is in `out`, that has as many whole panels and all rows but those of second bytes, and there are
+            // as many factors of a residual; where pairs are stored it has an element for each; else `to` has lines for
+            // MAX_TILE rows and columns, which a tile does not exceed, behind at most MAX_FINE others. Panels of sums
+            // that are scaled have lines around them. Second bytes come first, so the lines of fine rows are stored by
+            // this tile or one before. `out` is borrowed exclusively, so it overlaps none of these, which stay until
+            // nothing is pending.
             unsafe {
                 let panels = rhs.data.add(panel * rhs.panel_stride);
                 let output = Output {
@@ -160,7 +162,7 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
                     pairs,
                     dst: to,
                     dst_stride: to_stride,
-                    seconds: if direct { tile_seconds } else { Seconds::NONE },
+                    second_bytes: if direct { second_bytes } else { SecondBytes::NONE },
                 };
                 let tile = Tile {
                     lhs: lhs.row_range(row..row + rows).as_ptr(),
@@ -178,20 +180,21 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             }
             if !direct {
                 product.complete(simd, &mut pending);
-                let from = own_lines.wrapping_add(own_seconds * Seconds::LINE);
+                let from = own_lines.wrapping_add(own_second_rows * SecondBytes::LINE);
                 let bias = bias.map(|bias| &bias[first..]);
                 let scale = residual_scale.map(|scale| &scale[first..][..cols]);
-                // SAFETY: the tile has stored whole panels in as many lines as it has rows, which dst does not overlap;
-                // by the asserts above there are as many values of bias.
+                // SAFETY: nothing is pending: the tile has stored whole panels in as many lines as it has rows, which
+                // are those of `out` behind those of second bytes.
                 unsafe { store(simd, from, bias, scale, out.reborrow()) };
             }
-            while tile_seconds.fine != 0 {
-                let row = tile_seconds.fine.trailing_zeros() as usize;
-                // SAFETY: the line has been stored by this tile or one before.
-                let sums = unsafe { std::slice::from_raw_parts(tile_seconds.from, cols) };
-                add(simd, sums, out.row_mut(row - own_seconds));
-                tile_seconds.fine &= tile_seconds.fine - 1;
-                tile_seconds.from = tile_seconds.from.wrapping_add(Seconds::LINE);
+            if second_bytes.fine != 0 {
+                for i in 0..end - start {
+                    if let Some(sums) = second_bytes.of_row(own_second_rows + i) {
+                        // SAFETY: second bytes come first, so this tile or one before has stored whole panels there.
+                        let sums = unsafe { std::slice::from_raw_parts(sums, cols) };
+                        add(simd, sums, out.row_mut(i));
+                    }
+                }
             }
             if let Some(activation) = activation {
                 activation.map(simd, P::ROUNDED, out);
@@ -216,11 +219,11 @@ unsafe fn store<S: Simd>(
     let columns = dst.cols();
     for first in (0..columns).step_by(S::LANES) {
         let lanes = first..columns.min(first + S::LANES);
-        let bias = bias.map_or(simd.splat(0.0), |bias| simd.load(&bias[first..]));
+        let bias = bias.map_or(simd.splat(-0.0), |bias| simd.load(&bias[first..]));
         let scale = residual_scale.map(|scale| simd.load_some(&scale[lanes.clone()], 0.0));
         for i in 0..dst.rows() {
             // SAFETY: as the caller promises.
-            let mut sum = unsafe { simd.load_raw(lines.add(i * Seconds::LINE + first)) };
+            let mut sum = unsafe { simd.load_raw(lines.add(i * SecondBytes::LINE + first)) };
             sum = simd.add(sum, bias);
             let dst = &mut dst.row_mut(i)[lanes.clone()];
             if let Some(scale) = scale {

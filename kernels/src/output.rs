@@ -13,8 +13,9 @@ use crate::simd::Simd;
 /// Methods that take rows and columns of the tile are safe to call while these are valid, for as many rows and columns:
 /// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a
 /// column of `bias`, of `residual_scale`, and a line for each panel of `sums` and of `column_scales`, `panel_stride`
-/// apart. For writing, and for reading what is added: as many rows and columns of `dst`, half as many columns where
-/// that takes pairs, which overlaps none of them; as many lines of `seconds`.
+/// apart; a line for each of the fine rows that `second_bytes` names. For writing, and for reading what is added: as
+/// many rows and columns of `dst`, half as many columns where that takes pairs, which overlaps none of them. Of rows
+/// that are second bytes nothing is there, and their lines are written instead.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) zeros: *const f32,
@@ -32,13 +33,13 @@ pub(crate) struct Output {
     pub(crate) dst: *mut f32,
     pub(crate) dst_stride: usize,
     /// Left to the caller of tiles that do not activate.
-    pub(crate) seconds: Seconds,
+    pub(crate) second_bytes: SecondBytes,
 }
 
 /// Second bytes of [fine rows](crate::fine), of which one line holds the sums of a tile's columns.
 #[derive(Clone, Copy)]
-pub(crate) struct Seconds {
-    /// So many rows of the tile are second bytes, before all others. Nothing is stored of them where `dst` is.
+pub(crate) struct SecondBytes {
+    /// So many rows of the tile are second bytes, before all others: `dst` begins so many rows before there is any.
     pub(crate) count: usize,
     /// The line of the first of those.
     pub(crate) to: *mut f32,
@@ -48,7 +49,9 @@ pub(crate) struct Seconds {
     pub(crate) from: *const f32,
 }
 
-impl Seconds {
+const _: () = assert!(MAX_TILE.0 <= u32::BITS as usize, "a bit for each row of a tile");
+
+impl SecondBytes {
     /// Values in a line.
     pub(crate) const LINE: usize = MAX_TILE.1;
 
@@ -77,7 +80,7 @@ impl Output {
         self.bias.is_none() && self.residual_scale.is_none() && self.activation.is_none() && !self.pairs
     }
 
-    /// The part of it from a row and a panel on.
+    /// The part of it from a row and a panel on, of sums that have no second bytes.
     #[inline(always)]
     pub(crate) fn part(self, row: usize, panel: usize) -> Self {
         let column = panel * PANEL;
@@ -86,6 +89,7 @@ impl Output {
             row_scales: self.row_scales.wrapping_add(row),
             sums: self.sums.wrapping_add(panel * self.panel_stride),
             column_scales: self.column_scales.wrapping_add(panel * self.panel_stride),
+            second_bytes: SecondBytes::NONE,
             bias: self.bias.map(|bias| bias.wrapping_add(column)),
             residual_scale: self.residual_scale.map(|scale| scale.wrapping_add(column)),
             dst: self.dst.wrapping_add(row * self.dst_stride + column),
@@ -99,7 +103,8 @@ impl Output {
     /// See [`Output`].
     #[inline(always)]
     pub(crate) unsafe fn columns<S: Simd, P: Product<S>, const C: usize>(&self, simd: S) -> [Columns<S>; C] {
-        let none = simd.splat(0.0);
+        // What is added to a number and leaves all its bits.
+        let none = simd.splat(-0.0);
         let mut all = [Columns { sums: none, scales: none, bias: none, residual_scale: none }; C];
         for (c, columns) in all.iter_mut().enumerate() {
             let column = c * S::LANES;
@@ -153,7 +158,7 @@ impl Output {
             }
             sum = simd.add(sum, columns.bias);
             if self.residual_scale.is_some() {
-                let residual = simd.load_raw(self.dst.add(row * self.dst_stride + column));
+                let residual = simd.load_raw(self.dst.wrapping_add(row * self.dst_stride + column));
                 sum = simd.add(sum, simd.mul(residual, columns.residual_scale));
             }
             sum

@@ -1,11 +1,11 @@
 //! Rows of f32 as bytes: what a product of bytes takes on either side.
 //!
 //! Activations are quantised as they come, each row by itself: x = scale * (q - zero), q in 0..=255, over the range of
-//! the row and 0. Weights are quantised once, each output by itself: w = scale * q, q in -127..=127. So
+//! the row and 0; of [fine rows](crate::fine) q is in 0..=254, and a second byte has what that leaves. Weights are quantised once, each output by itself: w = scale * q, q in -127..=127. So
 //! sum x w = scale_x * scale_w * (sum q_x q_w - zero * sum q_w), in whole numbers up to the last step.
 
 use crate::PANEL;
-use crate::fine::Activations;
+use crate::fine::LhsRows;
 use crate::matmul::{Lhs, MAX_TILE};
 use crate::matrix::Buffer;
 use crate::operand::slot_stride;
@@ -53,7 +53,7 @@ impl QuantizedRows {
 
     /// Rows of `k` values, or of pairs of them; ahead of them all the second bytes of those that are fine.
     #[inline(always)]
-    pub(crate) fn quantize<'a, S: Simd>(&'a mut self, simd: S, lhs: Activations<'a>, k: usize) -> Lhs<'a> {
+    pub(crate) fn quantize<'a, S: Simd>(&'a mut self, simd: S, lhs: LhsRows<'a>, k: usize) -> Lhs<'a> {
         if lhs.rows.cols() == k {
             self.quantize_from::<S, false>(simd, lhs, k)
         } else {
@@ -65,12 +65,12 @@ impl QuantizedRows {
     fn quantize_from<'a, S: Simd, const PAIRS: bool>(
         &'a mut self,
         simd: S,
-        Activations { rows, fine }: Activations<'a>,
+        LhsRows { rows, fine }: LhsRows<'a>,
         k: usize,
     ) -> Lhs<'a> {
-        let (count, seconds) = (rows.rows(), fine.count());
+        let (count, second_rows) = (rows.rows(), fine.count());
         let stride = slot_stride(k.div_ceil(4));
-        let [slots, zeros, scales] = self.room(seconds + count, stride);
+        let [slots, zeros, scales] = self.room(second_rows + count, stride);
         let mut next_fine = fine.iter().enumerate().peekable();
         for first in (0..count).step_by(GROUP) {
             let group = first..count.min(first + GROUP);
@@ -83,19 +83,18 @@ impl QuantizedRows {
                 let second = next_fine.next_if(|&(_, at)| at == i).map(|(second, _)| second);
                 let steps = if second.is_some() { FINE_STEPS } else { STEPS };
                 let Affine { scale, inverse, zero } = Affine::of_range(range, steps);
-                let mut put = |at: usize, scale, zero| {
-                    (scales[at], zeros[at]) = (scale, pair_of_zero(zero));
-                    at * stride..(at + 1) * stride
-                };
-                let own = put(seconds + i, scale, zero);
-                quantize_row::<S, PAIRS, false>(simd, row, inverse, zero, &mut slots[own]);
-                if let Some(second) = second {
-                    let own = put(second, scale / 256.0, 128);
-                    quantize_row::<S, PAIRS, true>(simd, row, inverse, 128, &mut slots[own]);
+                let at = second_rows + i;
+                (scales[at], zeros[at]) = (scale, pair_of_zero(zero));
+                let own_slots = &mut slots[at * stride..][..stride];
+                quantize_row::<S, PAIRS, false>(simd, row, inverse, zero, own_slots);
+                if let Some(at) = second {
+                    (scales[at], zeros[at]) = (scale / 256.0, pair_of_zero(128));
+                    let own_slots = &mut slots[at * stride..][..stride];
+                    quantize_row::<S, PAIRS, true>(simd, row, inverse, 128, own_slots);
                 }
             }
         }
-        let slots = Rows::new(slots, seconds + count, k.div_ceil(4), stride);
+        let slots = Rows::new(slots, second_rows + count, k.div_ceil(4), stride);
         Lhs { slots, zeros, scales, fine }
     }
 }

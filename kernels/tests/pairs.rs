@@ -4,7 +4,7 @@ mod common;
 
 use common::{Grid, Random, assert_panics, assert_same_bits, for_each_isa, to_bytes};
 use crossrank_kernels::{
-    Activation, Activations, AttentionScratch, Epilogue, FineRows, Heads, Isa, LinearScratch, PackedWeights,
+    Activation, AttentionScratch, Epilogue, FineRows, Heads, Isa, LhsRows, LinearScratch, PackedWeights,
     PanelDtype, Rows, Stored, StoredMatrix, attention, linear,
 };
 
@@ -41,7 +41,7 @@ fn weights(isa: Isa, dtype: PanelDtype, n: usize, k: usize, seed: u64) -> Packed
 
 /// Some rows are fine, where that counts.
 fn run(isa: Isa, rows: Rows<'_>, weights: &PackedWeights, epilogue: Epilogue<'_>, dst: &mut Grid) {
-    let lhs = Activations { rows, fine: FineRows::new(&[0, 5, 40, 41]) };
+    let lhs = LhsRows { rows, fine: FineRows::new(&[0, 5, 40, 41]) };
     linear(isa, lhs, weights, epilogue, &mut LinearScratch::default(), dst.view_mut());
 }
 

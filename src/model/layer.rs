@@ -6,9 +6,8 @@ use std::ops::Range;
 use std::slice::{from_mut, from_ref};
 
 use crossrank_kernels::{
-    Activation, Activations, AttentionScratch, Epilogue, FineRows, Heads, Isa, LayerNorm, PANEL,
-    PackedWeights, PanelDtype, Rows, RowsMut, StoredMatrix, attention, cls_attention, linear, linear_parts,
-    row_blocks,
+    Activation, AttentionScratch, Epilogue, FineRows, Heads, Isa, LayerNorm, LhsRows, PANEL, PackedWeights,
+    PanelDtype, Rows, RowsMut, StoredMatrix, attention, cls_attention, linear, linear_parts, row_blocks,
 };
 
 use super::linear::{Packing, linear_by_columns};
@@ -184,7 +183,7 @@ impl Layer {
         let scratches = &mut scratches[..workers];
         let fine = shape.fine_rows(cu_seqlens);
         if panel_heads.is_some() && few(BYTES_FOR_A_ROW) {
-            let context = Activations { rows: context.view(), fine };
+            let context = LhsRows { rows: context.view(), fine };
             return self.tail.forward(isa, context, hidden.view_mut(), scratches);
         }
         let width = shape.width() / shape.slot_values;
@@ -195,7 +194,7 @@ impl Layer {
                 let qkv = [q.row_range(rows.clone()), k, v];
                 shape.attend(isa, qkv, cu_seqlens, rows.clone(), &mut scratch.attention, context.reborrow());
             }
-            let context = Activations { rows: context.as_rows(), fine: fine.row_range(rows) };
+            let context = LhsRows { rows: context.as_rows(), fine: fine.row_range(rows) };
             self.tail.forward(isa, context, hidden, from_mut(scratch));
         });
     }
@@ -203,7 +202,7 @@ impl Layer {
     /// `ws.hidden` in, `ws.qkv` out.
     fn project_by_rows(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
         let Workspace { cu_seqlens, hidden, qkv, scratches, .. } = ws;
-        let x = Activations { rows: hidden.view(), fine: shape.fine_rows(cu_seqlens) };
+        let x = LhsRows { rows: hidden.view(), fine: shape.fine_rows(cu_seqlens) };
         let dst = [qkv.view_mut()];
         fork_rows(0..x.rows.rows(), dst, &mut scratches[..workers], &|rows, [qkv], scratch| {
             linear(isa, x.row_range(rows), &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv);
@@ -221,7 +220,7 @@ impl Layer {
     ) {
         let Workspace { cu_seqlens, hidden, qkv, context, scratches, .. } = ws;
         let scratches = &mut scratches[..workers];
-        let x = Activations { rows: hidden.view(), fine: shape.fine_rows(cu_seqlens) };
+        let x = LhsRows { rows: hidden.view(), fine: shape.fine_rows(cu_seqlens) };
         let width = panel_heads * shape.heads.dim;
         let [all, own] = [shape.width(), width].map(|columns| columns / shape.slot_values);
         let (q, kv) = qkv.view_mut().split_columns(all);
@@ -378,13 +377,7 @@ impl Tail {
     /// hidden = norm(output(context) + hidden), then hidden = norm(down(act(up(hidden))) + hidden), block by block of
     /// rows, the same of which are fine all the way. Each of `scratches` is a worker with its own columns of the
     /// weights.
-    fn forward(
-        &self,
-        isa: Isa,
-        context: Activations<'_>,
-        mut hidden: RowsMut<'_>,
-        scratches: &mut [Scratch],
-    ) {
+    fn forward(&self, isa: Isa, context: LhsRows<'_>, mut hidden: RowsMut<'_>, scratches: &mut [Scratch]) {
         // All write it, so it is taken out of the scratches that are shared out among them.
         let mut inner = std::mem::take(&mut scratches[0].inner);
         for block in row_blocks(isa, context.rows.rows(), context.fine) {
@@ -397,7 +390,7 @@ impl Tail {
             let epilogue = Epilogue::Activation(self.hidden_act);
             linear_by_columns(
                 isa,
-                Activations { rows: hidden.as_rows(), fine },
+                LhsRows { rows: hidden.as_rows(), fine },
                 &self.up,
                 epilogue,
                 scratches,
@@ -406,7 +399,7 @@ impl Tail {
             let epilogue = Epilogue::ResidualNorm(&self.down_norm);
             linear_by_columns(
                 isa,
-                Activations { rows: inner.view(), fine },
+                LhsRows { rows: inner.view(), fine },
                 &self.down,
                 epilogue,
                 scratches,

@@ -1,6 +1,6 @@
 //! Linear layers: how they are packed, and their products shared among workers.
 
-use crossrank_kernels::{Activations, Epilogue, Isa, PANEL, PackedWeights, PanelDtype, RowsMut, linear};
+use crossrank_kernels::{Epilogue, Isa, LhsRows, PANEL, PackedWeights, PanelDtype, RowsMut, linear};
 
 use super::workspace::Scratch;
 use crate::config::Config;
@@ -58,7 +58,7 @@ const UNIT: usize = 2 * PANEL;
 /// worker.
 pub(crate) fn linear_by_columns<'a>(
     isa: Isa,
-    lhs: impl Into<Activations<'a>>,
+    lhs: impl Into<LhsRows<'a>>,
     weights: &PackedWeights,
     epilogue: Epilogue<'_>,
     scratches: &mut [Scratch],

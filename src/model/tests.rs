@@ -15,11 +15,11 @@ use crate::weights::Weights;
 
 const TOLERANCE: f32 = 1e-4;
 
-fn load(folder: &Path, isa: Isa) -> Model {
+fn load(folder: &Path, isa: Isa, panels: PanelDtype) -> Model {
     let files = Files::open(folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    Model::load(config, weights, Packing { isa, panels: PanelDtype::F32 }, &Threads::Caller).unwrap()
+    Model::load(config, weights, Packing { isa, panels }, &Threads::Caller).unwrap()
 }
 
 /// Compares states with the stored tensor `name`, when there is one.
@@ -51,7 +51,7 @@ fn hidden_states_of_every_layer_are_pytorchs() {
             continue;
         };
         assert_eq!(isa.in_force(), name);
-        let model = load(&folder, isa);
+        let model = load(&folder, isa, PanelDtype::F32);
         let layers = model.config.layers;
         let mut compared = 0;
         for (p, line) in pairs.lines().enumerate() {
@@ -79,5 +79,29 @@ fn hidden_states_of_every_layer_are_pytorchs() {
             compared += usize::from(compare(&stored, &format!("pair.{p}.layer.{layers}"), states));
         }
         assert_eq!(compared, stored.len(), "stored tensors that were compared on {}", isa.name());
+    }
+}
+
+/// The weights are bytes either way, so that all the difference is the rounding of activations.
+#[test]
+fn int8_takes_cls_rows_in_two_bytes_and_no_others() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
+    let isa = Isa::by_name("portable").unwrap();
+    let chunk = [7, 20].map(|len| Tokenized::new((1000..1000 + len).collect(), vec![0; len as usize]));
+    let [exact, rounded] = [PanelDtype::F32, PanelDtype::Int8].map(|panels| {
+        let model = load(&folder, isa, panels);
+        let mut ws = model.workspace();
+        ws.reserve(ChunkSize::of(&chunk), 1);
+        model.embed(&chunk, &mut ws);
+        model.layer(0, &mut ws, 1);
+        ws.qkv
+    });
+    let error = |i: usize| {
+        let pairs = exact.view().row(i).iter().zip(rounded.view().row(i));
+        pairs.fold(0.0, |max, (a, b)| f32::max(max, (a - b).abs()))
+    };
+    let least = (0..27).filter(|i| ![0, 7].contains(i)).map(error).fold(f32::INFINITY, f32::min);
+    for cls in [0, 7] {
+        assert!(error(cls) < least / 50.0, "{} of row {cls}, {least} of the best other row", error(cls));
     }
 }

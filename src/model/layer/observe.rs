@@ -3,7 +3,7 @@
 //! A layer runs as it always does; its steps leave most of it in the workspace, and the rest is computed once more. So
 //! nothing is paid for it where nobody looks.
 
-use crossrank_kernels::{Epilogue, Isa, LinearScratch, Matrix, Rows, linear};
+use crossrank_kernels::{Epilogue, Isa, LhsRows, LinearScratch, Matrix, Rows, linear};
 
 use super::{DOWN, HeadShape, LastLayer, Layer, OUTPUT, QUERY, Tail, UP, copy_cls_rows};
 use crate::model::workspace::Workspace;
@@ -20,7 +20,8 @@ impl Layer {
         let before = ws.hidden.clone();
         observer(&[QUERY, KEY, VALUE], before.view());
         self.forward(isa, shape, ws, 1);
-        self.tail.observe(isa, ws.context.view(), before, observer);
+        let context = LhsRows { rows: ws.context.view(), fine: shape.fine_rows(&ws.cu_seqlens) };
+        self.tail.observe(isa, context, before, observer);
     }
 }
 
@@ -33,21 +34,22 @@ impl LastLayer {
         copy_cls_rows(ws.hidden.view(), &ws.cu_seqlens, before.view_mut());
         observer(&[QUERY], before.view());
         observer(&[KEY, VALUE], ws.hidden.view());
-        self.tail.observe(isa, ws.cls.context.view(), before, observer);
+        self.tail.observe(isa, ws.cls.context.view().into(), before, observer);
     }
 }
 
 impl Tail {
-    fn observe(&self, isa: Isa, context: Rows<'_>, mut hidden: Matrix, observer: Observer<'_>) {
+    fn observe(&self, isa: Isa, context: LhsRows<'_>, mut hidden: Matrix, observer: Observer<'_>) {
         let mut scratch = LinearScratch::default();
-        observer(&[OUTPUT], context);
+        observer(&[OUTPUT], context.rows);
         let epilogue = Epilogue::ResidualNorm(&self.output_norm);
         linear(isa, context, &self.output, epilogue, &mut scratch, hidden.view_mut());
         observer(&[UP], hidden.view());
         let mut inner = Matrix::new(self.up.n());
-        inner.set_rows(context.rows());
+        inner.set_rows(context.rows.rows());
         let epilogue = Epilogue::Activation(self.hidden_act);
-        linear(isa, hidden.view(), &self.up, epilogue, &mut scratch, inner.view_mut());
+        let rows = LhsRows { rows: hidden.view(), ..context };
+        linear(isa, rows, &self.up, epilogue, &mut scratch, inner.view_mut());
         observer(&[DOWN], inner.view());
     }
 }

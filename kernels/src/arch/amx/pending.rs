@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::super::avx512::Avx512;
 use super::{LINE, ROWS};
 use crate::PANEL;
-use crate::output::{Columns, Output, Seconds};
+use crate::output::{Columns, Output, SecondBytes};
 use crate::product::Product;
 use crate::simd::Simd;
 use crate::view::RowsMut;
@@ -78,7 +78,7 @@ impl Pending {
         rows: usize,
         panels: usize,
     ) {
-        let Seconds { count, to, .. } = output.seconds;
+        let SecondBytes { count, to, .. } = output.second_bytes;
         if P::BYTES && count > 0 {
             let output = Output {
                 bias: None,
@@ -86,12 +86,12 @@ impl Pending {
                 activation: None,
                 pairs: false,
                 dst: to,
-                dst_stride: Seconds::LINE,
-                seconds: Seconds::NONE,
+                dst_stride: SecondBytes::LINE,
+                second_bytes: SecondBytes::NONE,
                 ..output
             };
             let sums = self.sums.as_mut_ptr();
-            // SAFETY: as the caller promises; there is a line for each of the second bytes.
+            // SAFETY: as the caller promises: where `dst` is now is a line for each row that is second bytes.
             unsafe {
                 match panels {
                     1 => finish::<P, 1>(product, simd, &output, 0..count, sums),
@@ -115,7 +115,7 @@ impl Pending {
             return (0..steps).for_each(|_| step());
         };
         let sums = self.sums.as_mut_ptr();
-        // What there is to do is known in each of these, so that nothing is asked row by row.
+        // What there is to do is known in each of these, so that little is asked row by row.
         // SAFETY: `begin` was promised what is needed.
         unsafe {
             match (panels, output.residual_scale, output.activation) {
@@ -192,16 +192,15 @@ unsafe fn finish<P: TileProduct, const C: usize>(
     unsafe {
         let columns = output.columns::<_, P, C>(simd);
         for row in rows.clone() {
+            let second = output.second_bytes.of_row(row).filter(|_| P::BYTES);
             for (panel, &columns) in columns.iter().enumerate() {
                 let column = panel * PANEL;
                 let sum = P::sum(simd, output, columns, row, sums.add(row * Sums::STRIDE + column));
                 let mut value = output.finish::<_, P>(simd, columns, [row, column], sum);
-                if P::BYTES
-                    && let Some(second) = output.seconds.of_row(row)
-                {
+                if let Some(second) = second {
                     value = simd.add(value, simd.load_raw(second.add(column)));
                 }
-                simd.store_raw(value, dst.add(row * stride + column));
+                simd.store_raw(value, dst.wrapping_add(row * stride + column));
             }
         }
         if let Some(activation) = output.activation {
@@ -212,7 +211,7 @@ unsafe fn finish<P: TileProduct, const C: usize>(
             for row in rows {
                 let values = dst.add(row * stride);
                 let pairs = product.pairs(simd, [simd.load_raw(values), simd.load_raw(values.add(PANEL))]);
-                simd.store_raw(pairs, output.dst.add(row * output.dst_stride));
+                simd.store_raw(pairs, output.dst.wrapping_add(row * output.dst_stride));
             }
         }
     }
