@@ -101,7 +101,7 @@ fn a_model_that_loses_nothing_passes() {
     assert_eq!(report["written_to"], place.path("out"));
 
     fs::remove_dir_all(place.path("out")).unwrap();
-    let text = place.verify(&place.path("model"), &[]).ok();
+    let text = place.verify(&place.path("model"), &["--dtype", "f32"]).ok();
     for expected in ["tensors in I8:", "nDCG@10 moved by:", "top-10 overlap:    1.0000, at least 0.97: holds"]
     {
         assert!(text.contains(expected), "no {expected:?} in {text}");
@@ -253,7 +253,7 @@ fn a_query_that_finds_nothing_counts_and_all_that_find_nothing_are_an_error() {
     let place = Place::new();
     let queries = fs::read_to_string(place.eval().join("queries.tsv")).unwrap();
     let counted = || {
-        let report = json(&place.verify(&place.path("model"), &["--format", "json"]).ok());
+        let report = json(&place.verify(&place.path("model"), &["--dtype", "f32", "--format", "json"]).ok());
         fs::remove_dir_all(place.path("out")).unwrap();
         let figures = &report["fidelity"]["figures"];
         let ndcg = figures["reference"]["ndcg10"].as_f64().unwrap();
@@ -324,7 +324,7 @@ fn others_may_read_the_logits_as_the_umask_allows() {
 
     let place = Place::new();
     let (file, plain) = (place.path("logits.jsonl"), place.path("plain"));
-    place.verify(&place.path("model"), &["--logits", &file]).ok();
+    place.verify(&place.path("model"), &["--dtype", "f32", "--logits", &file]).ok();
     fs::write(&plain, "").unwrap();
     let mode = |path: &str| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&file), mode(&plain));
