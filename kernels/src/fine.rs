@@ -47,8 +47,8 @@ impl<'a> FineRows<'a> {
     }
 }
 
-/// The left-hand side of a Linear layer: all rows, and which of them are fine. Of weights that are not in bytes none
-/// are.
+/// The left-hand side of a Linear layer: all rows, and which of them are fine. Weights that are not in bytes make no
+/// difference between them.
 #[derive(Clone, Copy, Debug)]
 pub struct LhsRows<'a> {
     /// m x k

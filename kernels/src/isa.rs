@@ -9,6 +9,9 @@ use crate::arch::portable::Portable;
 use crate::arch::{avx2::Avx2, avx512::Avx512};
 use crate::simd::Simd;
 
+/// The most rows of a block on any instruction set.
+pub(crate) const MAX_BLOCK_ROWS: usize = 128;
+
 /// An instruction set that this machine has been seen to offer.
 ///
 /// Which kernels serve which dtype is decided by the set alone; scores are the same bits for the same set, and may
@@ -111,7 +114,7 @@ impl Isa {
     pub(crate) fn block_shape(self) -> (usize, usize) {
         // Products of tile registers are through with a panel so soon that more rows should share it. For all others
         // the tiles of AVX-512, of which those of AVX2 and of portable code (6 and 2 rows) divide the largest block.
-        if self.has_tiles() { (32, 128) } else { (14, 84) }
+        if self.has_tiles() { (32, MAX_BLOCK_ROWS) } else { (14, 84) }
     }
 
     /// How weights are packed whose products are to have the precision of `dtype`: those of f32 in digits where tiles

@@ -139,7 +139,6 @@ pub fn linear_parts<'a, 'w>(
             let Self { isa, lhs, parts, epilogue, scratch } = self;
             let Some((first, _)) = parts.first() else { return };
             let (dtype, k) = (first.dtype(), first.k());
-            let lhs = if dtype == PanelDtype::Int8 { lhs } else { lhs.rows.into() };
             for (weights, dst) in parts.iter() {
                 assert_eq!((weights.dtype(), weights.k()), (dtype, k), "dtype and depth of weights");
                 assert_eq!(lhs.rows.rows(), dst.rows(), "rows of lhs and dst");

@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::PANEL;
 use crate::activation::Activation;
 use crate::fine::FineRows;
+use crate::isa::MAX_BLOCK_ROWS;
 use crate::output::{Output, SecondBytes};
 use crate::panels::Panels;
 use crate::product::Product;
@@ -19,8 +20,8 @@ use crate::view::{Rows, RowsMut};
 /// The most rows and columns of a tile on any instruction set.
 pub(crate) const MAX_TILE: (usize, usize) = (32, 2 * PANEL);
 
-/// The most rows of a left-hand side that are fine: half of a block, in which each takes the room of two.
-const MAX_FINE: usize = 64;
+/// The most rows of a left-hand side that are fine: each takes the room of two.
+const MAX_FINE: usize = MAX_BLOCK_ROWS / 2;
 
 /// A left-hand side, in slots as the panels have them.
 #[derive(Clone, Copy)]
@@ -142,12 +143,12 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
             // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
             // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows;
-            // where `to` is in `out`, that has as many whole panels and all rows but those of second bytes, and there are
-            // as many factors of a residual; where pairs are stored it has an element for each; else `to` has lines for
-            // MAX_TILE rows and columns, which a tile does not exceed, behind at most MAX_FINE others. Panels of sums
-            // that are scaled have lines around them. Second bytes come first, so the lines of fine rows are stored by
-            // this tile or one before. `out` is borrowed exclusively, so it overlaps none of these, which stay until
-            // nothing is pending.
+            // where `to` is in `out`, that has as many whole panels and all rows but those of second bytes, and there
+            // are as many factors of a residual; where pairs are stored it has an element for each; else `to` has lines
+            // for MAX_TILE rows and columns, which a tile does not exceed, behind at most MAX_FINE others. Panels of
+            // sums that are scaled have lines around them. Second bytes come first, so the lines of fine rows are
+            // stored by this tile or one before. `out` is borrowed exclusively, so it overlaps none of these, which
+            // stay until nothing is pending.
             unsafe {
                 let panels = rhs.data.add(panel * rhs.panel_stride);
                 let output = Output {

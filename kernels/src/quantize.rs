@@ -1,7 +1,8 @@
 //! Rows of f32 as bytes: what a product of bytes takes on either side.
 //!
 //! Activations are quantised as they come, each row by itself: x = scale * (q - zero), q in 0..=255, over the range of
-//! the row and 0; of [fine rows](crate::fine) q is in 0..=254, and a second byte has what that leaves. Weights are quantised once, each output by itself: w = scale * q, q in -127..=127. So
+//! the row and 0; of [fine rows](crate::fine) q is in 0..=254, and a second byte has what that leaves. Weights are
+//! quantised once, each output by itself: w = scale * q, q in -127..=127. So
 //! sum x w = scale_x * scale_w * (sum q_x q_w - zero * sum q_w), in whole numbers up to the last step.
 
 use crate::PANEL;
