@@ -13,7 +13,7 @@ mod workspace;
 
 use std::io::Write;
 
-use crossrank_kernels::{Isa, PanelDtype, Rows};
+use crossrank_kernels::{Isa, Matrix, PanelDtype, Rows};
 
 pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
@@ -27,7 +27,7 @@ use crate::weights::{Dtype, Weights, packed};
 use embeddings::Embeddings;
 use encoder::Encoder;
 use head::Head;
-use layer::{DOWN_NORM, HeadShape, OUTPUT_NORM, QUERY, UP};
+use layer::{DOWN, DOWN_NORM, HeadShape, OUTPUT_NORM, QUERY, UP};
 use names::Names;
 use workspace::Widths;
 
@@ -172,44 +172,61 @@ impl Model {
         }
     }
 
-    /// The same for one chunk by one worker; shows what each Linear layer of encoder and pooler reads.
-    pub(crate) fn observe(&self, chunk: &[Tokenized], observer: &mut dyn FnMut(Reading<'_>)) {
+    /// What enters the first layer of one chunk.
+    pub(crate) fn embed_pairs(&self, chunk: &[Tokenized]) -> Matrix {
+        let mut ws = self.workspace();
+        self.embed(chunk, &mut ws);
+        ws.hidden
+    }
+
+    /// Takes `hidden` of one chunk through a layer by one worker; shows what each of its Linear layers reads, and after
+    /// the last what the pooler does.
+    pub(crate) fn observe(
+        &self,
+        layer: usize,
+        chunk: &[Tokenized],
+        hidden: &mut Matrix,
+        observer: &mut dyn FnMut(Reading<'_>),
+    ) {
         let mut ws = self.workspace();
         ws.reserve(ChunkSize::of(chunk), 1);
-        self.embed(chunk, &mut ws);
+        ws.set_sequences(chunk);
+        assert_eq!(ws.cu_seqlens.last(), Some(&hidden.view().rows()), "a row a token");
+        std::mem::swap(&mut ws.hidden, hidden);
         let shape = HeadShape::new(&self.config, self.packing);
-        let last = self.encoder.layers.len();
-        let mut observe = |i, parts: &[&str], rows: Rows<'_>| {
-            let linears: Vec<String> = parts.iter().map(|part| self.names.layer(i, part)).collect();
+        let mut observe = |parts: &[&str], rows: Rows<'_>, residual: Option<Rows<'_>>| {
+            let linears: Vec<String> = parts.iter().map(|part| self.names.layer(layer, part)).collect();
             let norms = match parts {
-                _ if i == last => None,
-                [QUERY, ..] if i == 0 => {
+                _ if layer == self.encoder.layers.len() => None,
+                [QUERY, ..] if layer == 0 => {
                     Some([self.names.embeddings("LayerNorm"), self.names.layer(0, OUTPUT_NORM)])
                 }
-                [QUERY, ..] => Some([self.names.layer(i - 1, DOWN_NORM), self.names.layer(i, OUTPUT_NORM)]),
-                [UP] => Some([OUTPUT_NORM, DOWN_NORM].map(|part| self.names.layer(i, part))),
+                [QUERY, ..] => {
+                    Some([self.names.layer(layer - 1, DOWN_NORM), self.names.layer(layer, OUTPUT_NORM)])
+                }
+                [UP] => Some([OUTPUT_NORM, DOWN_NORM].map(|part| self.names.layer(layer, part))),
                 _ => None,
             };
-            observer(Reading { linears: &linears, rows, norms: norms.as_ref() });
+            let neurons_of = (parts == [DOWN]).then(|| self.names.layer(layer, UP));
+            let neurons_of = neurons_of.as_deref();
+            observer(Reading { linears: &linears, rows, residual, neurons_of, norms: norms.as_ref() });
         };
-        for (i, layer) in self.encoder.layers.iter().enumerate() {
-            layer.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(i, parts, rows));
+        if let Some(layer) = self.encoder.layers.get(layer) {
+            layer.observe(self.isa, shape, &mut ws, &mut observe);
+            *hidden = ws.hidden;
+            return;
         }
-        self.encoder.last.observe(self.isa, shape, &mut ws, &mut |parts, rows| observe(last, parts, rows));
+        assert_eq!(layer, self.encoder.layers.len(), "no such layer");
+        self.encoder.last.observe(self.isa, shape, &mut ws, &mut observe);
         if self.head.has_pooler() {
-            observer(Reading { linears: &[self.names.pooler()], rows: ws.cls.hidden.view(), norms: None });
+            let (linears, rows) = (&[self.names.pooler()], ws.cls.hidden.view());
+            observer(Reading { linears, rows, residual: None, neurons_of: None, norms: None });
         }
+        *hidden = ws.cls.hidden;
     }
 
     fn embed(&self, chunk: &[Tokenized], ws: &mut Workspace) {
-        ws.cu_seqlens.clear();
-        ws.cu_seqlens.push(0);
-        let mut tokens = 0;
-        for sequence in chunk {
-            tokens += sequence.len();
-            ws.cu_seqlens.push(tokens);
-        }
-        ws.set_tokens(tokens);
+        ws.set_sequences(chunk);
         let mut hidden = ws.hidden.view_mut();
         for (sequence, bounds) in chunk.iter().zip(ws.cu_seqlens.windows(2)) {
             let rows = hidden.row_range(bounds[0]..bounds[1]);

@@ -1,6 +1,6 @@
 //! What the Linear layers of the encoder read, for tools that decide how their weights are rounded.
 
-use crossrank_kernels::Rows;
+use crossrank_kernels::{Matrix, Rows};
 
 use crate::error::Result;
 use crate::reranker::Reranker;
@@ -14,26 +14,42 @@ pub struct Reading<'a> {
     pub linears: &'a [String],
     /// A row a token.
     pub rows: Rows<'a>,
+    /// What is added to the product of each row before the norm that follows, if one does.
+    pub residual: Option<Rows<'a>>,
+    /// Where each column is what the activation makes of an output of another Linear layer, that one.
+    pub neurons_of: Option<&'a str>,
     /// Where a dtype rounds the rows, the norm that they come from and the norm whose residual they are: nothing else
     /// has them.
     pub norms: Option<&'a [String; 2]>,
 }
 
+/// For tools; no part of the stable interface.
+#[doc(hidden)]
 impl Reranker {
-    /// Takes pairs through the network together, on the caller's thread, and shows the input of each Linear layer of
-    /// encoder and pooler to `observer`. The last layer, of which only the `[CLS]` row is wanted, reads that row alone
-    /// except for its keys and values.
-    ///
-    /// Inputs may hold NaN or infinities where the weights are broken. For tools; no part of the stable interface.
+    /// What enters the first layer of some pairs: a row a token, pair after pair.
     ///
     /// # Errors
     /// When ids do not fit the model, naming the pair by its index as a document.
-    #[doc(hidden)]
-    pub fn observe(&self, pairs: &[Tokenized], observer: &mut dyn FnMut(Reading<'_>)) -> Result<()> {
+    pub fn embed(&self, pairs: &[Tokenized]) -> Result<Matrix> {
         self.check_all(pairs)?;
-        if !pairs.is_empty() {
-            self.model().observe(pairs, observer);
-        }
-        Ok(())
+        Ok(self.model().embed_pairs(pairs))
+    }
+
+    /// Takes `hidden`, what enters a layer of these pairs, through it, on the caller's thread, and shows the input of
+    /// each of its Linear layers to `observer`. The last layer, of which only the `[CLS]` row is wanted, reads that row
+    /// alone except for its keys and values, and leaves it alone in `hidden`; the pooler, if there is one, follows.
+    ///
+    /// Inputs may hold NaN or infinities where the weights are broken.
+    ///
+    /// # Panics
+    /// When there is no such layer, or `hidden` has not a row for each token.
+    pub fn observe(
+        &self,
+        layer: usize,
+        pairs: &[Tokenized],
+        hidden: &mut Matrix,
+        observer: &mut dyn FnMut(Reading<'_>),
+    ) {
+        self.model().observe(layer, pairs, hidden, observer);
     }
 }

@@ -26,7 +26,7 @@ const FOLD: &str = "attention.self.key.fold";
 const VALUES: &str = "attention.self.value.heads";
 const OUTPUT: &str = "attention.output.dense";
 pub(super) const UP: &str = "intermediate.dense";
-const DOWN: &str = "output.dense";
+pub(super) const DOWN: &str = "output.dense";
 
 /// What follows attention, and what follows the feed-forward part: norms of residuals.
 pub(super) const OUTPUT_NORM: &str = "attention.output.LayerNorm";

@@ -186,8 +186,20 @@ impl Workspace {
         spare.extend(self.scratches.drain(workers.min(self.scratches.len())..));
     }
 
+    /// Where each sequence begins, and a row for each of their tokens.
+    pub(super) fn set_sequences(&mut self, sequences: &[Tokenized]) {
+        self.cu_seqlens.clear();
+        self.cu_seqlens.push(0);
+        let mut tokens = 0;
+        for sequence in sequences {
+            tokens += sequence.len();
+            self.cu_seqlens.push(tokens);
+        }
+        self.set_tokens(tokens);
+    }
+
     /// A row a token in all matrices that have one.
-    pub(super) fn set_tokens(&mut self, tokens: usize) {
+    fn set_tokens(&mut self, tokens: usize) {
         for matrix in [&mut self.hidden, &mut self.qkv, &mut self.context] {
             matrix.set_rows(tokens);
         }

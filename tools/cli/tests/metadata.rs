@@ -68,14 +68,14 @@ fn a_checkpoint_says_how_it_was_rounded_and_of_what() {
     quantize(&fixture(MODEL), &out, &[]);
     let version = format!("crossrank {}", env!("CARGO_PKG_VERSION"));
     let source = source_sha256();
-    // Two tables of three, six Linear layers in each of two layers, and the pooler, of 41 tensors that are used.
+    // One table of three, six Linear layers in each of two layers, and the pooler, of 41 tensors that are used.
     let expected = [
         ("quantization", "crossrank-int8-rowwise-symmetric"),
         ("quantization_rounding", "nearest"),
         ("quantization_source_sha256", &source),
         ("quantization_tensors_f32", "0"),
-        ("quantization_tensors_i8", "15"),
-        ("quantization_tensors_kept", "26"),
+        ("quantization_tensors_i8", "14"),
+        ("quantization_tensors_kept", "27"),
         ("quantization_version", "1"),
         ("quantization_written_by", &version),
     ];
@@ -96,21 +96,23 @@ fn a_calibrated_one_says_on_which_texts_and_on_what_machine() {
         ("rounding", "compensated"),
         ("smoothing", "0.5"),
         ("damping", "0.01"),
+        ("cls_weight", "17"),
+        ("neurons_replaced", "0"),
         ("calibration_pairs", &*pairs.len().to_string()),
         ("calibration_tokens", &*tokens.to_string()),
         ("calibration_sha256", &*sha256(fs::read(&texts).unwrap())),
         // The biases of all Linear layers but the classifier, and, in the first of two layers, weight and bias of the
         // two norms that smooth, and the scale of either residual.
         ("tensors_f32", "19"),
-        ("tensors_i8", "15"),
-        ("tensors_kept", "9"),
+        ("tensors_i8", "14"),
+        ("tensors_kept", "10"),
         ("source_sha256", &*source_sha256()),
     ] {
         assert_eq!(found[&format!("quantization_{key}")], expected, "{key}");
     }
     let isa = &found["quantization_calibration_isa"];
     assert!(crossrank_kernels::Isa::NAMES.contains(&&**isa), "{isa}");
-    assert_eq!(found.len(), 14, "{found:?}");
+    assert_eq!(found.len(), 16, "{found:?}");
 }
 
 #[test]
@@ -147,14 +149,12 @@ fn metadata_text_and_json_say_the_same() {
         if calibrate.is_empty() {
             lines.push(("rounding", value("rounding").to_owned()));
         } else {
-            let [rounding, smoothing, damping, pairs, tokens] =
-                ["rounding", "smoothing", "damping", "calibration_pairs", "calibration_tokens"].map(value);
-            lines.push((
-                "rounding",
-                format!(
-                    "{rounding}, smoothing {smoothing}, damping {damping}, on {pairs} pairs, {tokens} tokens"
-                ),
-            ));
+            let [rounding, smoothing, damping, weight, replaced] =
+                ["rounding", "smoothing", "damping", "cls_weight", "neurons_replaced"].map(value);
+            let [pairs, tokens] = ["calibration_pairs", "calibration_tokens"].map(value);
+            let how = format!("smoothing {smoothing}, damping {damping}, [CLS] weight {weight}");
+            let on = format!("{replaced} neurons replaced, on {pairs} pairs, {tokens} tokens");
+            lines.push(("rounding", format!("{rounding}, {how}, {on}")));
             let (sha256, isa) = (value("calibration_sha256"), value("calibration_isa"));
             lines.push(("calibration", format!("sha256 {sha256}, seen on {isa}")));
         }

@@ -1,18 +1,17 @@
-//! What the Linear layers of a model read when it scores some texts.
+//! Texts that a model is calibrated on, and what they say of the ranges of its activations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::{Reranker, Tokenized};
-use crossrank_kernels::Isa;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::Weights;
-use super::compensate::{DAMPING, Factor};
-use super::moments::Moments;
+use super::compensate::DAMPING;
 use super::recipe::{Calibration, hex};
+use super::sequence::CLS_WEIGHT;
 use super::smooth::{STRENGTH, Smoothing, largest_of_columns};
 use crate::failure::{Failure, describe};
 use crate::input::{self, Lines};
@@ -60,11 +59,16 @@ impl Texts {
         Ok(Self { pairs, name, sha256 })
     }
 
+    /// An error about what these are, or make of the model.
+    pub fn failure(&self, reason: String) -> Failure {
+        Failure::about(&self.name, reason)
+    }
+
     /// An error about weights that these have spoiled.
     pub fn too_alike(&self, spoiled: &str) -> Failure {
         let reason =
             format!("expected texts that differ more, found that by these a row would be off by {spoiled}");
-        Failure::about(&self.name, reason)
+        self.failure(reason)
     }
 
     /// What the result says of these.
@@ -72,6 +76,7 @@ impl Texts {
         Calibration {
             smoothing: STRENGTH,
             damping: DAMPING,
+            cls_weight: CLS_WEIGHT,
             pairs: self.pairs.len(),
             tokens: tokens(&self.pairs),
             sha256: self.sha256.clone(),
@@ -79,54 +84,60 @@ impl Texts {
         }
     }
 
-    /// What each Linear layer reads of these, by the name of its weight, with what smooths it.
-    pub fn observe(
+    /// Pairs that go through the model together.
+    pub fn batches(&self) -> impl Iterator<Item = &[Tokenized]> {
+        let mut rest = &self.pairs[..];
+        iter::from_fn(move || {
+            let mut tokens = 0;
+            let fits = |pair: &&Tokenized| {
+                tokens += pair.len();
+                tokens <= TOKENS
+            };
+            let fitting = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            let (batch, after) = rest.split_at(fitting);
+            rest = after;
+            (!batch.is_empty()).then_some(batch)
+        })
+    }
+
+    /// What smooths the activations of these, and the names of all Linear layers that read any, without `.weight`.
+    pub fn smooth(
         &self,
         model: &Reranker,
         weights: &Weights,
         interrupt: &Interrupt,
-    ) -> Result<(BTreeMap<String, Rc<Factor>>, Smoothing), Failure> {
-        let isa = Isa::by_name(model.info().isa).unwrap_or_else(|_| Isa::best());
+    ) -> Result<(Smoothing, BTreeSet<String>), Failure> {
+        let mut linears = BTreeSet::new();
         // Layers that read the same go by their names.
         let mut inputs: BTreeMap<Vec<String>, Input> = BTreeMap::new();
         let done = AtomicUsize::new(0);
-        progress::watch("calibrating", self.pairs.len(), &done, || {
-            let mut first = 0;
-            while first < self.pairs.len() {
+        progress::watch("smoothing", self.pairs.len(), &done, || {
+            for batch in self.batches() {
                 interrupt.check()?;
-                let (mut end, mut tokens) = (first, 0);
-                while end < self.pairs.len() && (end == first || tokens + self.pairs[end].len() <= TOKENS) {
-                    tokens += self.pairs[end].len();
-                    end += 1;
-                }
-                model.observe(&self.pairs[first..end], &mut |reading| {
-                    let input = inputs.entry(reading.linears.to_vec()).or_insert_with(|| Input {
-                        moments: Moments::new(reading.rows.cols()),
-                        norms: reading.norms.cloned(),
+                let mut hidden = model.embed(batch)?;
+                for layer in 0..model.info().layers {
+                    model.observe(layer, batch, &mut hidden, &mut |reading| {
+                        linears.extend(reading.linears.iter().cloned());
+                        let Some(norms) = reading.norms else { return };
+                        let input = inputs.entry(reading.linears.to_vec()).or_insert_with(|| Input {
+                            largest: vec![0.0; reading.rows.cols()],
+                            norms: norms.clone(),
+                        });
+                        for i in 0..reading.rows.rows() {
+                            for (largest, value) in input.largest.iter_mut().zip(reading.rows.row(i)) {
+                                *largest = largest.max(value.abs());
+                            }
+                        }
                     });
-                    input.moments.add(isa, reading.rows);
-                })?;
-                done.fetch_add(end - first, Ordering::Relaxed);
-                first = end;
+                }
+                done.fetch_add(batch.len(), Ordering::Relaxed);
             }
             let names: Vec<_> = inputs.keys().cloned().collect();
-            let largest = largest_of_columns(weights, &names)?;
             let mut smoothing = Smoothing::default();
-            let mut factors = BTreeMap::new();
-            for ((names, Input { moments, norms }), largest) in inputs.into_iter().zip(largest) {
-                interrupt.check()?;
-                let columns = norms.map(|norms| smoothing.add(&names, &norms, moments.largest(), &largest));
-                let mut covariance = moments.covariance(isa).ok_or_else(|| {
-                    let reason = format!("`{}` reads NaN or infinities of these texts", names[0]);
-                    Failure::about(&self.name, reason)
-                })?;
-                if let Some(columns) = columns {
-                    covariance.scale(&columns);
-                }
-                let factor = Rc::new(Factor::new(&covariance));
-                factors.extend(names.into_iter().map(|name| (format!("{name}.weight"), factor.clone())));
+            for ((names, input), weights) in inputs.into_iter().zip(largest_of_columns(weights, &names)?) {
+                smoothing.add(&names, &input.norms, &input.largest, &weights);
             }
-            Ok((factors, smoothing))
+            Ok((smoothing, linears))
         })
     }
 }
@@ -137,6 +148,7 @@ fn tokens(pairs: &[Tokenized]) -> usize {
 
 /// What some Linear layers read.
 struct Input {
-    moments: Moments,
-    norms: Option<[String; 2]>,
+    /// The largest magnitude of each column.
+    largest: Vec<f32>,
+    norms: [String; 2],
 }

@@ -83,6 +83,13 @@ pub struct Tensor {
     pub data: Vec<u8>,
 }
 
+impl Tensor {
+    pub fn f32(name: String, shape: Vec<usize>, values: impl IntoIterator<Item = f32>) -> Self {
+        let data = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        Self { name, dtype: Dtype::F32, shape, data }
+    }
+}
+
 #[derive(Serialize)]
 struct Header<'a> {
     #[serde(rename = "__metadata__")]
@@ -91,9 +98,19 @@ struct Header<'a> {
     tensors: IndexMap<&'a str, TensorInfo>,
 }
 
-/// Writes a safetensors file with metadata. The `safetensors` crate writes them in the order of a hash map, another in
-/// each run; here the same tensors give the same bytes.
+/// Writes a safetensors file with metadata.
 pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Tensor]) -> Result<(), Failure> {
+    let write = || -> io::Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        write_to(&mut file, metadata, tensors)?;
+        file.into_inner()?.sync_all()
+    };
+    write().map_err(|error| Failure::about(path.display(), error))
+}
+
+/// What such a file holds. The `safetensors` crate writes tensors and metadata in the order of a hash map, another in
+/// each run; here the same tensors give the same bytes.
+pub fn write_to(out: &mut impl Write, metadata: &[(String, String)], tensors: &[Tensor]) -> io::Result<()> {
     let mut tensors: Vec<&Tensor> = tensors.iter().collect();
     // Widest first, as the crate does, which aligns every tensor.
     tensors.sort_by(|a, b| (Reverse(a.dtype), &a.name).cmp(&(Reverse(b.dtype), &b.name)));
@@ -110,16 +127,9 @@ pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Tensor]) -> 
         header.tensors.insert(&tensor.name, info);
         start = end;
     }
-    let write = || -> io::Result<()> {
-        let mut header = serde_json::to_vec(&header)?;
-        header.resize(header.len().next_multiple_of(8), b' ');
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        for tensor in tensors {
-            file.write_all(&tensor.data)?;
-        }
-        file.into_inner()?.sync_all()
-    };
-    write().map_err(|error| Failure::about(path.display(), error))
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    tensors.into_iter().try_for_each(|tensor| out.write_all(&tensor.data))
 }

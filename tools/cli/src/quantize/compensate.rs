@@ -1,24 +1,13 @@
 //! Rounding where each error is made up for by what is rounded after it.
 //!
 //! With e the errors of a row of weights and C the covariance of what the row reads, e C e^T is the variance of the
-//! error of the product. Its mean goes into the bias. C = R R^T with R upper triangular, so e C e^T is the sum over the
+//! error of the product. C = R R^T with R upper triangular, so e C e^T is the sum over the
 //! columns j of (R_jj e_j + sum_{i<j} R_ij e_i)^2: each is rounded, in turn, to what cancels the errors before it. That
 //! is OPTQ (Frantar et al. 2022, "GPTQ") without the inverse of C: the same choices, seen as the nearest plane of a
 //! lattice (Babai 1986). Columns go in the order of their variance, the largest first, while there is most left to
 //! make up for it.
 //!
-//! What it gave, mean |delta logit| of the default model in per cent of the standard deviation of the source's logits,
-//! on the first 40 queries of SQuAD / Cranfield, calibrated on 192 SQuAD paragraphs:
-//!
-//! | | as it runs, in int8 | weights alone, in f32 |
-//! |---|---|---|
-//! | each to the nearest byte | 2.29 / 2.51 | 1.70 / 2.03 |
-//! | compensated, means into the biases | 1.74 / 1.87 | 1.05 / 1.19 |
-//! | the same, embeddings left in F16 | 1.57 / 1.81 | 0.86 / 1.05 |
-//!
-//! Embeddings in F16 would make the file 35 MB instead of 23 and ranked no better (Kendall's tau 0.983 / 0.980 either
-//! way); most of what they gave comes from the two rows of token types, which are kept. What was left then was mostly
-//! the rounding of activations: see `smooth.rs`.
+//! See `sequence.rs` for what it gave.
 
 use std::num::NonZero;
 use std::thread;
@@ -33,54 +22,45 @@ pub const DAMPING: f64 = 0.01;
 /// Rows that go through R together.
 const BLOCK: usize = 16;
 
-/// What rounding a matrix needs to know of what it reads.
+/// What rounding a matrix needs to know of what it reads: C, damped, as R R^T.
 pub struct Factor {
     /// From the order in which columns are rounded to that in which they lie.
     order: Vec<usize>,
+    /// R, row by row.
+    factor: Vec<f64>,
     /// R_ij / R_jj, row by row.
     unit: Vec<f32>,
-    means: Vec<f64>,
 }
 
 impl Factor {
     pub fn new(covariance: &Covariance) -> Self {
-        let width = covariance.means.len();
-        let at = |i: usize, j: usize| covariance.matrix[i * width + j];
+        let width = covariance.inputs;
+        let variance = |i| covariance.at(i, i);
         let mut order: Vec<usize> = (0..width).collect();
-        order.sort_by(|&i, &j| at(j, j).total_cmp(&at(i, i)));
-        let mean = (0..width).map(|i| at(i, i)).sum::<f64>() / width.max(1) as f64;
+        order.sort_by(|&i, &j| variance(j).total_cmp(&variance(i)));
+        let mean = (0..width).map(variance).sum::<f64>() / width.max(1) as f64;
         // Inputs that are all constant are no reason to prefer any rounding.
         let damping = if mean > 0.0 { DAMPING * mean } else { 1.0 };
-        let mut factor: Vec<f64> = order.iter().flat_map(|&i| order.iter().map(move |&j| at(i, j))).collect();
+        let mut factor: Vec<f64> =
+            order.iter().flat_map(|&i| order.iter().map(move |&j| covariance.at(i, j))).collect();
         (0..width).for_each(|i| factor[i * width + i] += damping);
         factorize(&mut factor, width);
         let diagonal: Vec<f64> = (0..width).map(|i| factor[i * width + i]).collect();
-        for row in factor.chunks_exact_mut(width.max(1)) {
-            row.iter_mut().zip(&diagonal).for_each(|(value, diagonal)| *value /= diagonal);
-        }
-        Self {
-            order,
-            unit: factor.into_iter().map(|value| value as f32).collect(),
-            means: covariance.means.clone(),
-        }
+        let unit = factor.chunks_exact(width.max(1));
+        let unit =
+            unit.flat_map(|row| row.iter().zip(&diagonal).map(|(value, diagonal)| (value / diagonal) as f32));
+        Self { order, unit: unit.collect(), factor }
     }
 
     /// Bytes of rows, given the scale of each.
     pub fn round(&self, rows: &[f32], scales: &[f32]) -> Vec<i8> {
         let width = self.order.len();
         let mut bytes = vec![0; rows.len()];
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let share = scales.len().div_ceil(threads).max(1);
-        let block = BLOCK * width.max(1);
-        thread::scope(|scope| {
-            let shares = rows.chunks((share * width).max(1)).zip(bytes.chunks_mut((share * width).max(1)));
-            for ((rows, bytes), scales) in shares.zip(scales.chunks(share)) {
-                scope.spawn(move || {
-                    let blocks = rows.chunks(block).zip(bytes.chunks_mut(block));
-                    for ((rows, bytes), scales) in blocks.zip(scales.chunks(BLOCK)) {
-                        self.round_block(rows, scales, bytes);
-                    }
-                });
+        share_rows(&mut bytes, width, |first, bytes| {
+            for (i, bytes) in bytes.chunks_mut(BLOCK * width).enumerate() {
+                let start = first + i * BLOCK;
+                let end = start + bytes.len() / width;
+                self.round_block(&rows[start * width..end * width], &scales[start..end], bytes);
             }
         });
         bytes
@@ -103,10 +83,37 @@ impl Factor {
         }
     }
 
-    /// What a row's errors add to its product, on average.
-    pub fn shift(&self, errors: impl Iterator<Item = f64>) -> f64 {
-        errors.zip(&self.means).map(|(error, mean)| error * mean).sum()
+    /// The row X of which X C is `row`.
+    pub fn solve(&self, row: &mut [f64]) {
+        let width = self.order.len();
+        let line = |i: usize| &self.factor[i * width..(i + 1) * width];
+        let mut x: Vec<f64> = self.order.iter().map(|&column| row[column]).collect();
+        // First (X R) R^T, then X R.
+        for i in (0..width).rev() {
+            x[i] = (x[i] - dot(&line(i)[i + 1..], &x[i + 1..])) / line(i)[i];
+        }
+        for i in 0..width {
+            let (done, rest) = x.split_at_mut(i + 1);
+            done[i] /= line(i)[i];
+            rest.iter_mut().zip(&line(i)[i + 1..]).for_each(|(x, factor)| *x -= done[i] * factor);
+        }
+        self.order.iter().zip(x).for_each(|(&column, x)| row[column] = x);
     }
+}
+
+/// Rows of a matrix, shared out among threads; `work` takes the number of its first.
+pub fn share_rows<T: Send>(rows: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    if rows.is_empty() {
+        return;
+    }
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = (rows.len() / width).div_ceil(threads);
+    thread::scope(|scope| {
+        for (i, rows) in rows.chunks_mut(share * width).enumerate() {
+            let work = &work;
+            scope.spawn(move || work(i * share, rows));
+        }
+    });
 }
 
 /// A positive definite matrix to its R, upper triangular with R R^T the matrix; below the diagonal zeros.
@@ -161,12 +168,12 @@ mod tests {
             common + if i == j { 0.05 } else { 0.0 }
         };
         let matrix = (0..WIDTH * WIDTH).map(|at_| at(at_ / WIDTH, at_ % WIDTH)).collect();
-        Covariance { means: vec![0.0; WIDTH], matrix }
+        Covariance { inputs: WIDTH, means: vec![0.0; WIDTH], matrix }
     }
 
     fn identity(width: usize) -> Covariance {
         let matrix = (0..width * width).map(|at| f64::from(at / width == at % width)).collect();
-        Covariance { means: vec![0.0; width], matrix }
+        Covariance { inputs: width, means: vec![0.0; width], matrix }
     }
 
     fn rows(count: usize) -> (Vec<f32>, Vec<f32>) {
@@ -213,7 +220,8 @@ mod tests {
     #[test]
     fn inputs_that_never_change_leave_the_nearest_byte() {
         let (rows, scales) = rows(3);
-        let constant = Covariance { means: vec![2.0; WIDTH], matrix: vec![0.0; WIDTH * WIDTH] };
+        let constant =
+            Covariance { inputs: WIDTH, means: vec![2.0; WIDTH], matrix: vec![0.0; WIDTH * WIDTH] };
         assert_eq!(Factor::new(&constant).round(&rows, &scales), plain(&rows, &scales));
         // One of them among others: all rows still get bytes within their scale's half where it stands alone.
         let mut covariance = identity(WIDTH);
@@ -251,9 +259,28 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_of_the_inputs_weighs_the_shift() {
-        let covariance = Covariance { means: vec![1.0, -2.0], matrix: vec![1.0, 0.0, 0.0, 1.0] };
-        assert_eq!(Factor::new(&covariance).shift([0.5, 0.25].into_iter()), 0.0);
-        assert_eq!(Factor::new(&covariance).shift([0.5, -0.25].into_iter()), 1.0);
+    fn a_solution_gives_the_row_back() {
+        let mut covariance = correlated();
+        let factor = Factor::new(&covariance);
+        let mean = (0..WIDTH).map(|i| covariance.at(i, i)).sum::<f64>() / WIDTH as f64;
+        (0..WIDTH).for_each(|i| covariance.matrix[i * WIDTH + i] += DAMPING * mean);
+        let row = numbers(WIDTH);
+        let mut x = row.clone();
+        factor.solve(&mut x);
+        for (j, expected) in row.iter().enumerate() {
+            let found: f64 = (0..WIDTH).map(|i| x[i] * covariance.at(i, j)).sum();
+            assert!((found - expected).abs() < 1e-9, "column {j}: {found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn shared_rows_know_their_numbers() {
+        for rows in [0, 1, 2, 7] {
+            let mut numbers = vec![usize::MAX; rows * 3];
+            share_rows(&mut numbers, 3, |first, rows| {
+                rows.iter_mut().enumerate().for_each(|(i, number)| *number = first * 3 + i);
+            });
+            assert!(numbers.iter().copied().eq(0..rows * 3));
+        }
     }
 }

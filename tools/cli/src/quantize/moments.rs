@@ -1,119 +1,119 @@
-//! Sums over the rows that a Linear layer reads: what its input is like.
+//! Sums over the rows that a Linear layer reads: what its input is like, and how that of the rounded model differs.
 
 use crossrank_kernels::{
-    Epilogue, Isa, LinearScratch, Matrix, PackedWeights, PanelDtype, Rows, Stored, StoredMatrix, linear,
+    Epilogue, Isa, LinearScratch, Matrix, PackedWeights, PanelDtype, Stored, StoredMatrix, linear,
 };
 
 /// Rows that are multiplied together. Their products are summed in f32, those of all in f64.
 const BATCH: usize = 512;
 
-/// Sums and sums of products of the columns of many rows.
+/// Weighted sums of the columns of what is observed, and of their products with the first `inputs` of them.
 pub struct Moments {
-    width: usize,
-    /// Rows that wait for their products.
+    isa: Isa,
+    inputs: usize,
+    columns: usize,
+    /// Rows that wait for their products, and their weights.
     waiting: Vec<f32>,
-    count: usize,
+    weights: Vec<f32>,
+    /// Of all weights.
+    total: f64,
     sums: Vec<f64>,
-    /// Magnitudes.
-    largest: Vec<f32>,
-    /// width x width
+    /// columns x inputs
     products: Vec<f64>,
 }
 
-/// Means and covariances of columns.
+/// Means of columns, and their covariances with the inputs.
 pub struct Covariance {
+    pub inputs: usize,
     pub means: Vec<f64>,
-    /// width x width, symmetric.
+    /// A row a column, `inputs` wide.
     pub matrix: Vec<f64>,
 }
 
 impl Moments {
-    pub fn new(width: usize) -> Self {
-        let products = vec![0.0; width * width];
+    pub fn new(isa: Isa, inputs: usize, columns: usize) -> Self {
         Self {
-            width,
+            isa,
+            inputs,
+            columns,
             waiting: Vec::new(),
-            count: 0,
-            sums: vec![0.0; width],
-            largest: vec![0.0; width],
-            products,
+            weights: Vec::new(),
+            total: 0.0,
+            sums: vec![0.0; columns],
+            products: vec![0.0; columns * inputs],
         }
     }
 
-    /// Counts rows of this width.
-    pub fn add(&mut self, isa: Isa, rows: Rows<'_>) {
-        for i in 0..rows.rows() {
-            self.waiting.extend_from_slice(rows.row(i));
-            for (largest, value) in self.largest.iter_mut().zip(rows.row(i)) {
-                *largest = largest.max(value.abs());
-            }
-            if self.waiting.len() == BATCH * self.width {
-                self.multiply(isa);
-            }
+    /// Counts a row, inputs first, as often as `weight` says.
+    pub fn add(&mut self, weight: u32, row: impl IntoIterator<Item = f32>) {
+        self.waiting.extend(row);
+        self.weights.push(weight as f32);
+        if self.weights.len() == BATCH {
+            self.multiply();
         }
     }
 
-    /// The kernels take rows^T for activations and the rows for weights.
-    fn multiply(&mut self, isa: Isa) {
-        let (width, waiting) = (self.width, &self.waiting);
-        let rows = waiting.len() / width.max(1);
-        if rows == 0 {
+    /// The kernels take the rows' transpose for activations and the rows for weights.
+    fn multiply(&mut self) {
+        let (rows, inputs) = (self.weights.len(), self.inputs);
+        if rows == 0 || inputs == 0 {
             return;
         }
-        let mut transposed = Matrix::new(rows);
-        transposed.set_rows(width);
-        for (i, row) in waiting.chunks_exact(width).enumerate() {
+        let mut weighted = Matrix::new(rows);
+        weighted.set_rows(self.columns);
+        let mut bytes = Vec::with_capacity(rows * inputs * size_of::<f32>());
+        for (i, (row, &weight)) in self.waiting.chunks_exact(self.columns).zip(&self.weights).enumerate() {
+            bytes.extend(row[..inputs].iter().flat_map(|value| value.to_le_bytes()));
             for (j, (&value, sum)) in row.iter().zip(&mut self.sums).enumerate() {
-                transposed.view_mut().row_mut(j)[i] = value;
-                *sum += f64::from(value);
+                weighted.view_mut().row_mut(j)[i] = value * weight;
+                *sum += f64::from(value * weight);
             }
+            self.total += f64::from(weight);
         }
-        let bytes: Vec<u8> = waiting.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let matrix = StoredMatrix::new(Stored::F32, &bytes, &[], rows, width);
-        let packed = PackedWeights::pack_transposed(isa, PanelDtype::F32, matrix, 0..rows);
-        let mut products = Matrix::new(width);
-        products.set_rows(width);
+        let matrix = StoredMatrix::new(Stored::F32, &bytes, &[], rows, inputs);
+        let packed = PackedWeights::pack_transposed(self.isa, PanelDtype::F32, matrix, 0..rows);
+        let mut products = Matrix::new(inputs);
+        products.set_rows(self.columns);
         let mut scratch = LinearScratch::default();
-        linear(isa, transposed.view(), &packed, Epilogue::Bias, &mut scratch, products.view_mut());
-        for (j, sums) in self.products.chunks_exact_mut(width).enumerate() {
+        linear(self.isa, weighted.view(), &packed, Epilogue::Bias, &mut scratch, products.view_mut());
+        for (j, sums) in self.products.chunks_exact_mut(inputs).enumerate() {
             for (sum, &product) in sums.iter_mut().zip(products.view().row(j)) {
                 *sum += f64::from(product);
             }
         }
-        self.count += rows;
         self.waiting.clear();
-    }
-
-    /// The largest magnitude of each column.
-    pub fn largest(&self) -> &[f32] {
-        &self.largest
+        self.weights.clear();
     }
 
     /// What has been counted; nothing where no row has, or where one held NaN or an infinity.
-    pub fn covariance(mut self, isa: Isa) -> Option<Covariance> {
-        self.multiply(isa);
-        let count = self.count as f64;
-        let means: Vec<f64> = self.sums.iter().map(|sum| sum / count).collect();
+    pub fn covariance(mut self) -> Option<Covariance> {
+        self.multiply();
+        let means: Vec<f64> = self.sums.iter().map(|sum| sum / self.total).collect();
         let mut matrix = self.products;
-        for (i, row) in matrix.chunks_exact_mut(self.width).enumerate() {
-            for (product, mean) in row.iter_mut().zip(&means) {
-                *product = *product / count - mean * means[i];
+        for (row, mean) in matrix.chunks_exact_mut(self.inputs.max(1)).zip(&means) {
+            for (product, other) in row.iter_mut().zip(&means) {
+                *product = *product / self.total - mean * other;
             }
         }
         let finite = matrix.iter().chain(&means).all(|value| value.is_finite());
-        finite.then_some(Covariance { means, matrix })
+        finite.then_some(Covariance { inputs: self.inputs, means, matrix })
     }
 }
 
 impl Covariance {
-    /// That of the same columns, each times its factor.
-    pub fn scale(&mut self, factors: &[f32]) {
-        self.means.iter_mut().zip(factors).for_each(|(mean, &factor)| *mean *= f64::from(factor));
-        for (row, &factor) in self.matrix.chunks_exact_mut(factors.len().max(1)).zip(factors) {
-            for (value, &other) in row.iter_mut().zip(factors) {
-                *value *= f64::from(factor) * f64::from(other);
-            }
+    /// That with the input `from[i]` in place of each input i.
+    pub fn with_inputs(&self, from: &[usize]) -> Self {
+        let columns = from.iter().copied().chain(self.inputs..self.means.len());
+        Self {
+            inputs: self.inputs,
+            means: columns.clone().map(|column| self.means[column]).collect(),
+            matrix: columns.flat_map(|column| from.iter().map(move |&i| self.at(column, i))).collect(),
         }
+    }
+
+    /// Of a column and an input.
+    pub fn at(&self, column: usize, input: usize) -> f64 {
+        self.matrix[column * self.inputs + input]
     }
 }
 
@@ -121,36 +121,42 @@ impl Covariance {
 mod tests {
     use super::*;
 
-    /// Rows of two columns.
-    fn covariance(rows: &[[f32; 2]]) -> Option<Covariance> {
-        let mut moments = Moments::new(2);
-        moments.add(Isa::best(), Rows::new(rows.as_flattened(), rows.len(), 2, 2));
-        moments.covariance(Isa::best())
+    fn covariance(rows: &[(u32, [f32; 3])]) -> Option<Covariance> {
+        let mut moments = Moments::new(Isa::best(), 2, 3);
+        rows.iter().for_each(|&(weight, row)| moments.add(weight, row));
+        moments.covariance()
     }
 
     #[test]
     fn covariances_by_hand_beyond_one_batch() {
-        let rows = [[1.0, 2.0], [3.0, -2.0]].repeat(BATCH);
+        let rows = [(1, [1.0, 2.0, 5.0]), (1, [3.0, -2.0, 5.0])].repeat(BATCH);
         let found = covariance(&rows).unwrap();
-        assert_eq!(found.means, [2.0, 0.0]);
-        assert_eq!(found.matrix, [1.0, -2.0, -2.0, 4.0]);
+        assert_eq!(found.means, [2.0, 0.0, 5.0]);
+        assert_eq!(found.matrix, [1.0, -2.0, -2.0, 4.0, 0.0, 0.0]);
+        assert_eq!(found.at(1, 0), -2.0);
     }
 
     #[test]
-    fn a_scaled_covariance_is_that_of_scaled_rows() {
-        let mut moments = Moments::new(2);
-        moments.add(Isa::best(), Rows::new(&[1.0, 2.0, 3.0, -8.0], 2, 2, 2));
-        assert_eq!(moments.largest(), [3.0, 8.0]);
-        let mut scaled = moments.covariance(Isa::best()).unwrap();
-        scaled.scale(&[2.0, 0.5]);
-        let expected = covariance(&[[2.0, 1.0], [6.0, -4.0]]).unwrap();
-        assert_eq!((scaled.means, scaled.matrix), (expected.means, expected.matrix));
+    fn a_row_counts_as_often_as_its_weight_says() {
+        let (a, b) = ([1.0, 2.0, -4.0], [5.0, -1.0, 8.0]);
+        let found = covariance(&[(3, a), (1, b)]).unwrap();
+        let expected = covariance(&[(1, a), (1, a), (1, b), (1, a)]).unwrap();
+        assert_eq!((found.means, found.matrix), (expected.means, expected.matrix));
+    }
+
+    #[test]
+    fn an_input_in_place_of_another() {
+        let rows = [(1, [1.0, 2.0, 5.0]), (1, [3.0, -2.0, 7.0])];
+        let copied = rows.map(|(weight, [a, _, c])| (weight, [a, a, c]));
+        let (found, expected) =
+            (covariance(&rows).unwrap().with_inputs(&[0, 0]), covariance(&copied).unwrap());
+        assert_eq!((found.means, found.matrix), (expected.means, expected.matrix));
     }
 
     #[test]
     fn no_rows_and_rows_that_are_not_finite_have_none() {
         assert!(covariance(&[]).is_none());
-        assert!(covariance(&[[1.0, 2.0], [f32::NAN, 1.0]]).is_none());
-        assert!(covariance(&[[1.0, f32::INFINITY]]).is_none());
+        assert!(covariance(&[(1, [1.0, 2.0, 3.0]), (1, [f32::NAN, 1.0, 1.0])]).is_none());
+        assert!(covariance(&[(1, [1.0, f32::INFINITY, 1.0])]).is_none());
     }
 }

@@ -9,6 +9,7 @@ const SCHEME: [(&str, &str); 2] =
     [("quantization", "crossrank-int8-rowwise-symmetric"), ("quantization_version", "1")];
 
 /// What was done, with what, to what.
+#[derive(Default)]
 pub struct Recipe {
     /// None where each number went to the nearest byte.
     pub calibration: Option<Calibration>,
@@ -17,6 +18,8 @@ pub struct Recipe {
     /// Biases that make up for what rounding adds to their products, on average, and norms that smooth what they give;
     /// so in F32, whatever they were.
     pub tensors_f32: usize,
+    /// Neurons of feed-forward networks that gave way to copies of others.
+    pub neurons_replaced: usize,
     /// Tensors as they were.
     pub tensors_kept: usize,
     /// Of the source's weights files, one after the other.
@@ -31,6 +34,8 @@ pub struct Calibration {
     pub smoothing: f64,
     /// Added to each variance, as a part of their mean.
     pub damping: f64,
+    /// How often a `[CLS]` row counts for one of another token.
+    pub cls_weight: u32,
     pub pairs: usize,
     pub tokens: usize,
     /// Of the file of texts.
@@ -40,11 +45,6 @@ pub struct Calibration {
 }
 
 impl Recipe {
-    /// An account of which the tensors are still to come.
-    pub fn new(calibration: Option<Calibration>) -> Self {
-        Self { calibration, tensors_i8: 0, tensors_f32: 0, tensors_kept: 0, source_sha256: String::new() }
-    }
-
     /// All there is to say, under the names that metadata and JSON have for it.
     fn fields(&self) -> Vec<(&'static str, Value)> {
         let mut fields = vec![("rounding", json!(self.rounding()))];
@@ -52,6 +52,8 @@ impl Recipe {
             fields.extend([
                 ("smoothing", json!(calibration.smoothing)),
                 ("damping", json!(calibration.damping)),
+                ("cls_weight", json!(calibration.cls_weight)),
+                ("neurons_replaced", json!(self.neurons_replaced)),
                 ("calibration_pairs", json!(calibration.pairs)),
                 ("calibration_tokens", json!(calibration.tokens)),
                 ("calibration_sha256", json!(calibration.sha256)),
@@ -85,9 +87,12 @@ impl Recipe {
     /// For people.
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let mut rounding = self.rounding().to_owned();
-        if let Some(Calibration { smoothing, damping, pairs, tokens, .. }) = &self.calibration {
-            rounding +=
-                &format!(", smoothing {smoothing}, damping {damping}, on {pairs} pairs, {tokens} tokens");
+        if let Some(Calibration { smoothing, damping, cls_weight, pairs, tokens, .. }) = &self.calibration {
+            rounding += &format!(
+                ", smoothing {smoothing}, damping {damping}, [CLS] weight {cls_weight}, {} neurons replaced, on {pairs} \
+                 pairs, {tokens} tokens",
+                self.neurons_replaced
+            );
         }
         let mut facts = vec![("rounding", rounding)];
         if let Some(Calibration { sha256, isa, .. }) = &self.calibration {
@@ -130,13 +135,14 @@ mod tests {
         let calibration = Calibration {
             smoothing: 0.5,
             damping: 0.01,
+            cls_weight: 17,
             pairs: 2,
             tokens: 30,
             sha256: hex(Sha256::new_with_prefix("texts")),
             isa: "portable",
         };
         for calibration in [None, Some(calibration)] {
-            let recipe = Recipe { tensors_i8: 4, tensors_kept: 5, ..Recipe::new(calibration) };
+            let recipe = Recipe { calibration, tensors_i8: 4, tensors_kept: 5, ..Recipe::default() };
             let json = serde_json::to_value(&recipe).unwrap();
             let metadata = recipe.metadata();
             assert_eq!(metadata[..2], SCHEME.map(|(key, value)| (key.to_owned(), value.to_owned())));

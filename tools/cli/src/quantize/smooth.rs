@@ -44,13 +44,7 @@ pub struct Smoothing {
 impl Smoothing {
     /// Scales the columns of what `linears` read, which the norm `from` gives and to whose residual `to` adds. `inputs`
     /// and `weights` are the largest magnitudes of each column.
-    pub fn add(
-        &mut self,
-        linears: &[String],
-        [from, to]: &[String; 2],
-        inputs: &[f32],
-        weights: &[f32],
-    ) -> Rc<[f32]> {
+    pub fn add(&mut self, linears: &[String], [from, to]: &[String; 2], inputs: &[f32], weights: &[f32]) {
         let factors: Rc<[f32]> =
             inputs.iter().zip(weights).map(|(&input, &weight)| factor(input, weight)).collect();
         self.columns.extend(linears.iter().map(|name| (format!("{name}.weight"), factors.clone())));
@@ -59,7 +53,6 @@ impl Smoothing {
         }
         let inverses = factors.iter().map(|factor| 1.0 / factor).collect();
         self.elements.insert(format!("{to}.residual_scale"), inverses);
-        factors
     }
 
     /// Those vectors that a checkpoint has only with factors.
@@ -118,9 +111,8 @@ mod tests {
     fn a_norm_and_the_next_take_the_factors() {
         let mut smoothing = Smoothing::default();
         let norms = ["a.LayerNorm", "b.LayerNorm"].map(str::to_owned);
-        let factors =
-            smoothing.add(&["query".to_owned(), "key".to_owned()], &norms, &[4.0, 0.0], &[1.0, 1.0]);
-        assert_eq!(*factors, [0.5, 1.0]);
+        smoothing.add(&["query".to_owned(), "key".to_owned()], &norms, &[4.0, 0.0], &[1.0, 1.0]);
+        assert_eq!(*smoothing.columns["query.weight"], [0.5, 1.0]);
         assert_eq!(*smoothing.columns["key.weight"], [0.5, 1.0]);
         assert_eq!(smoothing.elements["a.LayerNorm.gamma"], [0.5, 1.0]);
         let scales: Vec<_> = smoothing.residual_scales().collect();
