@@ -82,6 +82,50 @@ fn hidden_states_of_every_layer_are_pytorchs() {
     }
 }
 
+#[test]
+fn what_is_observed_is_what_the_forward_pass_computes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gelu-60");
+    let model = load(&folder, Isa::by_name("portable").unwrap(), PanelDtype::F32);
+    let chunk = [7, 20].map(|len| Tokenized::new((3..3 + len).collect(), vec![0; len as usize]));
+    let mut ws = model.workspace();
+    ws.reserve(ChunkSize::of(&chunk), 1);
+    model.embed(&chunk, &mut ws);
+    let mut hidden = model.embed_pairs(&chunk);
+    let states = |rows: Rows<'_>| (0..rows.rows()).map(|i| rows.row(i).to_vec()).collect::<Vec<_>>();
+    let layers = model.config.layers;
+    for layer in 0..layers {
+        assert_eq!(states(hidden.view()), states(ws.hidden.view()), "what enters layer {layer}");
+        let (before, mut seen, mut up) = (states(hidden.view()), Vec::new(), Vec::new());
+        model.observe(layer, &chunk, &mut hidden, &mut |reading| {
+            let linear = reading.linears[0].as_str();
+            let residual = reading.residual.map(states);
+            match linear.split_once(&format!("layer.{layer}.")).map_or(linear, |(_, part)| part) {
+                "intermediate.dense" => up = states(reading.rows),
+                "output.dense" => {
+                    assert_eq!(residual, Some(up.clone()));
+                    assert!(reading.neurons_of.is_some_and(|name| name.ends_with("intermediate.dense")));
+                }
+                "attention.output.dense" if layer + 1 == layers => {
+                    assert_eq!(residual, Some([0, 7].map(|cls| before[cls].clone()).to_vec()));
+                }
+                "attention.output.dense" => assert_eq!(residual, Some(before.clone())),
+                _ => assert_eq!(residual, None, "{linear}"),
+            }
+            seen.push((reading.linears.len(), reading.rows.rows(), reading.norms.is_some()));
+        });
+        if layer + 1 < layers {
+            assert_eq!(seen, [(3, 27, true), (1, 27, false), (1, 27, true), (1, 27, false)]);
+            model.layer(layer, &mut ws, 1);
+        } else {
+            // Query; key and value; the three that follow attention; the pooler.
+            let of_cls = (1, 2, false);
+            assert_eq!(seen, [of_cls, (2, 27, false), of_cls, of_cls, of_cls, of_cls]);
+            model.last_layer(&mut ws, 1);
+        }
+    }
+    assert_eq!(states(hidden.view()), states(ws.cls.hidden.view()));
+}
+
 /// The weights are bytes either way, so that all the difference is the rounding of activations.
 #[test]
 fn int8_takes_cls_rows_in_two_bytes_and_no_others() {

@@ -175,6 +175,46 @@ fn calibrated_weights_score_nearer_to_the_source_and_are_the_same_each_time() {
 }
 
 #[test]
+fn a_weight_far_larger_than_its_row_is_split_among_neurons_that_do_nothing() {
+    const HIDDEN: usize = 60;
+    const NEURONS: usize = 100;
+    const OUTLIER: usize = 20;
+    let idle = 10..14;
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_model("gelu-60", &model);
+    let weights = model.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let [up, down] = ["intermediate.dense.weight", "output.dense.weight"]
+        .map(|part| format!("bert.encoder.layer.0.{part}"));
+    let start = tensor_range(&bytes, &up).start;
+    bytes[start + idle.start * HIDDEN * 4..start + idle.end * HIDDEN * 4].fill(0);
+    let at = tensor_range(&bytes, &down).start + OUTLIER * 4;
+    bytes[at..at + 4].copy_from_slice(&20_f32.to_le_bytes());
+    fs::write(&weights, &bytes).unwrap();
+
+    let (input, _) = reference("gelu-60");
+    let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
+    fs::write(&texts, &input).unwrap();
+    let stdout = calibrate(model.to_str().unwrap(), &out, &texts).ok();
+    assert!(stdout.contains(", 4 neurons replaced, "), "{stdout}");
+    let after = fs::read(out.join("model.safetensors")).unwrap();
+    let after = SafeTensors::deserialize(&after).unwrap();
+    let up = after.tensor(&up).unwrap();
+    let neurons: Vec<&[u8]> = up.data().chunks_exact(HIDDEN).collect();
+    assert_eq!(neurons.len(), NEURONS);
+    assert!(idle.clone().all(|neuron| neurons[neuron] == neurons[OUTLIER]));
+    let scales = after.tensor(&format!("{down}_scale")).unwrap().data()[..4].try_into().unwrap();
+    assert!(f32::from_le_bytes(scales) < 20.0 / 5.0 / 127.0 * 1.01, "the row has a finer step");
+
+    let model = model.to_str().unwrap();
+    let [before, after] = [model, out.to_str().unwrap()].map(|model| logits(model, &input).concat());
+    let spread = before.iter().fold(0.0, |max: f32, logit| max.max(logit.abs()));
+    let worst = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 0.02 * spread, "{worst} of {spread}");
+}
+
+#[test]
 fn calibration_texts_that_are_broken_or_none_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
@@ -348,7 +388,7 @@ fn a_broken_or_quantized_model_is_refused() {
 fn the_default_model_is_one_of_ours() {
     let inspected = run(["inspect"], "").ok();
     assert!(inspected.starts_with("model:             built-in default model\n"), "{inspected}");
-    assert!(inspected.contains(" I8: 39, 22681344 elements, 22.68 MB\n"), "{inspected}");
+    assert!(inspected.contains(" I8: 38, 22484736 elements, 22.48 MB\n"), "{inspected}");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default");
     let input = "{\"query\":\"where do rivers go?\",\"document\":\"A river runs to the sea.\"}\n";
     let built_in = json(&run(["score"], input).ok());

@@ -62,7 +62,8 @@ pub fn round(
                         pass(models, layer, step, batch, hidden);
                     if let (Some(exact), Some(rounded)) = (exact, rounded) {
                         let observed = observed.get_or_insert_with(|| Observed::new(isa, &exact));
-                        observed.add(batch, result, &exact, &rounded);
+                        let columns = result.columns(&exact.linears[0]);
+                        observed.add(batch, columns, &exact, &rounded);
                     }
                     left.push([exact_left, rounded_left]);
                 }
@@ -166,11 +167,10 @@ impl Observed {
         }
     }
 
-    fn add(&mut self, batch: &[Tokenized], result: &Quantization<'_>, exact: &Kept, rounded: &Kept) {
+    /// In the result `columns` are smoothed.
+    fn add(&mut self, batch: &[Tokenized], columns: Option<&[f32]>, exact: &Kept, rounded: &Kept) {
         let (x, y) = (exact.rows.view(), rounded.rows.view());
-        // In the result columns are smoothed.
-        let columns = result.columns(&self.linears[0]);
-        let factor = |j| columns.map_or(1.0, |columns: &[f32]| columns[j]);
+        let factor = |j| columns.map_or(1.0, |columns| columns[j]);
         let mut starts = Vec::new();
         let tokens = batch.iter().fold(0, |start, pair| {
             starts.push(start);
@@ -271,4 +271,96 @@ fn bias(linear: &Linear, all: &Covariance, own: &Covariance, values: &[i8], scal
         (f64::from(bias) + source + residual - f64::from(scale) * sum) as f32
     };
     outputs.map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INPUTS: usize = 6;
+    const OUTPUTS: usize = 4;
+
+    /// Numbers in -1..1 that look random.
+    fn matrix(rows: usize, cols: usize, seed: u64) -> Matrix {
+        let mut state = seed;
+        let mut matrix = Matrix::unpadded(cols);
+        matrix.set_rows(rows);
+        for i in 0..rows {
+            for value in matrix.view_mut().row_mut(i) {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *value = (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0;
+            }
+        }
+        matrix
+    }
+
+    fn kept(rows: Matrix, residual: Option<Matrix>) -> Kept {
+        Kept { linears: vec!["linear".into()], neurons_of: None, rows, residual }
+    }
+
+    fn pairs(lens: &[usize]) -> Vec<Tokenized> {
+        lens.iter().map(|&len| Tokenized::new(vec![1; len], vec![0; len])).collect()
+    }
+
+    fn dot(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
+    #[test]
+    fn what_can_be_foretold_of_what_is_missing_is_made_up_for() {
+        // The rounded model's inputs and residuals are off by something linear in its inputs, and by a constant.
+        let (rounded, off, off_residual) =
+            (matrix(400, INPUTS, 1), matrix(INPUTS, INPUTS, 2), matrix(OUTPUTS, INPUTS, 3));
+        let mut exact = rounded.clone();
+        let (residual, mut exact_residual) = (matrix(400, OUTPUTS, 4), matrix(400, OUTPUTS, 4));
+        for i in 0..400 {
+            let row = rounded.view().row(i);
+            for (j, value) in exact.view_mut().row_mut(i).iter_mut().enumerate() {
+                *value += 0.1 * dot(row, off.view().row(j)) + 0.05;
+            }
+            for (j, value) in exact_residual.view_mut().row_mut(i).iter_mut().enumerate() {
+                *value += 0.1 * dot(row, off_residual.view().row(j)) - 0.02;
+            }
+        }
+        let weight: Vec<f32> =
+            (0..OUTPUTS).flat_map(|i| matrix(OUTPUTS, INPUTS, 5).view().row(i).to_vec()).collect();
+        let linear = Linear { weight: weight.clone(), bias: vec![0.5; OUTPUTS] };
+        let [exact, rounded] = [kept(exact, Some(exact_residual)), kept(rounded, Some(residual))];
+        let mut observed = Observed::new(Isa::best(), &exact);
+        observed.add(&pairs(&[250, 150]), None, &exact, &rounded);
+        assert!(observed.all_tokens);
+        let all = observed.moments.covariance().unwrap();
+        let mut corrected = weight;
+        correct(&linear, None, &all, &all, &Factor::new(&all), &mut corrected);
+        // Bytes that are fine enough to be none.
+        let values: Vec<i8> = corrected.iter().map(|weight| (weight / 0.02).round() as i8).collect();
+        let bias = bias(&linear, &all, &all, &values, &[0.02; OUTPUTS]);
+
+        let residuals = [&exact, &rounded].map(|kept| kept.residual.as_ref().unwrap().view());
+        for j in 0..OUTPUTS {
+            let outputs = j * INPUTS..(j + 1) * INPUTS;
+            let bytes: Vec<f32> =
+                values[outputs.clone()].iter().map(|&byte| f32::from(byte) * 0.02).collect();
+            let errors = |weight: &[f32], bias: f32| -> Vec<f32> {
+                let error = |i: usize| {
+                    let expected =
+                        dot(linear.row(j), exact.rows.view().row(i)) + 0.5 + residuals[0].row(i)[j];
+                    dot(weight, rounded.rows.view().row(i)) + bias + residuals[1].row(i)[j] - expected
+                };
+                (0..400).map(error).collect()
+            };
+            let spread = |errors: &[f32]| {
+                let mean = errors.iter().sum::<f32>() / 400.0;
+                errors.iter().map(|error| (error - mean).abs()).sum::<f32>()
+            };
+            let (before, after) =
+                (spread(&errors(linear.row(j), 0.5)), spread(&errors(&corrected[outputs], 0.5)));
+            assert!(after < 0.03 * before, "output {j}: {after}, {before} as it was");
+            // As often as each counts.
+            let count = |i| if [0, 250].contains(&i) { CLS_WEIGHT as f32 } else { 1.0 };
+            let errors = errors(&bytes, bias[j]);
+            let sum: f32 = errors.iter().enumerate().map(|(i, error)| count(i) * error).sum();
+            assert!(sum.abs() < 1e-3, "output {j}: {sum}");
+        }
+    }
 }
