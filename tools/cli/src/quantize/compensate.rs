@@ -1,13 +1,12 @@
 //! Rounding where each error is made up for by what is rounded after it.
 //!
 //! With e the errors of a row of weights and C the covariance of what the row reads, e C e^T is the variance of the
-//! error of the product. C = R R^T with R upper triangular, so e C e^T is the sum over the
-//! columns j of (R_jj e_j + sum_{i<j} R_ij e_i)^2: each is rounded, in turn, to what cancels the errors before it. That
-//! is OPTQ (Frantar et al. 2022, "GPTQ") without the inverse of C: the same choices, seen as the nearest plane of a
-//! lattice (Babai 1986). Columns go in the order of their variance, the largest first, while there is most left to
-//! make up for it.
+//! error of the product. C = R R^T with R upper triangular, so e C e^T is the sum over the columns j of (R_jj e_j +
+//! sum_{i<j} R_ij e_i)^2: each is rounded, in turn, to what cancels the errors before it. That is OPTQ (Frantar et al.
+//! 2022, "GPTQ") without the inverse of C: the same choices, seen as the nearest plane of a lattice (Babai 1986).
+//! Columns go in the order of their variance, the largest first, while there is most left to make up for it.
 //!
-//! See `sequence.rs` for what it gave.
+//! The page on int8 of the kernels' documentation says what it gave.
 
 use std::num::NonZero;
 use std::thread;

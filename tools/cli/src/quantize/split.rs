@@ -2,10 +2,10 @@
 //!
 //! A row's bytes share one scale, so one weight that is twenty times as large as all others leaves them four bits less.
 //! Trained encoders have such rows: a neuron that fires on `[CLS]` alone and makes a column of the residual stream
-//! hundreds of times as large as the others. Several neurons that read the same and share out the weight make it as many
-//! times smaller: outlier channel splitting (Zhao et al. 2019), but in the place of neurons whose part is less than what
-//! is gained, so that all shapes stay. What those gave on average goes to the bias, and what else they gave, as far as
-//! others can, to those others.
+//! hundreds of times as large as the others. Several neurons that read the same and share out the weight make it as
+//! many times smaller: outlier channel splitting (Zhao et al. 2019), but in the place of neurons whose part is less
+//! than what is gained, so that all shapes stay. What those gave on average goes to the bias, and what else they gave,
+//! as far as others can, to those others.
 
 use super::moments::Covariance;
 use super::rows::LIMIT;
