@@ -43,9 +43,9 @@ pub enum Dtype {
     Bf16,
     /// Products of the encoder in bytes, summed exactly: weights with a scale for each output, as an int8 checkpoint
     /// holds them or else scaled by their largest magnitude, activations with a scale and a zero point for each token.
-    /// The weights of the last layer, whose products are of `[CLS]` rows alone, are bfloat16. The head, attention and
-    /// everything between products are f32, save on the instruction sets `avx512_bf16` and `amx`, where attention's
-    /// products and those rows are bfloat16. Several times faster than f32 where the CPU has AVX-512 VNNI.
+    /// Activations of `[CLS]` tokens are in two bytes, those that the last layer needs them for among them. The head,
+    /// attention and everything between products are f32, save on the instruction sets `avx512_bf16` and `amx`, where
+    /// attention's products are bfloat16. Several times faster than f32 where the CPU has AVX-512 VNNI.
     Int8,
 }
 

@@ -187,10 +187,10 @@ fn metadata_of_another_version_or_kind() {
         bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
         copy.write(FILE, bytes)
     };
-    let version = replaced(r#""crossrank_packing_version":"2""#, r#""crossrank_packing_version":"1""#);
-    version.fails_with(&[FILE, "`crossrank_packing_version`: expected 2, found `1`", REMAKE]);
+    let version = replaced(r#""crossrank_packing_version":"3""#, r#""crossrank_packing_version":"2""#);
+    version.fails_with(&[FILE, "`crossrank_packing_version`: expected 3, found `2`", REMAKE]);
     let none = replaced(r#""crossrank_packing_version":"#, r#""crossrank_packing_versiom":"#);
-    none.fails_with(&[FILE, "`crossrank_packing_version`: expected 2, found none", REMAKE]);
+    none.fails_with(&[FILE, "`crossrank_packing_version`: expected 3, found none", REMAKE]);
     let dtype = replaced(r#""crossrank_packing_dtype":"f32""#, r#""crossrank_packing_dtype":"f64""#);
     dtype.fails_with(&[FILE, "`crossrank_packing_dtype`", "`f64`", REMAKE]);
 }
@@ -205,7 +205,7 @@ fn edited_as(dtype: &str, edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
     let copy = packed_for("portable", Dtype::F32);
     let own = [
         ("crossrank_packing", "panels"),
-        ("crossrank_packing_version", "2"),
+        ("crossrank_packing_version", "3"),
         ("crossrank_packing_dtype", dtype),
     ];
     copy.edit_tensors_with(Some(&own), edit);

@@ -94,8 +94,12 @@ impl HeadShape {
 
     /// The `[CLS]` tokens, whose rounding to bytes shows in the score as much as that of all others together.
     fn fine_rows(self, cu_seqlens: &[usize]) -> FineRows<'_> {
-        let cls = &cu_seqlens[..cu_seqlens.len() - 1];
-        FineRows::new(if self.heads.dtype == PanelDtype::Int8 { cls } else { &[] })
+        self.fine_cls(&cu_seqlens[..cu_seqlens.len() - 1])
+    }
+
+    /// These rows, where products are in bytes; elsewhere none is finer than others.
+    fn fine_cls(self, rows: &[usize]) -> FineRows<'_> {
+        FineRows::new(if self.heads.dtype == PanelDtype::Int8 { rows } else { &[] })
     }
 
     /// Attention of the tokens `rows`, which are those of `q` and `dst`; keys and values are those of all tokens.
@@ -253,8 +257,8 @@ impl LastLayer {
         packing: Packing,
         i: usize,
     ) -> Result<Self> {
-        let packing = packing.of_cls();
         let Packing { isa, panels } = packing;
+        let transposed = packing.transposed();
         let [query, key, value] = find_qkv(weights, names, config, isa, i)?;
         let rows = |h: usize| h * config.head_dim()..(h + 1) * config.head_dim();
         // The softmax does not see it, so a NaN in it would be lost where every other one reaches the logit.
@@ -274,7 +278,9 @@ impl LastLayer {
             biases: &vec![&[][..]; heads],
         };
         let pack_fold = |matrices: &[StoredMatrix<'_>]| {
-            (0..heads).map(|h| PackedWeights::pack_transposed(isa, panels, matrices[0], rows(h))).collect()
+            (0..heads)
+                .map(|h| PackedWeights::pack_transposed(isa, transposed.panels, matrices[0], rows(h)))
+                .collect()
         };
         let biases: Vec<&[f32]> = (0..heads).map(|h| &value.bias[rows(h)]).collect();
         let values = Product {
@@ -289,7 +295,7 @@ impl LastLayer {
         };
         Ok(Self {
             query: query.load(weights, packing, hidden)?,
-            fold: fold.load(weights, packing, pack_fold)?,
+            fold: fold.load(weights, transposed, pack_fold)?,
             values: values.load(weights, packing, pack_values)?,
             tail: Tail::load(weights, names, config, packing, i)?,
         })
@@ -305,7 +311,8 @@ impl LastLayer {
         cls.set_sequences(sequences);
         let x = ws.hidden.view();
         copy_cls_rows(x, &ws.cu_seqlens, cls.hidden.view_mut());
-        let cls_rows = cls.hidden.view();
+        let fine = shape.fine_cls(&cls.numbers[..sequences]);
+        let cls_rows = LhsRows { rows: cls.hidden.view(), fine };
         let panel_heads = shape.panel_heads().unwrap_or(heads);
         let [narrow, wide] = [head_dim, hidden].map(|width| panel_heads * width);
         let dst = [&mut cls.query, &mut cls.folded, &mut cls.gathered, &mut cls.context];
@@ -334,12 +341,14 @@ impl LastLayer {
                 }
                 for (h, value) in self.values[own.clone()].iter().enumerate() {
                     let gathered = gathered.as_rows().column_range(h * hidden..(h + 1) * hidden);
+                    let gathered = LhsRows { rows: gathered, fine };
                     let dst = context.column_range(h * head_dim..(h + 1) * head_dim);
                     linear(isa, gathered, value, Epilogue::Bias, &mut scratch.linear, dst);
                 }
             },
         );
-        self.tail.forward(isa, cls.context.view().into(), cls.hidden.view_mut(), scratches);
+        let context = LhsRows { rows: cls.context.view(), fine };
+        self.tail.forward(isa, context, cls.hidden.view_mut(), scratches);
     }
 
     /// All products, by name; those of the heads are one by one.

@@ -35,12 +35,11 @@ impl Packing {
         Ok(Self { isa, panels })
     }
 
-    /// That of products that one row a sequence goes through: too few to pay for quantising them, and next to the
-    /// score.
-    pub(crate) fn of_cls(self) -> Self {
+    /// That of transposed weights: an output's scale in bytes would be one of their depth.
+    pub(crate) fn transposed(self) -> Self {
         let panels = match self.panels {
-            PanelDtype::F32 | PanelDtype::Digits => self.panels,
-            PanelDtype::Bf16 | PanelDtype::Int8 => PanelDtype::Bf16,
+            PanelDtype::Int8 => PanelDtype::Bf16,
+            panels => panels,
         };
         Self { panels, ..self }
     }

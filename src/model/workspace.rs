@@ -89,14 +89,16 @@ impl Scratch {
         let Widths { heads, head_dim, intermediate, packing } = widths;
         self.inner.set_rows(size.tokens.min(max_block_rows(packing.isa)));
         self.attention.reserve(size.longest, heads, head_dim);
-        for Packing { isa, panels } in [packing, packing.of_cls()] {
-            self.linear.reserve(isa, panels, intermediate.max(heads * head_dim));
-        }
+        let transposed = packing.transposed();
+        self.linear.reserve(packing.isa, packing.panels, intermediate.max(heads * head_dim));
+        self.linear.reserve(transposed.isa, transposed.panels, head_dim);
     }
 }
 
 /// What the last layer and the head work in: one row a sequence.
 pub(crate) struct ClsWorkspace {
+    /// 0..S, at least: the numbers of all rows.
+    pub(super) numbers: Vec<usize>,
     /// S x H: what enters and leaves the last layer.
     pub(super) hidden: Matrix,
     /// S x H
@@ -129,6 +131,7 @@ impl ClsWorkspace {
     /// A row a sequence in all of them.
     pub(super) fn set_sequences(&mut self, sequences: usize) {
         self.matrices().into_iter().for_each(|matrix| matrix.set_rows(sequences));
+        self.numbers.extend(self.numbers.len()..sequences);
     }
 }
 
@@ -143,6 +146,7 @@ impl Workspace {
             qkv: Matrix::new(3 * config.hidden / widths.packing.slot_values(widths.head_dim)),
             context: hidden(),
             cls: ClsWorkspace {
+                numbers: Vec::new(),
                 hidden: cls_hidden(),
                 query: cls_hidden(),
                 folded: Matrix::unpadded(config.heads * config.hidden),

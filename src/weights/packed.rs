@@ -20,7 +20,7 @@ use crate::lock::lock;
 
 const FORMAT: (&str, &str) = ("crossrank_packing", "panels");
 /// Rises with the layout of panels, and with what the engine stacks in them.
-const VERSION: (&str, &str) = ("crossrank_packing_version", "2");
+const VERSION: (&str, &str) = ("crossrank_packing_version", "3");
 const DTYPE: &str = "crossrank_packing_dtype";
 const SOURCE: &str = "source_sha256";
 const DATA: &str = "data_sha256";

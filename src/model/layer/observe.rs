@@ -35,7 +35,9 @@ impl LastLayer {
         copy_cls_rows(ws.hidden.view(), &ws.cu_seqlens, before.view_mut());
         observer(&[QUERY], before.view(), None);
         observer(&[KEY, VALUE], ws.hidden.view(), None);
-        self.tail.observe(isa, ws.cls.context.view().into(), before, observer);
+        let fine = shape.fine_cls(&ws.cls.numbers[..before.view().rows()]);
+        let context = LhsRows { rows: ws.cls.context.view(), fine };
+        self.tail.observe(isa, context, before, observer);
     }
 }
 
