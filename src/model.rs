@@ -27,7 +27,7 @@ use crate::weights::{Dtype, Weights, packed};
 use embeddings::Embeddings;
 use encoder::Encoder;
 use head::Head;
-use layer::{DOWN, DOWN_NORM, HeadShape, OUTPUT_NORM, QUERY, UP};
+use layer::{DOWN, DOWN_NORM, HeadShape, KEY, OUTPUT_NORM, QUERY, UP};
 use names::Names;
 use workspace::Widths;
 
@@ -208,8 +208,9 @@ impl Model {
                 _ => None,
             };
             let neurons_of = (parts == [DOWN]).then(|| self.names.layer(layer, UP));
-            let neurons_of = neurons_of.as_deref();
-            observer(Reading { linears: &linears, rows, residual, neurons_of, norms: norms.as_ref() });
+            let (neurons_of, norms) = (neurons_of.as_deref(), norms.as_ref());
+            let all_tokens = layer < self.encoder.layers.len() || parts.contains(&KEY);
+            observer(Reading { linears: &linears, rows, all_tokens, residual, neurons_of, norms });
         };
         if let Some(layer) = self.encoder.layers.get(layer) {
             layer.observe(self.isa, shape, &mut ws, &mut observe);
@@ -220,7 +221,8 @@ impl Model {
         self.encoder.last.observe(self.isa, shape, &mut ws, &mut observe);
         if self.head.has_pooler() {
             let (linears, rows) = (&[self.names.pooler()], ws.cls.hidden.view());
-            observer(Reading { linears, rows, residual: None, neurons_of: None, norms: None });
+            let (all_tokens, residual, neurons_of, norms) = (false, None, None, None);
+            observer(Reading { linears, rows, all_tokens, residual, neurons_of, norms });
         }
         *hidden = ws.cls.hidden;
     }

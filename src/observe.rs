@@ -12,8 +12,10 @@ use crate::tokenized::Tokenized;
 pub struct Reading<'a> {
     /// Names of all that read it, without `.weight`.
     pub linears: &'a [String],
-    /// A row a token.
+    /// A row a token, or a row a pair: its `[CLS]`.
     pub rows: Rows<'a>,
+    /// Where false, the rows are those of `[CLS]`.
+    pub all_tokens: bool,
     /// What is added to the product of each row before the norm that follows, if one does.
     pub residual: Option<Rows<'a>>,
     /// Where each column is what the activation makes of an output of another Linear layer, that one.

@@ -55,7 +55,7 @@
 //! | smoothed: columns of large range shrink, their weights grow | 1.47 % | 1.83 % |
 //! | and the two rows of token types kept in F16 | 1.37 % | 1.72 % |
 //! | and `[CLS]` rows in two bytes | 1.27 % | 1.56 % |
-//! | and layers rounded one after another, outliers split among idle neurons, positions in F16 | 1.04 % | 1.26 % |
+//! | and layers rounded one after another, outliers split among idle neurons, positions in F16 | 1.03 % | 1.32 % |
 //!
 //! One row of a hundred has that much to do with the score: simulated on 12 queries of Cranfield, exact activations in
 //! all rows took 1.59 % to 1.01, in `[CLS]` rows alone to 1.34 (of which those before query, key and value 1.47), in
@@ -78,7 +78,7 @@
 //! (`CROSSRANK_ISA=avx512` against `avx512_bf16`), and moves logits no further on average (1.93 % of Cranfield's
 //! against 1.94). The last layer's `[CLS]` products in two bytes instead of bfloat16 take a lone pair on Zen 5 from 1.64
 //! to 1.60 ms on one thread and from 0.897 to 0.885 on two (medians of ten), and 2.7 MB less memory; Cranfield's logits
-//! move no further on average (1.26 %), and of weights that are quantised when they are loaded a little less (1.84 % of
+//! move no further on average (1.26 % of a default model as it was then), and of weights that are quantised when they are loaded a little less (1.84 % of
 //! SQuAD's instead of 2.07).
 //!
 //! In a profile of a lone pair on two threads quantising is 8 %, part of it rows that both workers quantise; to share

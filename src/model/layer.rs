@@ -22,6 +22,7 @@ use crate::weights::Weights;
 /// Products by the names that packed checkpoints give them, within a layer.
 const QKV: &str = "attention.self.qkv";
 pub(super) const QUERY: &str = "attention.self.query";
+pub(super) const KEY: &str = "attention.self.key";
 const FOLD: &str = "attention.self.key.fold";
 const VALUES: &str = "attention.self.value.heads";
 const OUTPUT: &str = "attention.output.dense";

@@ -84,8 +84,27 @@ fn hidden_states_of_every_layer_are_pytorchs() {
 
 #[test]
 fn what_is_observed_is_what_the_forward_pass_computes() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gelu-60");
-    let model = load(&folder, Isa::by_name("portable").unwrap(), PanelDtype::F32);
+    for (folder, residuals_are_scaled) in [("tests/fixtures/gelu-60", false), ("models/default", true)] {
+        check_observed(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), residuals_are_scaled);
+    }
+}
+
+fn check_observed(folder: &Path, residuals_are_scaled: bool) {
+    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let stored = SafeTensors::deserialize(&bytes).unwrap();
+    let scales = stored.iter().filter(|(name, _)| name.ends_with(".residual_scale"));
+    let one = 1.0_f32.to_le_bytes();
+    let scales = scales.filter(|(_, scale)| scale.data().chunks_exact(4).any(|factor| factor != one));
+    assert_eq!(scales.count() > 0, residuals_are_scaled);
+    let scaled = |norm: &str, mut states: Vec<Vec<f32>>| {
+        if let Ok(scale) = stored.tensor(&format!("bert.encoder.{norm}.residual_scale")) {
+            let scale: Vec<f32> =
+                scale.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            states.iter_mut().for_each(|row| row.iter_mut().zip(&scale).for_each(|(x, scale)| *x *= scale));
+        }
+        states
+    };
+    let model = load(folder, Isa::by_name("portable").unwrap(), PanelDtype::F32);
     let chunk = [7, 20].map(|len| Tokenized::new((3..3 + len).collect(), vec![0; len as usize]));
     let mut ws = model.workspace();
     ws.reserve(ChunkSize::of(&chunk), 1);
@@ -102,15 +121,21 @@ fn what_is_observed_is_what_the_forward_pass_computes() {
             match linear.split_once(&format!("layer.{layer}.")).map_or(linear, |(_, part)| part) {
                 "intermediate.dense" => up = states(reading.rows),
                 "output.dense" => {
-                    assert_eq!(residual, Some(up.clone()));
+                    assert_eq!(
+                        residual,
+                        Some(scaled(&format!("layer.{layer}.output.LayerNorm"), up.clone()))
+                    );
                     assert!(reading.neurons_of.is_some_and(|name| name.ends_with("intermediate.dense")));
                 }
-                "attention.output.dense" if layer + 1 == layers => {
-                    assert_eq!(residual, Some([0, 7].map(|cls| before[cls].clone()).to_vec()));
+                "attention.output.dense" => {
+                    let rows = if layer + 1 == layers { vec![0, 7] } else { (0..27).collect() };
+                    let rows = rows.into_iter().map(|i: usize| before[i].clone()).collect();
+                    let norm = format!("layer.{layer}.attention.output.LayerNorm");
+                    assert_eq!(residual, Some(scaled(&norm, rows)));
                 }
-                "attention.output.dense" => assert_eq!(residual, Some(before.clone())),
                 _ => assert_eq!(residual, None, "{linear}"),
             }
+            assert_eq!(reading.all_tokens, reading.rows.rows() == 27);
             seen.push((reading.linears.len(), reading.rows.rows(), reading.norms.is_some()));
         });
         if layer + 1 < layers {

@@ -5,14 +5,13 @@
 
 use crossrank_kernels::{Epilogue, Isa, LayerNorm, LhsRows, LinearScratch, Matrix, Rows, linear};
 
-use super::{DOWN, HeadShape, LastLayer, Layer, OUTPUT, QUERY, Tail, UP, copy_cls_rows};
+use super::{DOWN, HeadShape, KEY, LastLayer, Layer, OUTPUT, QUERY, Tail, UP, copy_cls_rows};
 use crate::model::workspace::Workspace;
 
 /// Linear layers by their names within a layer, the rows that each of them reads, and the residual that is added to
 /// what it makes of them, as it is added.
 pub(crate) type Observer<'a> = &'a mut dyn FnMut(&[&str], Rows<'_>, Option<Rows<'_>>);
 
-const KEY: &str = "attention.self.key";
 const VALUE: &str = "attention.self.value";
 
 impl Layer {

@@ -189,7 +189,11 @@ fn a_weight_far_larger_than_its_row_is_split_among_neurons_that_do_nothing() {
         .map(|part| format!("bert.encoder.layer.0.{part}"));
     let start = tensor_range(&bytes, &up).start;
     bytes[start + idle.start * HIDDEN * 4..start + idle.end * HIDDEN * 4].fill(0);
-    let at = tensor_range(&bytes, &down).start + OUTLIER * 4;
+    let down_range = tensor_range(&bytes, &down);
+    for row in bytes[down_range.clone()].chunks_exact_mut(NEURONS * 4) {
+        row[idle.start * 4..idle.end * 4].fill(0);
+    }
+    let at = down_range.start + OUTLIER * 4;
     bytes[at..at + 4].copy_from_slice(&20_f32.to_le_bytes());
     fs::write(&weights, &bytes).unwrap();
 
@@ -225,7 +229,11 @@ fn calibration_texts_that_are_broken_or_none_are_refused() {
         ("[]\n", "line 1: expected a JSON object, found an array"),
         (
             "{\"query\":\"\",\"document\":\"\"}\n",
-            "expected at least 100 tokens, as many as the model's widest layer has inputs, found 3 in 1 pairs",
+            "expected at least 100 tokens, as many as the model's widest layer has inputs, found 3 in 1 different pairs",
+        ),
+        (
+            &"{\"query\":\"where do rivers go\",\"document\":\"To the sea.\"}\n".repeat(100),
+            "expected at least 100 tokens, as many as the model's widest layer has inputs, found 15 in 1 different pairs",
         ),
     ] {
         fs::write(&texts, text).unwrap();
@@ -397,12 +405,25 @@ fn the_default_model_is_one_of_ours() {
 }
 
 #[test]
-fn calibration_texts_that_are_all_the_same_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
-    fs::write(&texts, "{\"query\":\"where do rivers go\",\"document\":\"To the sea.\"}\n".repeat(100))
-        .unwrap();
-    let error = calibrate(&fixture("gelu-60"), &out, &texts).error();
-    assert!(error.starts_with(&format!("{}: expected texts that differ more", texts.display())), "{error}");
-    assert_eq!(names(folder.path()), ["texts.jsonl"], "something is left");
+fn weights_beside_which_what_is_missing_is_large_stay_as_they_are() {
+    for weight in [0.0_f32, 1e-7] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model");
+        copy_model("gelu-60", &model);
+        let weights = model.join("model.safetensors");
+        let mut bytes = fs::read(&weights).unwrap();
+        let tensor = "bert.encoder.layer.0.output.dense.weight";
+        let range = tensor_range(&bytes, tensor);
+        bytes[range].chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&weight.to_le_bytes()));
+        fs::write(&weights, &bytes).unwrap();
+        let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
+        fs::write(&texts, reference("gelu-60").0).unwrap();
+        calibrate(model.to_str().unwrap(), &out, &texts).ok();
+        let after = fs::read(out.join("model.safetensors")).unwrap();
+        let scales = SafeTensors::deserialize(&after).unwrap();
+        let scales = scales.tensor(&format!("{tensor}_scale")).unwrap();
+        for scale in scales.data().chunks_exact(4) {
+            assert_eq!(f32::from_le_bytes(scale.try_into().unwrap()), weight / 127.0);
+        }
+    }
 }

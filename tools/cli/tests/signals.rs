@@ -174,7 +174,8 @@ fn ctrl_c_in_quantize_removes_the_temporary_folder() {
     let folder = tempfile::tempdir().unwrap();
     let (texts, parent) = (folder.path().join("texts.jsonl"), folder.path().join("parent"));
     // They go through the model while the folder is there, for seconds.
-    fs::write(&texts, PAIR.repeat(100_000)).unwrap();
+    let pair = |i| format!("{{\"query\":\"a\",\"document\":\"b {i}\"}}\n");
+    fs::write(&texts, (0..100_000).map(pair).collect::<String>()).unwrap();
     fs::create_dir(&parent).unwrap();
     let out = parent.join("i8");
     let [texts, out] = [&texts, &out].map(|path| path.to_str().unwrap());

@@ -1,6 +1,6 @@
 //! Texts that a model is calibrated on, and what they say of the ranges of its activations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::iter;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,28 +30,32 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Reads (query, document) pairs as `crossrank score` takes them; a bad line is an error.
+    /// Reads (query, document) pairs as `crossrank score` takes them; a bad line is an error. A pair that comes again
+    /// says nothing new.
     pub fn read(path: &Path, model: &Reranker) -> Result<Self, Failure> {
         let (name, contents) = input::read(path)?;
         let sha256 = hex(Sha256::new_with_prefix(&contents));
         let mut lines = Lines::of(name, contents);
-        let mut pairs = Vec::new();
+        let (mut seen, mut pairs) = (HashSet::new(), Vec::new());
         lines.for_each(|line| {
-            let (query, document) = object::pair(line)?;
-            pairs.extend(model.tokenize(&query, &[document]).map_err(|error| describe(&error))?);
+            let pair = object::pair(line)?;
+            if !seen.contains(&pair) {
+                pairs.extend(model.tokenize(&pair.0, &[&pair.1]).map_err(|error| describe(&error))?);
+                seen.insert(pair);
+            }
             Ok(())
         })?;
         let name = lines.name().to_owned();
         if pairs.is_empty() {
             return Err(Failure::about(name, "expected (query, document) pairs, found none"));
         }
-        // With fewer there are columns of which nothing is known, whose weights would be rounded to anything.
+        // With fewer there are columns of which nothing is known, whose weights would become anything.
         let info = model.info();
         let (tokens, widest) = (tokens(&pairs), info.intermediate.max(info.hidden));
         if tokens < widest {
             let reason = format!(
                 "expected at least {widest} tokens, as many as the model's widest layer has inputs, found {tokens} in {} \
-                 pairs",
+                 different pairs",
                 pairs.len()
             );
             return Err(Failure::about(name, reason));
@@ -62,13 +66,6 @@ impl Texts {
     /// An error about what these are, or make of the model.
     pub fn failure(&self, reason: String) -> Failure {
         Failure::about(&self.name, reason)
-    }
-
-    /// An error about weights that these have spoiled.
-    pub fn too_alike(&self, spoiled: &str) -> Failure {
-        let reason =
-            format!("expected texts that differ more, found that by these a row would be off by {spoiled}");
-        self.failure(reason)
     }
 
     /// What the result says of these.

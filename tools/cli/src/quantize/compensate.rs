@@ -32,7 +32,8 @@ pub struct Factor {
 }
 
 impl Factor {
-    pub fn new(covariance: &Covariance) -> Self {
+    /// None where the covariance, damped, is not positive definite: where it is mostly what rounding f32 has left.
+    pub fn new(covariance: &Covariance) -> Option<Self> {
         let width = covariance.inputs;
         let variance = |i| covariance.at(i, i);
         let mut order: Vec<usize> = (0..width).collect();
@@ -43,12 +44,14 @@ impl Factor {
         let mut factor: Vec<f64> =
             order.iter().flat_map(|&i| order.iter().map(move |&j| covariance.at(i, j))).collect();
         (0..width).for_each(|i| factor[i * width + i] += damping);
-        factorize(&mut factor, width);
+        if !factorize(&mut factor, width) {
+            return None;
+        }
         let diagonal: Vec<f64> = (0..width).map(|i| factor[i * width + i]).collect();
         let unit = factor.chunks_exact(width.max(1));
         let unit =
             unit.flat_map(|row| row.iter().zip(&diagonal).map(|(value, diagonal)| (value / diagonal) as f32));
-        Self { order, unit: unit.collect(), factor }
+        Some(Self { order, unit: unit.collect(), factor })
     }
 
     /// Bytes of rows, given the scale of each.
@@ -82,7 +85,7 @@ impl Factor {
         }
     }
 
-    /// The row X of which X C is `row`.
+    /// The row X of which X C is `row`, C being damped.
     pub fn solve(&self, row: &mut [f64]) {
         let width = self.order.len();
         let line = |i: usize| &self.factor[i * width..(i + 1) * width];
@@ -115,18 +118,24 @@ pub fn share_rows<T: Send>(rows: &mut [T], width: usize, work: impl Fn(usize, &m
     });
 }
 
-/// A positive definite matrix to its R, upper triangular with R R^T the matrix; below the diagonal zeros.
-fn factorize(matrix: &mut [f64], width: usize) {
+/// A positive definite matrix to its R, upper triangular with R R^T the matrix; below the diagonal zeros. False where it
+/// is not positive definite.
+fn factorize(matrix: &mut [f64], width: usize) -> bool {
     for j in (0..width).rev() {
         let (above, rest) = matrix.split_at_mut(j * width);
         let row = &mut rest[..width];
-        let pivot = (row[j] - dot(&row[j + 1..], &row[j + 1..])).sqrt();
+        let square = row[j] - dot(&row[j + 1..], &row[j + 1..]);
+        if square.is_nan() || square <= 0.0 {
+            return false;
+        }
+        let pivot = square.sqrt();
         row[j] = pivot;
         row[..j].fill(0.0);
         for other in above.chunks_exact_mut(width) {
             other[j] = (other[j] - dot(&other[j + 1..], &row[j + 1..])) / pivot;
         }
     }
+    true
 }
 
 /// In eight sums, which the compiler keeps in vectors.
@@ -204,7 +213,7 @@ mod tests {
     #[test]
     fn products_of_inputs_that_move_together_are_off_by_less() {
         let (covariance, (rows, scales)) = (correlated(), rows(40));
-        let compensated = Factor::new(&covariance).round(&rows, &scales);
+        let compensated = Factor::new(&covariance).unwrap().round(&rows, &scales);
         let found = variance(&covariance, &rows, &scales, &compensated);
         let nearest = variance(&covariance, &rows, &scales, &plain(&rows, &scales));
         assert!(found < 0.5 * nearest, "{found}, to the nearest {nearest}");
@@ -213,7 +222,7 @@ mod tests {
     #[test]
     fn inputs_that_have_nothing_to_do_with_each_other_leave_the_nearest_byte() {
         let (rows, scales) = rows(40);
-        assert_eq!(Factor::new(&identity(WIDTH)).round(&rows, &scales), plain(&rows, &scales));
+        assert_eq!(Factor::new(&identity(WIDTH)).unwrap().round(&rows, &scales), plain(&rows, &scales));
     }
 
     #[test]
@@ -221,11 +230,11 @@ mod tests {
         let (rows, scales) = rows(3);
         let constant =
             Covariance { inputs: WIDTH, means: vec![2.0; WIDTH], matrix: vec![0.0; WIDTH * WIDTH] };
-        assert_eq!(Factor::new(&constant).round(&rows, &scales), plain(&rows, &scales));
+        assert_eq!(Factor::new(&constant).unwrap().round(&rows, &scales), plain(&rows, &scales));
         // One of them among others: all rows still get bytes within their scale's half where it stands alone.
         let mut covariance = identity(WIDTH);
         covariance.matrix[5 * WIDTH + 5] = 0.0;
-        assert_eq!(Factor::new(&covariance).round(&rows, &scales), plain(&rows, &scales));
+        assert_eq!(Factor::new(&covariance).unwrap().round(&rows, &scales), plain(&rows, &scales));
     }
 
     #[test]
@@ -236,7 +245,7 @@ mod tests {
         rows[3 * WIDTH..].fill(1.0);
         rows[3 * WIDTH + 1] = -1e6;
         let scales = [0.0, f32::MAX / LIMIT, 0.0, 1e6 / LIMIT];
-        let bytes = Factor::new(&correlated()).round(&rows, &scales);
+        let bytes = Factor::new(&correlated()).unwrap().round(&rows, &scales);
         assert!(bytes[..WIDTH].iter().chain(&bytes[2 * WIDTH..3 * WIDTH]).all(|&byte| byte == 0));
         assert_eq!(bytes[WIDTH], 127);
         assert_eq!(bytes[3 * WIDTH + 1], -127);
@@ -247,7 +256,7 @@ mod tests {
     fn the_factor_gives_the_matrix_back() {
         let covariance = correlated();
         let mut factor = covariance.matrix.clone();
-        factorize(&mut factor, WIDTH);
+        assert!(factorize(&mut factor, WIDTH));
         for i in 0..WIDTH {
             for j in 0..WIDTH {
                 let product: f64 = (0..WIDTH).map(|l| factor[i * WIDTH + l] * factor[j * WIDTH + l]).sum();
@@ -258,9 +267,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_covariance_has_no_factor() {
+        for (at, value) in [(0, -1.0), (1, 2.0), (5, f64::NAN)] {
+            let mut covariance = identity(WIDTH);
+            (covariance.matrix[at], covariance.matrix[at % WIDTH * WIDTH + at / WIDTH]) = (value, value);
+            assert!(Factor::new(&covariance).is_none(), "{value} at {at}");
+        }
+    }
+
+    #[test]
     fn a_solution_gives_the_row_back() {
         let mut covariance = correlated();
-        let factor = Factor::new(&covariance);
+        let factor = Factor::new(&covariance).unwrap();
         let mean = (0..WIDTH).map(|i| covariance.at(i, i)).sum::<f64>() / WIDTH as f64;
         (0..WIDTH).for_each(|i| covariance.matrix[i * WIDTH + i] += DAMPING * mean);
         let row = numbers(WIDTH);

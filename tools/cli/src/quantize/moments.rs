@@ -7,7 +7,8 @@ use crossrank_kernels::{
 /// Rows that are multiplied together. Their products are summed in f32, those of all in f64.
 const BATCH: usize = 512;
 
-/// Weighted sums of the columns of what is observed, and of their products with the first `inputs` of them.
+/// Weighted sums of the columns of what is observed, and of their products with the first `inputs` of them, each less
+/// about its mean: of columns that hardly change, products would be large numbers whose difference is noise.
 pub struct Moments {
     isa: Isa,
     inputs: usize,
@@ -15,6 +16,8 @@ pub struct Moments {
     /// Rows that wait for their products, and their weights.
     waiting: Vec<f32>,
     weights: Vec<f32>,
+    /// The means of the first rows that were multiplied.
+    center: Vec<f32>,
     /// Of all weights.
     total: f64,
     sums: Vec<f64>,
@@ -38,6 +41,7 @@ impl Moments {
             columns,
             waiting: Vec::new(),
             weights: Vec::new(),
+            center: Vec::new(),
             total: 0.0,
             sums: vec![0.0; columns],
             products: vec![0.0; columns * inputs],
@@ -58,6 +62,12 @@ impl Moments {
         let (rows, inputs) = (self.weights.len(), self.inputs);
         if rows == 0 || inputs == 0 {
             return;
+        }
+        if self.center.is_empty() {
+            self.center = self.waiting_means();
+        }
+        for row in self.waiting.chunks_exact_mut(self.columns) {
+            row.iter_mut().zip(&self.center).for_each(|(value, center)| *value -= center);
         }
         let mut weighted = Matrix::new(rows);
         weighted.set_rows(self.columns);
@@ -85,7 +95,17 @@ impl Moments {
         self.weights.clear();
     }
 
-    /// What has been counted; nothing where no row has, or where one held NaN or an infinity.
+    /// Of the rows that wait. Exact where all are the same.
+    fn waiting_means(&self) -> Vec<f32> {
+        let total: f64 = self.weights.iter().copied().map(f64::from).sum();
+        let mut sums = vec![0.0; self.columns];
+        for (row, &weight) in self.waiting.chunks_exact(self.columns).zip(&self.weights) {
+            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(weight) * f64::from(value));
+        }
+        sums.iter().map(|sum| (sum / total) as f32).collect()
+    }
+
+    /// What has been counted; nothing where no row has, or where one held NaN or what has no square in f32.
     pub fn covariance(mut self) -> Option<Covariance> {
         self.multiply();
         let means: Vec<f64> = self.sums.iter().map(|sum| sum / self.total).collect();
@@ -96,6 +116,7 @@ impl Moments {
             }
         }
         let finite = matrix.iter().chain(&means).all(|value| value.is_finite());
+        let means = means.iter().zip(&self.center).map(|(mean, &center)| mean + f64::from(center)).collect();
         finite.then_some(Covariance { inputs: self.inputs, means, matrix })
     }
 }
@@ -134,6 +155,21 @@ mod tests {
         assert_eq!(found.means, [2.0, 0.0, 5.0]);
         assert_eq!(found.matrix, [1.0, -2.0, -2.0, 4.0, 0.0, 0.0]);
         assert_eq!(found.at(1, 0), -2.0);
+    }
+
+    #[test]
+    fn columns_that_never_change_have_no_variance() {
+        let rows: Vec<_> = (0..3 * BATCH as u32).map(|i| (1 + i % 17, [0.1, -0.7e3, 1.0 / 3.0])).collect();
+        let found = covariance(&rows).unwrap();
+        assert_eq!(found.matrix, [0.0; 6]);
+        assert_eq!(found.means, [0.1, -0.7e3, 1.0 / 3.0].map(|mean: f32| f64::from(mean)));
+    }
+
+    #[test]
+    fn columns_that_hardly_change_have_little_variance() {
+        let rows: Vec<_> = (0..8 * BATCH).map(|i| (1, [1e3 + (i % 3) as f32 / 1024.0, 1.0, 0.0])).collect();
+        let (found, expected) = (covariance(&rows).unwrap().at(0, 0), 2.0 / 3.0 / 1024.0 / 1024.0);
+        assert!((found / expected - 1.0).abs() < 1e-3, "{found}, expected {expected}");
     }
 
     #[test]

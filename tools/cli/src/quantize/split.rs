@@ -7,11 +7,9 @@
 //! than what is gained, so that all shapes stay. What those gave on average goes to the bias, and what else they gave,
 //! as far as others can, to those others.
 
+use super::compensate::DAMPING;
 use super::moments::Covariance;
 use super::rows::LIMIT;
-
-/// Rows with the largest weights, from which the next to be split is chosen.
-const CANDIDATES: usize = 8;
 
 /// Which neurons are copied, and how often.
 pub struct Split {
@@ -23,11 +21,13 @@ pub struct Split {
 
 impl Split {
     /// Of `weights`, rows of as many columns as there are neurons, which have `inputs`: as long as the next copy takes
-    /// more from the variance that rounding adds, by its step, than the least of the neurons left gives.
+    /// more from the variance that rounding adds, by its step, than the least of the neurons left gives, or may give of
+    /// other texts.
     pub fn choose(weights: &[f32], inputs: &Covariance) -> Self {
         let width = inputs.inputs;
         let mut split = Self { from: (0..width).collect(), copies: vec![1.0; width] };
-        let variance: Vec<f64> = (0..width).map(|j| inputs.at(j, j)).collect();
+        let mean = (0..width).map(|j| inputs.at(j, j)).sum::<f64>() / width.max(1) as f64;
+        let variance: Vec<f64> = (0..width).map(|j| inputs.at(j, j) + DAMPING * mean).collect();
         let mut parts = vec![0.0; width];
         for row in weights.chunks_exact(width.max(1)) {
             for (part, (&weight, variance)) in parts.iter_mut().zip(row.iter().zip(&variance)) {
@@ -37,7 +37,7 @@ impl Split {
         let mut least: Vec<usize> = (0..width).collect();
         least.sort_by(|&i, &j| parts[i].total_cmp(&parts[j]));
         // A step is rounded by up to half of it either way.
-        let rounding = variance.iter().sum::<f64>() / f64::from(12.0 * LIMIT * LIMIT);
+        let rounding = width as f64 * mean / f64::from(12.0 * LIMIT * LIMIT);
         let mut is_split = vec![false; width];
         for place in least {
             let Some((gain, neuron)) = split.best(weights) else { break };
@@ -52,17 +52,15 @@ impl Split {
         split
     }
 
-    /// The neuron of which another copy makes the largest weights of rows smaller by most, squared and summed.
+    /// The neuron of which another copy makes the largest weights of rows smaller by most, squared and summed. Only rows
+    /// gain whose largest weight is its own.
     fn best(&self, weights: &[f32]) -> Option<(f64, usize)> {
-        let rows = weights.chunks_exact(self.copies.len().max(1));
-        let mut largest: Vec<_> = rows.clone().map(|row| self.largest(row, None)).collect();
-        largest.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let gain = |neuron| {
-            let of_row = |row| self.largest(row, None).0.powi(2) - self.largest(row, Some(neuron)).0.powi(2);
-            (rows.clone().map(of_row).sum(), neuron)
-        };
-        let candidates = largest.iter().take(CANDIDATES).map(|&(_, neuron)| gain(neuron));
-        candidates.max_by(|(a, _): &(f64, usize), (b, _)| a.total_cmp(b))
+        let mut gains = vec![0.0; self.copies.len()];
+        for row in weights.chunks_exact(gains.len().max(1)) {
+            let (largest, neuron) = self.largest(row, None);
+            gains[neuron] += largest.powi(2) - self.largest(row, Some(neuron)).0.powi(2);
+        }
+        gains.into_iter().zip(0..).max_by(|(a, _), (b, _)| a.total_cmp(b))
     }
 
     /// The largest weight of a row and its neuron, if there were one copy more of `another`.
@@ -102,14 +100,21 @@ mod tests {
 
     #[test]
     fn an_outlier_takes_the_places_of_neurons_that_do_next_to_nothing() {
-        let weights = [0.2, 8.0, 0.1, -0.1, 0.3, 0.2, 0.1, 0.2, 0.1, -0.3];
+        let weights = [0.2, 16.0, 0.1, -0.1, 0.3, 0.2, 0.1, 0.2, 0.1, -0.3];
         let split = Split::choose(&weights, &inputs(&[1.0, 1.0, 1e-9, 0.0, 1.0]));
         assert_eq!(split.from, [0, 1, 1, 1, 4]);
         assert_eq!(split.replaced().collect::<Vec<_>>(), [2, 3]);
-        let third = 8.0_f32 / 3.0;
+        let third = 16.0_f32 / 3.0;
         assert!(split.share(&weights[..5]).eq([0.2, third, third, third, 0.3]));
         // What comes out of neurons that are as alike as copies is what came out before.
         assert!((split.share(&weights[5..]).take(4).skip(1).sum::<f32>() - 0.1).abs() < 1e-7);
+    }
+
+    #[test]
+    fn neurons_that_these_texts_leave_idle_stay_for_a_small_gain() {
+        let weights = [0.3, 0.5, 0.3, 0.3];
+        let split = Split::choose(&weights, &inputs(&[1.0, 1.0, 0.0, 1.0]));
+        assert_eq!(split.replaced().count(), 0);
     }
 
     #[test]
