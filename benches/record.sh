@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Keeps what the benches print in benches/records/, with machine, compiler and command.
+# Keeps what the benches print in benches/records/, with machine, compiler and command; of a machine with AMX as
+# NAME-amx.txt.
 #
 #     benches/record.sh [kernels] [engine] [latency] [scaling] [load]     (default: all, half an hour)
 #
 # Nothing else should run meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+suffix=
+if grep -qsw amx_tile /proc/cpuinfo; then suffix=-amx; fi
 
 # Criterion's own times are kept short: the shares of the peak are measured by the benches themselves.
 quick=(-- --warm-up-time 0.1 --measurement-time 0.2 --sample-size 10)
@@ -24,7 +28,7 @@ record() {
         echo "commit $(git rev-parse --short HEAD)"
         echo
         "${command[@]}" | grep -E "$keep"
-    } >"benches/records/$name.txt"
+    } >"benches/records/$name$suffix.txt"
 }
 
 [ $# -gt 0 ] || set -- kernels engine latency scaling load

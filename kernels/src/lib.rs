@@ -53,11 +53,12 @@
 //!   by turns, least of four, before all that follows: bf16 840 against 3,123 ms, int8 578 against 1,073. A core makes
 //!   4.6 T operations/s in registers with int8, half of that with bf16, on numbers; on zeros 5.8 T, for it clocks down
 //!   for what draws more power. Products reach up to 50 % of that in bytes, 56 % in bf16 and 58 % in f32, quantising
-//!   and the like included (`benches/records/kernels.txt`). Of a step of a tile (32 rows, 32 outputs, 64 bytes deep) in
-//!   a prototype, its four products are 28 ns, beside which loads hide from L1; from L2 they add 2; that sums leave the
-//!   registers 5.5 at a depth of 384, which nothing hides; finishing them between the products 2.6; that the lines of
-//!   dst come from L2 and go back there 9. Each core of that machine was at times slower for seconds, tile loads by
-//!   four and tile products by two, whatever the code and the other core did; figures are the least of runs by turns.
+//!   and the like included (`benches/records/kernels-amx.txt`). Of a step of a tile (32 rows, 32 outputs, 64 bytes
+//!   deep) in a prototype, its four products are 28 ns, beside which loads hide from L1; from L2 they add 2; that sums
+//!   leave the registers 5.5 at a depth of 384, which nothing hides; finishing them between the products 2.6; that the
+//!   lines of dst come from L2 and go back there 9. Each core of that machine was at times slower for seconds, tile
+//!   loads by four and tile products by two, whatever the code and the other core did; figures are the least of runs by
+//!   turns.
 //!   What is made of a tile's sums is made between the products of the next tile (`arch/amx/pending.rs`), since no core
 //!   looks far enough ahead to find those behind it: GELU hides there for the most part (128 x 1536 x 384 in f32 with
 //!   GELU 501 to 425 us, without 398). Rows are an odd number of lines apart, or the rows of a tile of dst meet in few
