@@ -68,11 +68,13 @@
 //! is no worse: 1.37 % and 1.72 % after 1.37 % and 1.75 %.
 //!
 //! # What it gives
-//! Shares of `vpdpbusd` in registers (`cargo bench --bench kernels`), quantising included, on shapes of models 384 and
-//! 768 wide: 82 to 93 % on an Emerald Rapids Xeon, 85 to 95 % on Zen 4; 80 to 89 % with AVX-VNNI. Without VNNI, widened
-//! to 16 bits, AVX2 has 94 % of the rate of f32 multiply-adds in registers. On AMX a product with bias and scales is at
-//! 40 to 57 % of `tdpbusd` in registers, 30 to 50 with quantising, least where weights come from L3 for 64 rows only.
-//! Packing takes 0.4 ns a weight from f32 in cache.
+//! Shares of `vpdpbusd` in registers (`cargo bench --bench kernels`), quantising included, on shapes of models 384, 768
+//! and 1024 wide: 84 to 95 % on Zen 5, with AVX-VNNI as well; of models 384 and 768 wide 82 to 93 % on an Emerald Rapids
+//! Xeon, 85 to 95 % on Zen 4, 80 to 89 % with AVX-VNNI. Without VNNI, widened to 16 bits, AVX2 has 94 % of the rate of
+//! f32 multiply-adds in registers. On AMX a product with bias and scales is at 40 to 57 % of `tdpbusd` in registers, 30
+//! to 50 with quantising, least where weights come from L3 for 64 rows only. Packing takes 0.4 ns a weight from f32 in
+//! cache. From ids to logits, on two threads of Zen 5, a lone pair is at 67 % of that peak, 100 passages at 65 %
+//! (`benches/records/engine.txt`).
 //!
 //! Attention in pairs of bfloat16 takes 100 passages on one thread of Zen 4 from 1,439 and 1,449 ms to 1,253 and 1,323
 //! (`CROSSRANK_ISA=avx512` against `avx512_bf16`), and moves logits no further on average (1.93 % of Cranfield's
