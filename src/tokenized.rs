@@ -4,7 +4,7 @@
 ///
 /// Made by [`Reranker::tokenize`](crate::Reranker::tokenize), or by callers who bring their own ids. Whether they
 /// fit the model is checked when they are scored.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Tokenized {
     pub(crate) ids: Vec<u32>,
     pub(crate) type_ids: Vec<u32>,

@@ -80,8 +80,8 @@
 //! (`CROSSRANK_ISA=avx512` against `avx512_bf16`), and moves logits no further on average (1.93 % of Cranfield's
 //! against 1.94). The last layer's `[CLS]` products in two bytes instead of bfloat16 take a lone pair on Zen 5 from 1.64
 //! to 1.60 ms on one thread and from 0.897 to 0.885 on two (medians of ten), and 2.7 MB less memory; Cranfield's logits
-//! move no further on average (1.26 % of a default model as it was then), and of weights that are quantised when they are loaded a little less (1.84 % of
-//! SQuAD's instead of 2.07).
+//! move no further on average (1.26 % of a default model as it was then), and of weights that are quantised when they
+//! are loaded a little less (1.84 % of SQuAD's instead of 2.07).
 //!
 //! In a profile of a lone pair on two threads quantising is 8 %, part of it rows that both workers quantise; to share
 //! them, one more join a product, was not tried.

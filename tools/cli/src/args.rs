@@ -128,7 +128,7 @@ pub struct QuantizeArgs {
     pub out_dir: PathBuf,
     /// Scale columns and round the weights so that what the model makes of these pairs changes least: JSON objects, one
     /// a line, with the keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough, too few
-    /// or too similar ones are refused
+    /// or those of too few different words are refused
     #[arg(long, value_name = "FILE")]
     pub calibrate: Option<PathBuf>,
     /// Compare the result with its source on the texts of a folder

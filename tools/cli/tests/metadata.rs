@@ -90,7 +90,10 @@ fn a_calibrated_one_says_on_which_texts_and_on_what_machine() {
     let (texts, out) = (texts(folder.path()), folder.path().join("i8"));
     quantize(&fixture(MODEL), &out, &["--calibrate", texts.to_str().unwrap()]);
     let found = recipe(&out);
-    let (_, pairs) = reference(MODEL);
+    // A pair that comes again counts once: of these two are blank.
+    let (_, mut pairs) = reference(MODEL);
+    pairs.sort_by_key(|pair| pair["ids"].to_string());
+    pairs.dedup_by_key(|pair| pair["ids"].clone());
     let tokens: usize = pairs.iter().map(|pair| pair["ids"].as_array().unwrap().len()).sum();
     for (key, expected) in [
         ("rounding", "compensated"),

@@ -222,18 +222,22 @@ fn a_weight_far_larger_than_its_row_is_split_among_neurons_that_do_nothing() {
 fn calibration_texts_that_are_broken_or_none_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
+    let pair = |document: &str| {
+        format!("{}\n", serde_json::json!({ "query": "where do rivers go", "document": document }))
+    };
     for (text, expected) in [
         ("", "expected (query, document) pairs, found none"),
         ("\n \n", "expected (query, document) pairs, found none"),
         ("\n{\"query\":\"a\"}\n", "line 2: expected an object with the key `document`, found `query`"),
         ("[]\n", "line 1: expected a JSON object, found an array"),
         (
-            "{\"query\":\"\",\"document\":\"\"}\n",
-            "expected at least 100 tokens, as many as the model's widest layer has inputs, found 3 in 1 different pairs",
+            // One pair of tokens.
+            &[" ", "  ", ""].map(|end| pair(&["To the sea.", end].concat())).concat().repeat(100),
+            "expected at least 100 tokens, as many as the widest layer has inputs, found 15 in 1 different pairs",
         ),
         (
-            &"{\"query\":\"where do rivers go\",\"document\":\"To the sea.\"}\n".repeat(100),
-            "expected at least 100 tokens, as many as the model's widest layer has inputs, found 15 in 1 different pairs",
+            &(0..100).map(|i| pair(&format!("To sea {i}."))).collect::<String>(),
+            "expected at least 60 different tokens, as many as an embedding has values, found 31 in 74 different pairs",
         ),
     ] {
         fs::write(&texts, text).unwrap();
@@ -426,4 +430,30 @@ fn weights_beside_which_what_is_missing_is_large_stay_as_they_are() {
             assert_eq!(f32::from_le_bytes(scale.try_into().unwrap()), weight / 127.0);
         }
     }
+}
+
+#[test]
+fn what_only_cls_reads_is_rounded_for_it_but_not_corrected() {
+    let folder = tempfile::tempdir().unwrap();
+    let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
+    fs::write(&texts, reference("gelu-60").0).unwrap();
+    calibrate(&fixture("gelu-60"), &out, &texts).ok();
+    let [before, after] = [fixture("gelu-60"), out.to_str().unwrap().to_owned()]
+        .map(|folder| fs::read(Path::new(&folder).join("model.safetensors")).unwrap());
+    let [before, after] = [&before, &after].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+    let name = "bert.encoder.layer.2.attention.self.query.weight";
+    let f32s = |tensors: &SafeTensors<'_>, name: &str| -> Vec<f32> {
+        let tensor = tensors.tensor(name).unwrap();
+        tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+    };
+    let scales = f32s(&after, &format!("{name}_scale"));
+    let bytes = after.tensor(name).unwrap();
+    let (mut elsewhere, weights) = (0, f32s(&before, name));
+    let width = weights.len() / scales.len();
+    for ((row, scale), bytes) in weights.chunks(width).zip(scales).zip(bytes.data().chunks(width)) {
+        assert_eq!(scale, row.iter().fold(0.0, |max: f32, weight| max.max(weight.abs())) / 127.0);
+        let nearest = row.iter().map(|weight| (weight / scale).round_ties_even() as i8);
+        elsewhere += nearest.zip(bytes).filter(|&(nearest, &byte)| nearest != byte as i8).count();
+    }
+    assert!(elsewhere > weights.len() / 20, "{elsewhere} of {} bytes are not the nearest", weights.len());
 }

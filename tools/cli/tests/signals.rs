@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{command, fixture, json};
+use common::{command, fixture, json, reference};
 
 const PAIR: &str = "{\"query\":\"where do rivers go\",\"document\":\"To the sea.\"}\n";
 
@@ -174,8 +174,10 @@ fn ctrl_c_in_quantize_removes_the_temporary_folder() {
     let folder = tempfile::tempdir().unwrap();
     let (texts, parent) = (folder.path().join("texts.jsonl"), folder.path().join("parent"));
     // They go through the model while the folder is there, for seconds.
-    let pair = |i| format!("{{\"query\":\"a\",\"document\":\"b {i}\"}}\n");
-    fs::write(&texts, (0..100_000).map(pair).collect::<String>()).unwrap();
+    let documents: Vec<_> = reference("gelu-60").1.iter().map(|pair| pair["document"].clone()).collect();
+    let pair =
+        |i: usize| serde_json::json!({ "query": i.to_string(), "document": documents[i % documents.len()] });
+    fs::write(&texts, (0..100_000).map(|i| format!("{}\n", pair(i))).collect::<String>()).unwrap();
     fs::create_dir(&parent).unwrap();
     let out = parent.join("i8");
     let [texts, out] = [&texts, &out].map(|path| path.to_str().unwrap());

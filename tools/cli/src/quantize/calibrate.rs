@@ -38,11 +38,9 @@ impl Texts {
         let mut lines = Lines::of(name, contents);
         let (mut seen, mut pairs) = (HashSet::new(), Vec::new());
         lines.for_each(|line| {
-            let pair = object::pair(line)?;
-            if !seen.contains(&pair) {
-                pairs.extend(model.tokenize(&pair.0, &[&pair.1]).map_err(|error| describe(&error))?);
-                seen.insert(pair);
-            }
+            let (query, document) = object::pair(line)?;
+            let tokenized = model.tokenize(&query, &[document]).map_err(|error| describe(&error))?;
+            pairs.extend(tokenized.into_iter().filter(|pair| seen.insert(pair.clone())));
             Ok(())
         })?;
         let name = lines.name().to_owned();
@@ -51,14 +49,21 @@ impl Texts {
         }
         // With fewer there are columns of which nothing is known, whose weights would become anything.
         let info = model.info();
-        let (tokens, widest) = (tokens(&pairs), info.intermediate.max(info.hidden));
-        if tokens < widest {
-            let reason = format!(
-                "expected at least {widest} tokens, as many as the model's widest layer has inputs, found {tokens} in {} \
-                 different pairs",
-                pairs.len()
-            );
-            return Err(Failure::about(name, reason));
+        let words: HashSet<u32> = pairs.iter().flat_map(Tokenized::ids).copied().collect();
+        for (found, least, what) in [
+            (
+                tokens(&pairs),
+                info.intermediate.max(info.hidden),
+                "tokens, as many as the widest layer has inputs",
+            ),
+            (words.len(), info.hidden, "different tokens, as many as an embedding has values"),
+        ] {
+            if found < least {
+                let pairs = pairs.len();
+                let reason =
+                    format!("expected at least {least} {what}, found {found} in {pairs} different pairs");
+                return Err(Failure::about(name, reason));
+            }
         }
         Ok(Self { pairs, name, sha256 })
     }

@@ -273,6 +273,7 @@ mod tests {
             (covariance.matrix[at], covariance.matrix[at % WIDTH * WIDTH + at / WIDTH]) = (value, value);
             assert!(Factor::new(&covariance).is_none(), "{value} at {at}");
         }
+        assert!(!factorize(&mut [1.0; 4], 2));
     }
 
     #[test]

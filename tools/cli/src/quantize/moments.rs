@@ -166,6 +166,13 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_from_batch_to_batch_is_variance() {
+        let rows: Vec<_> = (0..4 * BATCH).map(|i| (1, [10.0 * (i / BATCH % 2) as f32, 1.0, 0.0])).collect();
+        let found = covariance(&rows).unwrap();
+        assert_eq!((found.means[0], found.at(0, 0)), (5.0, 25.0));
+    }
+
+    #[test]
     fn columns_that_hardly_change_have_little_variance() {
         let rows: Vec<_> = (0..8 * BATCH).map(|i| (1, [1e3 + (i % 3) as f32 / 1024.0, 1.0, 0.0])).collect();
         let (found, expected) = (covariance(&rows).unwrap().at(0, 0), 2.0 / 3.0 / 1024.0 / 1024.0);

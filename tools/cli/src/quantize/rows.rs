@@ -8,7 +8,7 @@ use super::compensate::Factor;
 /// The largest byte: symmetric, so -128 is not used.
 pub const LIMIT: f32 = 127.0;
 
-/// The most that rounding a row with a factor may move it, as a part of its norm. 0.09 was seen; more comes of sums
+/// The most that rounding a row with a factor may move it, as a part of its norm. 0.10 was seen; more comes of sums
 /// beyond f32.
 const MOST_ERROR: f64 = 0.5;
 
