@@ -22,13 +22,16 @@ fn load(folder: &Path, isa: Isa, panels: PanelDtype) -> Model {
     Model::load(config, weights, Packing { isa, panels }, &Threads::Caller).unwrap()
 }
 
+/// Data in F32.
+fn f32s(data: &[u8]) -> Vec<f32> {
+    data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
+
 /// Compares states with the stored tensor `name`, when there is one.
 fn compare(stored: &SafeTensors<'_>, name: &str, states: Rows<'_>) -> bool {
     let Ok(tensor) = stored.tensor(name) else { return false };
     assert_eq!(tensor.shape(), [states.rows(), states.cols()], "{name}");
-    let values = tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
-    let expected: Vec<f32> = values.collect();
-    for (i, row) in expected.chunks_exact(states.cols()).enumerate() {
+    for (i, row) in f32s(tensor.data()).chunks_exact(states.cols()).enumerate() {
         for (j, (&found, &expected)) in states.row(i).iter().zip(row).enumerate() {
             assert!(
                 (found - expected).abs() <= TOLERANCE,
@@ -93,13 +96,11 @@ fn check_observed(folder: &Path, residuals_are_scaled: bool) {
     let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
     let stored = SafeTensors::deserialize(&bytes).unwrap();
     let scales = stored.iter().filter(|(name, _)| name.ends_with(".residual_scale"));
-    let one = 1.0_f32.to_le_bytes();
-    let scales = scales.filter(|(_, scale)| scale.data().chunks_exact(4).any(|factor| factor != one));
+    let scales = scales.filter(|(_, scale)| f32s(scale.data()).iter().any(|&factor| factor != 1.0));
     assert_eq!(scales.count() > 0, residuals_are_scaled);
     let scaled = |norm: &str, mut states: Vec<Vec<f32>>| {
         if let Ok(scale) = stored.tensor(&format!("bert.encoder.{norm}.residual_scale")) {
-            let scale: Vec<f32> =
-                scale.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let scale = f32s(scale.data());
             states.iter_mut().for_each(|row| row.iter_mut().zip(&scale).for_each(|(x, scale)| *x *= scale));
         }
         states

@@ -127,8 +127,8 @@ pub struct QuantizeArgs {
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
     /// Scale columns and round the weights so that what the model makes of these pairs changes least: JSON objects, one
-    /// a line, with the keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough, too few
-    /// or those of too few different words are refused
+    /// a line, with the keys `query` and `document`, as `crossrank score` takes them; a few hundred are enough, too few,
+    /// or some of too few different tokens, are refused
     #[arg(long, value_name = "FILE")]
     pub calibrate: Option<PathBuf>,
     /// Compare the result with its source on the texts of a folder

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{fixture, reference, run, tensor_range};
+use common::{change_tensor, fixture, reference, run};
 
 fn pack(model: &str, out: &Path, more: &[&str]) -> common::Ran {
     let args = ["pack".as_ref(), model.as_ref(), out.as_os_str()];
@@ -55,10 +55,7 @@ fn the_checksum_is_compared_on_demand() {
     assert!(unpacked.contains("checksum:          none: the checkpoint is not packed\n"), "{unpacked}");
 
     let weights = Path::new(out).join("model.safetensors");
-    let mut bytes = fs::read(&weights).unwrap();
-    let at = tensor_range(&bytes, "bert.encoder.layer.1.output.dense.panels").start;
-    bytes[at] ^= 1;
-    fs::write(&weights, bytes).unwrap();
+    change_tensor(Path::new(out), "bert.encoder.layer.1.output.dense.panels", |bytes| bytes[0] ^= 1);
     let error = inspect(out).error();
     assert!(error.starts_with(&format!("{}: ", weights.display())), "{error}");
     assert!(

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{
-    command, copy_model, fixture, fixtures, fixtures_folder, floats, json, reference, run, tensor_range,
-    widen,
+    change_tensor, command, copy_model, f32s, fixture, fixtures, fixtures_folder, floats, json, reference,
+    run, widen,
 };
 use safetensors::{Dtype, SafeTensors};
 
@@ -93,9 +93,6 @@ fn weights_are_bytes_with_a_scale_a_row_and_the_rest_is_as_it_was() {
 
     let (before, after) =
         (SafeTensors::deserialize(&before).unwrap(), SafeTensors::deserialize(&after).unwrap());
-    let read = |bytes: &[u8]| -> Vec<f32> {
-        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
-    };
     let mut quantized = 0;
     for (name, old) in before.tensors() {
         let new = after.tensor(&name).unwrap();
@@ -110,7 +107,7 @@ fn weights_are_bytes_with_a_scale_a_row_and_the_rest_is_as_it_was() {
         assert_eq!(new.dtype(), Dtype::I8, "{name}");
         let scale = after.tensor(&format!("{name}_scale")).unwrap();
         assert_eq!((scale.dtype(), scale.shape()), (Dtype::F32, &old.shape()[..1]), "{name}");
-        let (old, scale, cols) = (read(old.data()), read(scale.data()), old.shape()[1]);
+        let (old, scale, cols) = (f32s(old.data()), f32s(scale.data()), old.shape()[1]);
         for (i, row) in old.chunks_exact(cols).enumerate() {
             let largest = row.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
             assert_eq!(scale[i], largest / 127.0, "{name} row {i}");
@@ -183,19 +180,15 @@ fn a_weight_far_larger_than_its_row_is_split_among_neurons_that_do_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
     copy_model("gelu-60", &model);
-    let weights = model.join("model.safetensors");
-    let mut bytes = fs::read(&weights).unwrap();
     let [up, down] = ["intermediate.dense.weight", "output.dense.weight"]
         .map(|part| format!("bert.encoder.layer.0.{part}"));
-    let start = tensor_range(&bytes, &up).start;
-    bytes[start + idle.start * HIDDEN * 4..start + idle.end * HIDDEN * 4].fill(0);
-    let down_range = tensor_range(&bytes, &down);
-    for row in bytes[down_range.clone()].chunks_exact_mut(NEURONS * 4) {
-        row[idle.start * 4..idle.end * 4].fill(0);
-    }
-    let at = down_range.start + OUTLIER * 4;
-    bytes[at..at + 4].copy_from_slice(&20_f32.to_le_bytes());
-    fs::write(&weights, &bytes).unwrap();
+    change_tensor(&model, &up, |bytes| bytes[idle.start * HIDDEN * 4..idle.end * HIDDEN * 4].fill(0));
+    change_tensor(&model, &down, |bytes| {
+        for row in bytes.chunks_exact_mut(NEURONS * 4) {
+            row[idle.start * 4..idle.end * 4].fill(0);
+        }
+        bytes[OUTLIER * 4..(OUTLIER + 1) * 4].copy_from_slice(&20_f32.to_le_bytes());
+    });
 
     let (input, _) = reference("gelu-60");
     let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
@@ -208,8 +201,8 @@ fn a_weight_far_larger_than_its_row_is_split_among_neurons_that_do_nothing() {
     let neurons: Vec<&[u8]> = up.data().chunks_exact(HIDDEN).collect();
     assert_eq!(neurons.len(), NEURONS);
     assert!(idle.clone().all(|neuron| neurons[neuron] == neurons[OUTLIER]));
-    let scales = after.tensor(&format!("{down}_scale")).unwrap().data()[..4].try_into().unwrap();
-    assert!(f32::from_le_bytes(scales) < 20.0 / 5.0 / 127.0 * 1.01, "the row has a finer step");
+    let scales = f32s(after.tensor(&format!("{down}_scale")).unwrap().data());
+    assert!(scales[0] < 20.0 / 5.0 / 127.0 * 1.01, "the row has a finer step");
 
     let model = model.to_str().unwrap();
     let [before, after] = [model, out.to_str().unwrap()].map(|model| logits(model, &input).concat());
@@ -230,6 +223,10 @@ fn calibration_texts_that_are_broken_or_none_are_refused() {
         ("\n \n", "expected (query, document) pairs, found none"),
         ("\n{\"query\":\"a\"}\n", "line 2: expected an object with the key `document`, found `query`"),
         ("[]\n", "line 1: expected a JSON object, found an array"),
+        (
+            "{\"query\":\"\",\"document\":\"\"}\n",
+            "expected at least 100 tokens, as many as the widest layer has inputs, found 3 in 1 different pairs",
+        ),
         (
             // One pair of tokens.
             &[" ", "  ", ""].map(|end| pair(&["To the sea.", end].concat())).concat().repeat(100),
@@ -333,11 +330,9 @@ fn refused(tensor: &str, element: usize, value: f32) -> String {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
     copy_model("gelu-60", &model);
+    let at = 4 * element;
+    change_tensor(&model, tensor, |bytes| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes()));
     let weights = model.join("model.safetensors");
-    let mut bytes = fs::read(&weights).unwrap();
-    let at = tensor_range(&bytes, tensor).start + 4 * element;
-    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-    fs::write(&weights, bytes).unwrap();
     let error = quantize(model.to_str().unwrap(), &folder.path().join("i8")).error();
     assert_eq!(names(folder.path()), ["model"], "something is left");
     error.strip_prefix(&format!("{}: ", weights.display())).unwrap_or_else(|| panic!("{error}")).to_owned()
@@ -364,12 +359,8 @@ fn rows_of_zeros_stay_zeros() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
     copy_model("gelu-60", &model);
-    let weights = model.join("model.safetensors");
-    let mut bytes = fs::read(&weights).unwrap();
     let name = "bert.embeddings.word_embeddings.weight";
-    let start = tensor_range(&bytes, name).start;
-    bytes[start..start + 4 * 60].fill(0);
-    fs::write(&weights, bytes).unwrap();
+    change_tensor(&model, name, |bytes| bytes[..4 * 60].fill(0));
     let out = folder.path().join("i8");
     quantize(model.to_str().unwrap(), &out).ok();
     let bytes = fs::read(out.join("model.safetensors")).unwrap();
@@ -414,21 +405,17 @@ fn weights_beside_which_what_is_missing_is_large_stay_as_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model");
         copy_model("gelu-60", &model);
-        let weights = model.join("model.safetensors");
-        let mut bytes = fs::read(&weights).unwrap();
         let tensor = "bert.encoder.layer.0.output.dense.weight";
-        let range = tensor_range(&bytes, tensor);
-        bytes[range].chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&weight.to_le_bytes()));
-        fs::write(&weights, &bytes).unwrap();
+        change_tensor(&model, tensor, |bytes| {
+            bytes.chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&weight.to_le_bytes()));
+        });
         let (texts, out) = (folder.path().join("texts.jsonl"), folder.path().join("i8"));
         fs::write(&texts, reference("gelu-60").0).unwrap();
         calibrate(model.to_str().unwrap(), &out, &texts).ok();
         let after = fs::read(out.join("model.safetensors")).unwrap();
-        let scales = SafeTensors::deserialize(&after).unwrap();
-        let scales = scales.tensor(&format!("{tensor}_scale")).unwrap();
-        for scale in scales.data().chunks_exact(4) {
-            assert_eq!(f32::from_le_bytes(scale.try_into().unwrap()), weight / 127.0);
-        }
+        let after = SafeTensors::deserialize(&after).unwrap();
+        let scales = f32s(after.tensor(&format!("{tensor}_scale")).unwrap().data());
+        assert_eq!(scales, vec![weight / 127.0; scales.len()]);
     }
 }
 
@@ -442,13 +429,9 @@ fn what_only_cls_reads_is_rounded_for_it_but_not_corrected() {
         .map(|folder| fs::read(Path::new(&folder).join("model.safetensors")).unwrap());
     let [before, after] = [&before, &after].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
     let name = "bert.encoder.layer.2.attention.self.query.weight";
-    let f32s = |tensors: &SafeTensors<'_>, name: &str| -> Vec<f32> {
-        let tensor = tensors.tensor(name).unwrap();
-        tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
-    };
-    let scales = f32s(&after, &format!("{name}_scale"));
+    let scales = f32s(after.tensor(&format!("{name}_scale")).unwrap().data());
     let bytes = after.tensor(name).unwrap();
-    let (mut elsewhere, weights) = (0, f32s(&before, name));
+    let (mut elsewhere, weights) = (0, f32s(before.tensor(name).unwrap().data()));
     let width = weights.len() / scales.len();
     for ((row, scale), bytes) in weights.chunks(width).zip(scales).zip(bytes.data().chunks(width)) {
         assert_eq!(scale, row.iter().fold(0.0, |max: f32, weight| max.max(weight.abs())) / 127.0);

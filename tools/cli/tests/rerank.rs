@@ -352,11 +352,9 @@ fn a_wrong_model_is_an_error_before_the_documents_have_come() {
 fn a_model_whose_logits_are_not_finite_is_an_error_that_names_the_line() {
     let folder = tempfile::tempdir().unwrap();
     common::copy_model("gelu-60", folder.path());
-    let weights = folder.path().join("model.safetensors");
-    let mut bytes = std::fs::read(&weights).unwrap();
-    let range = common::tensor_range(&bytes, "classifier.bias");
-    bytes[range].copy_from_slice(&f32::NAN.to_le_bytes());
-    std::fs::write(&weights, bytes).unwrap();
+    common::change_tensor(folder.path(), "classifier.bias", |bytes| {
+        bytes.copy_from_slice(&f32::NAN.to_le_bytes());
+    });
     let model = folder.path().to_str().unwrap();
     let error = run(["rerank", "-q", "a", "--model", model], "a\nb\n").error();
     assert_eq!(error, "<stdin>: line 1: logit 0 is NaN; the model's weights are broken");

@@ -1,11 +1,12 @@
 //! Texts that a model is calibrated on, and what they say of the ranges of its activations.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::{Reranker, Tokenized};
+use indexmap::IndexSet;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::Weights;
@@ -36,20 +37,20 @@ impl Texts {
         let (name, contents) = input::read(path)?;
         let sha256 = hex(Sha256::new_with_prefix(&contents));
         let mut lines = Lines::of(name, contents);
-        let (mut seen, mut pairs) = (HashSet::new(), Vec::new());
+        let mut pairs = IndexSet::new();
         lines.for_each(|line| {
             let (query, document) = object::pair(line)?;
-            let tokenized = model.tokenize(&query, &[document]).map_err(|error| describe(&error))?;
-            pairs.extend(tokenized.into_iter().filter(|pair| seen.insert(pair.clone())));
+            pairs.extend(model.tokenize(&query, &[document]).map_err(|error| describe(&error))?);
             Ok(())
         })?;
+        let pairs: Vec<_> = pairs.into_iter().collect();
         let name = lines.name().to_owned();
         if pairs.is_empty() {
             return Err(Failure::about(name, "expected (query, document) pairs, found none"));
         }
         // With fewer there are columns of which nothing is known, whose weights would become anything.
         let info = model.info();
-        let words: HashSet<u32> = pairs.iter().flat_map(Tokenized::ids).copied().collect();
+        let words: BTreeSet<_> = pairs.iter().flat_map(Tokenized::ids).collect();
         for (found, least, what) in [
             (
                 tokens(&pairs),

@@ -17,7 +17,7 @@ pub struct Moments {
     waiting: Vec<f32>,
     weights: Vec<f32>,
     /// The means of the first rows that were multiplied.
-    center: Vec<f32>,
+    centre: Vec<f32>,
     /// Of all weights.
     total: f64,
     sums: Vec<f64>,
@@ -41,7 +41,7 @@ impl Moments {
             columns,
             waiting: Vec::new(),
             weights: Vec::new(),
-            center: Vec::new(),
+            centre: Vec::new(),
             total: 0.0,
             sums: vec![0.0; columns],
             products: vec![0.0; columns * inputs],
@@ -63,11 +63,11 @@ impl Moments {
         if rows == 0 || inputs == 0 {
             return;
         }
-        if self.center.is_empty() {
-            self.center = self.waiting_means();
+        if self.centre.is_empty() {
+            self.centre = self.waiting_means();
         }
         for row in self.waiting.chunks_exact_mut(self.columns) {
-            row.iter_mut().zip(&self.center).for_each(|(value, center)| *value -= center);
+            row.iter_mut().zip(&self.centre).for_each(|(value, centre)| *value -= centre);
         }
         let mut weighted = Matrix::new(rows);
         weighted.set_rows(self.columns);
@@ -116,7 +116,7 @@ impl Moments {
             }
         }
         let finite = matrix.iter().chain(&means).all(|value| value.is_finite());
-        let means = means.iter().zip(&self.center).map(|(mean, &center)| mean + f64::from(center)).collect();
+        let means = means.iter().zip(&self.centre).map(|(mean, &centre)| mean + f64::from(centre)).collect();
         finite.then_some(Covariance { inputs: self.inputs, means, matrix })
     }
 }

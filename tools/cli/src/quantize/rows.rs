@@ -51,8 +51,8 @@ pub fn quantize(rows: &[f32], cols: usize, factor: Option<&Factor>) -> Quantized
     for (i, ((row, values), &scale)) in
         rows.chunks_exact(width).zip(values.chunks_exact_mut(width)).zip(&scales).enumerate()
     {
-        let mut error = row_error(row, values, scale);
-        if factor.is_none() || error > MOST_ERROR {
+        let mut error = factor.map_or(f64::INFINITY, |_| row_error(row, values, scale));
+        if error > MOST_ERROR {
             values.iter_mut().zip(row).for_each(|(byte, &value)| *byte = nearest(value, scale));
             error = row_error(row, values, scale);
         }
@@ -65,11 +65,14 @@ pub fn quantize(rows: &[f32], cols: usize, factor: Option<&Factor>) -> Quantized
 
 /// How far bytes are from a row, as a part of the row's norm (both Euclidean).
 fn row_error(row: &[f32], bytes: &[i8], scale: f32) -> f64 {
-    let norm: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
-    let error =
-        |(&value, &byte): (&f32, &i8)| (f64::from(byte) * f64::from(scale) - f64::from(value)).powi(2);
-    let error: f64 = row.iter().zip(bytes).map(error).sum();
-    if norm == 0.0 { 0.0 } else { (error / norm).sqrt() }
+    let off = |(&value, &byte): (&f32, &i8)| f64::from(byte) * f64::from(scale) - f64::from(value);
+    let (error, norm) = (norm(row.iter().zip(bytes).map(off)), norm(row.iter().copied().map(f64::from)));
+    if norm == 0.0 { 0.0 } else { error / norm }
+}
+
+/// The Euclidean norm.
+pub fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|value| value.powi(2)).sum::<f64>().sqrt()
 }
 
 /// The byte nearest to a value. A scale of 0 is that of a row of zeros, or of numbers so small that it is none.

@@ -38,7 +38,7 @@ use super::calibrate::Texts;
 use super::compensate::{Factor, share_rows};
 use super::moments::{Covariance, Moments};
 use super::result::{Linear, Quantization};
-use super::rows::quantize;
+use super::rows::{norm, quantize};
 use super::split::Split;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -274,9 +274,8 @@ fn correct(
                 }
             }
             factor.solve(&mut sums);
-            let norm = row.iter().map(|&weight| f64::from(weight).powi(2)).sum::<f64>().sqrt();
-            let change = sums.iter().map(|change| change.powi(2)).sum::<f64>().sqrt();
-            if change <= MOST_CHANGE * norm {
+            let before = norm(row.iter().copied().map(f64::from));
+            if norm(sums.iter().copied()) <= MOST_CHANGE * before {
                 row.iter_mut()
                     .zip(sums)
                     .for_each(|(weight, change)| *weight = (f64::from(*weight) + change) as f32);

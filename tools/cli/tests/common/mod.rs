@@ -126,10 +126,24 @@ pub fn copy_model(name: &str, to: &Path) {
 }
 
 /// The bytes of one tensor within a safetensors file.
-pub fn tensor_range(file: &[u8], name: &str) -> std::ops::Range<usize> {
+fn tensor_range(file: &[u8], name: &str) -> std::ops::Range<usize> {
     let (header, metadata) = SafeTensors::read_metadata(file).unwrap();
     let (start, end) = metadata.info(name).unwrap_or_else(|| panic!("no tensor {name}")).data_offsets;
     8 + header + start..8 + header + end
+}
+
+/// Changes the bytes of one tensor of a model in one file.
+pub fn change_tensor(model: &Path, name: &str, change: impl FnOnce(&mut [u8])) {
+    let path = model.join("model.safetensors");
+    let mut file = std::fs::read(&path).unwrap();
+    let range = tensor_range(&file, name);
+    change(&mut file[range]);
+    std::fs::write(path, file).unwrap();
+}
+
+/// Data in F32.
+pub fn f32s(data: &[u8]) -> Vec<f32> {
+    data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
 
 /// Writes what an I8 checkpoint stands for, in F32, without its scales.
@@ -144,8 +158,7 @@ pub fn widen(path: &Path) {
         let (mut dtype, mut data) = (view.dtype(), view.data().to_vec());
         if dtype == Dtype::I8 {
             let scale = tensors.tensor(&format!("{name}_scale")).unwrap();
-            let scales = scale.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-            let rows = data.chunks_exact(view.shape()[1]).zip(scales);
+            let rows = data.chunks_exact(view.shape()[1]).zip(f32s(scale.data()));
             data = rows
                 .flat_map(|(row, scale)| {
                     row.iter().flat_map(move |&x| (f32::from(x as i8) * scale).to_le_bytes())
