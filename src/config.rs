@@ -1,14 +1,10 @@
 //! `config.json` and its neighbours: sizes, activation, head. What is not supported is refused by name.
 
-use crossrank_kernels::Activation;
-use serde_json::{Map, Value};
-
+use crate::checkpoint::files::{File, Files};
+use crate::checkpoint::json::{Fields, MAX_SIZE, kind};
 use crate::error::{Error, Result};
-use crate::files::{File, Files};
 use crate::score::{ModelActivation, ScoreActivation};
-
-/// No real model comes near.
-const MAX_SIZE: usize = 1 << 24;
+use crossrank_kernels::Activation;
 
 /// What a model's configuration says, checked.
 #[derive(Clone, Debug)]
@@ -106,56 +102,7 @@ impl Config {
     }
 }
 
-/// A JSON object whose errors name the file and the field.
-pub(crate) struct Fields<'a> {
-    file: &'a File,
-    map: &'a Map<String, Value>,
-}
-
-impl<'a> Fields<'a> {
-    pub(crate) fn new(file: &'a File, json: &'a Value) -> Result<Self> {
-        let map = json.as_object().ok_or_else(|| Error::Config {
-            file: file.name.clone(),
-            field: "(the whole file)".into(),
-            expected: "a JSON object".into(),
-            found: kind(json).into(),
-        })?;
-        Ok(Self { file, map })
-    }
-
-    pub(crate) fn error(&self, field: &str, expected: &str, found: impl ToString) -> Error {
-        Error::Config {
-            file: self.file.name.clone(),
-            field: field.to_owned(),
-            expected: expected.to_owned(),
-            found: found.to_string(),
-        }
-    }
-
-    /// A field that is there and not null.
-    pub(crate) fn get(&self, field: &str) -> Option<&'a Value> {
-        self.map.get(field).filter(|value| !value.is_null())
-    }
-
-    fn has(&self, field: &str) -> bool {
-        self.get(field).is_some()
-    }
-
-    fn size(&self, field: &str) -> Result<usize> {
-        let expected = format!("an integer from 1 to {MAX_SIZE}");
-        let value = self.get(field).ok_or_else(|| self.error(field, &expected, "none"))?;
-        let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-        size.filter(|size| (1..=MAX_SIZE).contains(size)).ok_or_else(|| self.error(field, &expected, value))
-    }
-
-    pub(crate) fn string(&self, field: &str) -> Result<Option<&'a str>> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.error(field, "a string", other)),
-        }
-    }
-
+impl Fields<'_> {
     fn check_family(&self) -> Result<()> {
         if let Some(family) = self.string("model_type")?
             && family != "bert"
@@ -209,17 +156,6 @@ impl<'a> Fields<'a> {
             return Ok(Some(("id2label", labels.len())));
         }
         if self.has("num_labels") { Ok(Some(("num_labels", self.size("num_labels")?))) } else { Ok(None) }
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 

@@ -28,34 +28,33 @@
 //! `tokenizers` (default): text in. Without it callers bring token ids as [`Tokenized`].
 #![deny(unsafe_code)]
 
+mod builder;
+mod checkpoint;
 mod config;
 mod error;
-mod files;
-mod fork;
 mod info;
 mod lock;
 mod model;
 mod observe;
 #[cfg(feature = "tokenizers")]
-mod rerank;
+mod ranking;
 mod reranker;
 mod schedule;
 mod score;
-mod threads;
 mod timings;
 mod tokenized;
 #[cfg(feature = "tokenizers")]
 mod tokenizer;
-mod weights;
 
+pub use builder::{Builder, Dtype};
+pub use checkpoint::files::{ModelBytes, WeightSource};
 pub use error::{Error, Result};
-pub use files::{ModelBytes, WeightSource};
 pub use info::ModelInfo;
 #[doc(hidden)]
 pub use observe::Reading;
 #[cfg(feature = "tokenizers")]
-pub use rerank::{Ranked, RerankOptions};
-pub use reranker::{Builder, Dtype, PairScore, Reranker};
+pub use ranking::{Ranked, RerankOptions};
+pub use reranker::{PairScore, Reranker};
 pub use score::ScoreMode;
 pub use timings::LoadTimings;
 pub use tokenized::Tokenized;

@@ -18,12 +18,13 @@ use crossrank_kernels::{Isa, Matrix, PanelDtype, Rows};
 pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
 
+use crate::checkpoint::packed;
+use crate::checkpoint::tensors::{Dtype, Weights};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::observe::Reading;
-use crate::threads::Threads;
+use crate::schedule::threads::Threads;
 use crate::tokenized::Tokenized;
-use crate::weights::{Dtype, Weights, packed};
 use embeddings::Embeddings;
 use encoder::Encoder;
 use head::Head;

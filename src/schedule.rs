@@ -24,11 +24,13 @@
 //! leave each worker less than a chunk, which costs as many bytes of weights; then it is the forks within layers that
 //! limit: a lone pair of 68 tokens takes 1.6 to 1.9 times as long on one thread as on two.
 
+pub(crate) mod fork;
 mod plan;
 mod slots;
 mod source;
 #[cfg(test)]
 mod tests;
+pub(crate) mod threads;
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -37,10 +39,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) use source::Source;
 
 use crate::error::{Error, Result};
-use crate::fork::wait_briefly;
 use crate::lock::lock;
 use crate::model::{ChunkSize, Model};
-use crate::threads::Threads;
+use crate::schedule::fork::wait_briefly;
+use crate::schedule::threads::Threads;
 use crate::tokenized::Tokenized;
 use slots::{Slot, Slots};
 

@@ -15,9 +15,10 @@ use tokenizers::{
 
 use self::bert::Bert;
 use self::template::Template;
-use crate::config::{Config, Fields};
+use crate::checkpoint::files::File;
+use crate::checkpoint::json::Fields;
+use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::files::File;
 use crate::tokenized::Tokenized;
 
 /// Of English prose; other texts have fewer.

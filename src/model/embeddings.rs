@@ -3,10 +3,10 @@
 use crossrank_kernels::{EmbeddingTables, Isa, LayerNorm, RowsMut, embed};
 
 use super::names::Names;
+use crate::checkpoint::tensors::{MatrixTensor, Weights};
 use crate::config::Config;
 use crate::error::Result;
 use crate::tokenized::Tokenized;
-use crate::weights::{MatrixTensor, Weights};
 
 /// The tables stay in the checkpoint; only the rows that occur are read.
 pub(crate) struct Embeddings {

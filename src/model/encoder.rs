@@ -5,10 +5,10 @@ use crossrank_kernels::PackedWeights;
 use super::layer::{LastLayer, Layer};
 use super::linear::Packing;
 use super::names::Names;
+use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::error::Result;
-use crate::threads::Threads;
-use crate::weights::Weights;
+use crate::schedule::threads::Threads;
 
 pub(super) struct Encoder {
     /// All but the last.

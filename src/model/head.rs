@@ -5,9 +5,9 @@ use crossrank_kernels::{Activation, Epilogue, Isa, PackedWeights, PanelDtype};
 use super::linear::linear_by_columns;
 use super::names::Names;
 use super::workspace::{ClsWorkspace, Scratch};
+use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::weights::Weights;
 
 /// In f32 whatever the dtype: it is small, and every score goes through it.
 ///

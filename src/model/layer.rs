@@ -14,10 +14,10 @@ use super::linear::{Packing, linear_by_columns};
 use super::names::Names;
 use super::product::{EncoderLinear, Product, one};
 use super::workspace::{Scratch, Workspace};
+use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::fork::{fork_columns, fork_rows};
-use crate::weights::Weights;
+use crate::schedule::fork::{fork_columns, fork_rows};
 
 /// Products by the names that packed checkpoints give them, within a layer.
 const QKV: &str = "attention.self.qkv";

@@ -3,10 +3,10 @@
 use crossrank_kernels::{Epilogue, Isa, LhsRows, PANEL, PackedWeights, PanelDtype, RowsMut, linear};
 
 use super::workspace::Scratch;
+use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::fork::{fork_columns, fork_rows};
-use crate::weights::Weights;
+use crate::schedule::fork::{fork_columns, fork_rows};
 
 /// By which instructions weights are packed, and how they hold their values.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! The names that checkpoints give their tensors.
 
+use crate::checkpoint::tensors::Weights;
 use crate::error::{Error, Result};
-use crate::weights::Weights;
 
 /// Prefixes under which the encoder is found, and the classifier beside it.
 const PREFIXES: [(&str, &str); 3] = [("bert.", ""), ("module.bert.", "module."), ("", "")];

@@ -3,9 +3,9 @@
 use crossrank_kernels::{Isa, PackedWeights, PanelDtype, StoredMatrix};
 
 use super::linear::Packing;
+use crate::checkpoint::packed::panels_name;
+use crate::checkpoint::tensors::{MatrixTensor, Weights};
 use crate::error::Result;
-use crate::weights::packed::panels_name;
-use crate::weights::{MatrixTensor, Weights};
 
 /// A Linear layer of the encoder. In a packed checkpoint its weights are part of a product, and only the bias is there.
 pub(crate) struct EncoderLinear {

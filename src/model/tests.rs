@@ -7,11 +7,11 @@ use crossrank_kernels::{Isa, Matrix, PanelDtype, Rows};
 use safetensors::SafeTensors;
 
 use super::{ChunkSize, Model, Packing, Workspace};
+use crate::checkpoint::files::{Files, WeightSource};
+use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
-use crate::files::{Files, WeightSource};
-use crate::threads::Threads;
+use crate::schedule::threads::Threads;
 use crate::tokenized::Tokenized;
-use crate::weights::Weights;
 
 const TOLERANCE: f32 = 1e-4;
 

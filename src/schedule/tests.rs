@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossrank_kernels::{Isa, PanelDtype};
 
 use super::*;
+use crate::checkpoint::files::{Files, WeightSource};
+use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
-use crate::files::{Files, WeightSource};
 use crate::model::Packing;
-use crate::weights::Weights;
 
 /// Documents of given lengths, whose ids are made when they are asked for.
 struct Made<F> {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokenizers::normalizers::BertNormalizer;
 
-use crate::config::Fields;
+use crate::checkpoint::json::Fields;
 use crate::error::Result;
 
 /// Refuses what is done otherwise here.

@@ -1,8 +1,5 @@
 //! Tensors by name: where each lies, checked before any view of it is made.
 
-pub(crate) mod map;
-pub(crate) mod packed;
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -11,8 +8,9 @@ use crossrank_kernels::{Isa, LayerNorm, PanelDtype, SharedBytes, Stored, StoredM
 pub(crate) use safetensors::Dtype;
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo};
 
+use super::files::{File, ShardIndex};
+use super::packed;
 use crate::error::{Error, Result};
-use crate::files::{File, ShardIndex};
 use crate::lock::lock;
 
 /// Metadata that an I8 checkpoint carries, so that no other scheme is taken for this one: value = int8 * scale of
@@ -22,30 +20,30 @@ pub(crate) const QUANTIZATION_VERSION: (&str, &str) = ("quantization_version", "
 
 /// The tensors of a checkpoint, in one file or several shards.
 pub(crate) struct Weights {
-    shards: Vec<Shard>,
-    tensors: BTreeMap<String, Entry>,
+    pub(super) shards: Vec<Shard>,
+    pub(super) tensors: BTreeMap<String, Entry>,
     /// What errors call the whole: the file, or the index of the shards.
-    name: String,
-    used: Mutex<BTreeSet<String>>,
+    pub(super) name: String,
+    pub(super) used: Mutex<BTreeSet<String>>,
     /// Those that have been packed, which nothing reads again.
-    packed_away: Mutex<BTreeSet<String>>,
+    pub(super) packed_away: Mutex<BTreeSet<String>>,
     /// How the panels hold their values, if the checkpoint has been packed.
-    packed: Option<PanelDtype>,
+    pub(super) packed: Option<PanelDtype>,
 }
 
-struct Shard {
-    file: File,
+pub(super) struct Shard {
+    pub(super) file: File,
     /// Where the header ends.
-    data: usize,
-    metadata: HashMap<String, String>,
+    pub(super) data: usize,
+    pub(super) metadata: HashMap<String, String>,
 }
 
-struct Entry {
-    shard: usize,
-    dtype: Dtype,
-    shape: Vec<usize>,
+pub(super) struct Entry {
+    pub(super) shard: usize,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
     /// Within the shard's bytes.
-    range: Range<usize>,
+    pub(super) range: Range<usize>,
 }
 
 /// A matrix whose dtype and shape have been checked; `Weights::matrix` makes views of it.
@@ -282,7 +280,7 @@ impl Weights {
         }
     }
 
-    fn bytes(&self, shard: usize, range: &Range<usize>) -> &[u8] {
+    pub(super) fn bytes(&self, shard: usize, range: &Range<usize>) -> &[u8] {
         &(*self.shards[shard].file.bytes).as_ref()[range.clone()]
     }
 

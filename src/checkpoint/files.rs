@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crossrank_kernels::SharedBytes;
 use serde_json::Value;
 
+use super::mapped_file::MappedFile;
 use crate::error::{Error, Result};
-use crate::weights::map::Map;
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
@@ -39,7 +39,7 @@ pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) bytes: SharedBytes,
     /// The same bytes, if they are a file that is mapped.
-    pub(crate) map: Option<Arc<Map>>,
+    pub(crate) map: Option<Arc<MappedFile>>,
 }
 
 impl File {
@@ -148,9 +148,9 @@ impl Files {
         let weights = |name: &str| {
             let path = folder.join(name);
             let map = match source {
-                WeightSource::Mmap => Arc::new(Map::open(&path)?),
+                WeightSource::Mmap => Arc::new(MappedFile::open(&path)?),
                 WeightSource::Read => {
-                    let bytes = Arc::new(Map::read(&path)?);
+                    let bytes = Arc::new(MappedFile::read(&path)?);
                     return Ok(File { name: path.display().to_string(), bytes, map: None });
                 }
             };

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use memmap2::{Mmap, MmapMut};
 
+use super::files::open_regular;
 use crate::error::{Error, Result};
-use crate::files::open_regular;
 
 /// A file in memory, to be read.
-pub(crate) struct Map(Mmap);
+pub(crate) struct MappedFile(Mmap);
 
-impl Map {
+impl MappedFile {
     /// Maps a whole file. [`WeightSource::Mmap`](crate::WeightSource::Mmap) says what the caller vouches for.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let open = || {
@@ -44,7 +44,7 @@ impl Map {
         {
             let range = range.start.min(self.0.len())..range.end.min(self.0.len());
             // It is advice: where it fails nothing is lost but memory.
-            // SAFETY: the line above keeps to the map. `Map` is made by `open` alone, so it is of a file and never
+            // SAFETY: the line above keeps to the map. `MappedFile` is made by `open` alone, so it is of a file and never
             // written: whoever holds a view of pages that this drops reads the same bytes of the file in their place.
             let _ = unsafe {
                 self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
@@ -55,7 +55,7 @@ impl Map {
     }
 }
 
-impl AsRef<[u8]> for Map {
+impl AsRef<[u8]> for MappedFile {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
@@ -63,7 +63,7 @@ impl AsRef<[u8]> for Map {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::Map;
+    use super::MappedFile;
 
     /// What is resident of the maps of a file, in KiB.
     fn resident(name: &str) -> usize {
@@ -79,7 +79,7 @@ mod tests {
         let bytes: Vec<u8> = (0..4_000_000u32).map(|i| (i % 251) as u8).collect();
         std::fs::write(file.path(), &bytes).unwrap();
         let name = file.path().file_name().unwrap().to_str().unwrap();
-        let map = Map::open(file.path()).unwrap();
+        let map = MappedFile::open(file.path()).unwrap();
         assert!(map.as_ref() == bytes);
         let before = resident(name);
         map.release(1_000_001..3_000_001);

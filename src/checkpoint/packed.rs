@@ -14,7 +14,7 @@ use safetensors::tensor::TensorInfo;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Entry, Shard, Weights};
+use super::tensors::{Entry, Shard, Weights};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 

@@ -1,0 +1,7 @@
+//! What is read of a checkpoint: its files, JSON fields, and tensors by name.
+
+pub(crate) mod files;
+pub(crate) mod json;
+pub(crate) mod mapped_file;
+pub(crate) mod packed;
+pub(crate) mod tensors;
