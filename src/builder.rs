@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crossrank_kernels::{Isa, PanelDtype};
 
 use crate::checkpoint::files::{Files, ModelBytes, WeightSource};
+use crate::checkpoint::roles::Roles;
 use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::{Model, Packing, held_dtype};
+use crate::family::Description;
+use crate::model::{Model, Packing, dtype_in_checkpoint};
 use crate::reranker::Reranker;
 use crate::schedule::Scheduler;
 use crate::schedule::threads::Threads;
@@ -63,10 +65,11 @@ impl Dtype {
     }
 
     /// The precision of products, given what is asked for and what the checkpoint holds.
-    fn resolve(self, weights: &Weights) -> Result<PanelDtype> {
+    fn resolve(self, roles: Roles<'_>, description: &Description) -> Result<PanelDtype> {
+        let weights = roles.weights;
         let wanted = self.panels();
         let Some(packed) = weights.packed().map(PanelDtype::precision) else {
-            return wanted.map_or_else(|| held_dtype(weights), Ok);
+            return Ok(wanted.unwrap_or_else(|| dtype_in_checkpoint(roles, description)));
         };
         match wanted.filter(|&wanted| wanted != packed) {
             None => Ok(packed),
@@ -210,14 +213,21 @@ impl Builder {
             None => Threads::new(self.threads)?,
         };
         timings.threads = laps.lap();
-        let packed = weights.packed();
-        let dtype = self.dtype.resolve(&weights)?;
-        let model = Packing::new(isa, dtype, &config, &weights)
-            .and_then(|packing| Model::load(config, weights, packing, &threads));
-        let model = if packed.is_some() { model.map_err(Error::of_packed)? } else { model? };
+        let load = |weights: Weights| {
+            let (description, names) = config.family.describe(&weights)?;
+            let dtype = self.dtype.resolve(Roles { weights: &weights, names: &names }, &description)?;
+            let packing = Packing::new(isa, dtype, &description, &weights)?;
+            Model::load((description, names), weights, packing, &threads)
+        };
+        let model = if weights.packed().is_some() {
+            load(weights).map_err(Error::of_packed)?
+        } else {
+            load(weights)?
+        };
         timings.weights = laps.lap();
         Ok(Reranker {
             model,
+            config,
             #[cfg(feature = "tokenizers")]
             tokenizer,
             threads,

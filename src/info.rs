@@ -10,7 +10,7 @@ use crate::score::{ModelActivation, ScoreMode};
 #[non_exhaustive]
 pub struct ModelInfo {
     /// The family, as `model_type` names it.
-    pub family: &'static str,
+    pub family: String,
     /// Encoder layers.
     pub layers: usize,
     /// Width of a token's state.
@@ -59,12 +59,15 @@ pub struct ModelInfo {
     pub shared_bytes: usize,
     /// Whether the checkpoint holds its weights packed.
     pub packed_checkpoint: bool,
+    /// Coefficients of [`ModelInfo::operations`]: of 1, of the number of tokens, and of its square.
+    operations: [u64; 3],
 }
 
 impl ModelInfo {
     pub(crate) fn new(reranker: &Reranker) -> Self {
         let model = reranker.model();
-        let config = model.config();
+        let (config, description) = (&reranker.config, model.description());
+        let layer = &description.layers[0];
         let activation =
             match (config.activation.resolve(ScoreMode::Model, model.labels()), &config.activation) {
                 (Ok(activation), _) => activation.name().to_owned(),
@@ -85,17 +88,17 @@ impl ModelInfo {
         let max_length = config.window();
         let (packed_bytes, shared_bytes) = model.packed_bytes();
         Self {
-            family: "bert",
-            layers: config.layers,
-            hidden: config.hidden,
-            heads: config.heads,
-            intermediate: config.intermediate,
-            vocab: config.vocab,
-            max_positions: config.max_positions,
+            family: description.family.clone(),
+            layers: description.layers.len(),
+            hidden: description.hidden,
+            heads: layer.attention.heads,
+            intermediate: layer.feed_forward.intermediate,
+            vocab: description.embeddings.words,
+            max_positions: description.embeddings.positions,
             max_length,
-            token_types: config.token_types,
+            token_types: description.embeddings.token_types,
             labels: model.labels(),
-            pooler: model.has_pooler(),
+            pooler: description.head.len() > 1,
             hidden_act: config.hidden_act_name.clone(),
             activation,
             dtype: model.packing().panels.precision().name(),
@@ -109,10 +112,11 @@ impl ModelInfo {
                 .into_iter()
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
-            ignored: model.weights().unused(),
+            ignored: model.ignored(),
             packed_bytes,
             shared_bytes,
             packed_checkpoint: model.weights().packed().is_some(),
+            operations: description.operations(),
         }
     }
 
@@ -131,10 +135,8 @@ impl ModelInfo {
     /// # }
     /// ```
     pub fn operations(&self, tokens: usize) -> u64 {
-        let [tokens, hidden, intermediate, heads, layers] =
-            [tokens, self.hidden, self.intermediate, self.heads, self.layers].map(|size| size as u64);
-        let dense = 2 * (4 * hidden * hidden + 2 * hidden * intermediate);
-        let layer = tokens * (dense + 4 * tokens * hidden);
-        layers.saturating_sub(1) * layer + 4 * heads * hidden * tokens + dense
+        let tokens = tokens as u64;
+        let [constant, linear, quadratic] = self.operations;
+        constant + tokens * (linear + tokens * quadratic)
     }
 }

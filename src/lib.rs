@@ -32,10 +32,10 @@ mod builder;
 mod checkpoint;
 mod config;
 mod error;
+mod family;
 mod info;
 mod lock;
 mod model;
-mod observe;
 #[cfg(feature = "tokenizers")]
 mod ranking;
 mod reranker;
@@ -51,7 +51,7 @@ pub use checkpoint::files::{ModelBytes, WeightSource};
 pub use error::{Error, Result};
 pub use info::ModelInfo;
 #[doc(hidden)]
-pub use observe::Reading;
+pub use model::Reading;
 #[cfg(feature = "tokenizers")]
 pub use ranking::{Ranked, RerankOptions};
 pub use reranker::{PairScore, Reranker};

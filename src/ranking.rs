@@ -127,7 +127,7 @@ impl Reranker {
         if options.min_score.is_some_and(f32::is_nan) {
             return Err(Error::option("min_score", "expected a number, found NaN"));
         }
-        let activation = self.model().config().activation.resolve(options.score, labels)?;
+        let activation = self.config.activation.resolve(options.score, labels)?;
 
         let source = Documents { tokenizer: self.tokenizer(), query: &self.encode_query(query)?, documents };
         let control = Control { stop: options.stop.as_deref(), progress: options.progress.as_deref() };

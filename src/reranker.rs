@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use crossrank_kernels::Matrix;
+
 use crate::builder::Builder;
 use crate::checkpoint::files::ModelBytes;
 use crate::checkpoint::packed::verify;
+use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, Reading};
 use crate::schedule::threads::Threads;
 use crate::schedule::{Control, Extent, Results, Scheduler, Source};
 use crate::score::ScoreMode;
@@ -47,6 +50,7 @@ pub struct PairScore {
 /// ```
 pub struct Reranker {
     pub(crate) model: Model,
+    pub(crate) config: Config,
     #[cfg(feature = "tokenizers")]
     pub(crate) tokenizer: Tokenizer,
     pub(crate) threads: Threads,
@@ -110,7 +114,7 @@ impl Reranker {
             let reason = format!("expected {} logits, found {}", self.labels(), logits.len());
             return Err(Error::option("logits", reason));
         }
-        let activation = self.model.config().activation.resolve(mode, self.labels())?;
+        let activation = self.config.activation.resolve(mode, self.labels())?;
         Ok((0..logits.len()).map(|label| activation.score(logits, label)).collect())
     }
 
@@ -197,7 +201,7 @@ impl Reranker {
     }
 
     fn check(&self, index: usize, pair: &Tokenized) -> Result<()> {
-        let config = self.model.config();
+        let config = &self.config;
         let error = |reason: String| Err(Error::document_error(index, reason));
         if pair.is_empty() {
             return error("it has no tokens".into());
@@ -273,5 +277,36 @@ impl Reranker {
     #[cfg(feature = "tokenizers")]
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+}
+
+/// For tools; no part of the stable interface.
+#[doc(hidden)]
+impl Reranker {
+    /// What enters the first layer of some pairs: a row a token, pair after pair.
+    ///
+    /// # Errors
+    /// When ids do not fit the model, naming the pair by its index as a document.
+    pub fn embed(&self, pairs: &[Tokenized]) -> Result<Matrix> {
+        self.check_all(pairs)?;
+        Ok(self.model().embed_pairs(pairs))
+    }
+
+    /// Takes `hidden`, what enters a layer of these pairs, through it, on the caller's thread, and shows the input of
+    /// each of its Linear layers to `observer`. The last layer, of which only the `[CLS]` row is wanted, reads that row
+    /// alone except for its keys and values, and leaves it alone in `hidden`; the pooler, if there is one, follows.
+    ///
+    /// Inputs may hold NaN or infinities where the weights are broken.
+    ///
+    /// # Panics
+    /// When there is no such layer, or `hidden` has not a row for each token.
+    pub fn observe(
+        &self,
+        layer: usize,
+        pairs: &[Tokenized],
+        hidden: &mut Matrix,
+        observer: &mut dyn FnMut(Reading<'_>),
+    ) {
+        self.model().observe(layer, pairs, hidden, observer);
     }
 }

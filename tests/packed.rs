@@ -12,7 +12,7 @@ use safetensors::{Dtype as Stored, SafeTensors};
 
 const FILE: &str = "model.safetensors";
 const REMAKE: &str = "crossrank pack MODEL_DIR OUT_DIR";
-const QKV: &str = "bert.encoder.layer.0.attention.self.qkv.panels";
+const QKV: &str = "layer.0.qkv.panels";
 
 fn load(folder: &Path, dtype: Option<Dtype>) -> Reranker {
     let mut builder = Reranker::builder();
@@ -120,7 +120,7 @@ fn panels_begin_at_multiples_of_64_and_nothing_that_was_packed_is_left() {
     }
     // Four products in each of two layers, and six in the last.
     assert_eq!(panels, 2 * 4 + 6);
-    assert!(metadata.info("bert.encoder.layer.1.output.dense.weight").is_none());
+    assert!(metadata.info("layer.1.down.weight").is_none());
     let user = metadata.metadata().clone().unwrap();
     assert_eq!(user["crossrank_packing"], "panels");
     assert_eq!(user["source_sha256"].len(), 64);
@@ -187,12 +187,37 @@ fn metadata_of_another_version_or_kind() {
         bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
         copy.write(FILE, bytes)
     };
-    let version = replaced(r#""crossrank_packing_version":"3""#, r#""crossrank_packing_version":"2""#);
-    version.fails_with(&[FILE, "`crossrank_packing_version`: expected 3, found `2`", REMAKE]);
+    let version = replaced(r#""crossrank_packing_version":"4""#, r#""crossrank_packing_version":"3""#);
+    version.fails_with(&[FILE, "`crossrank_packing_version`: expected 4, found `3`", REMAKE]);
     let none = replaced(r#""crossrank_packing_version":"#, r#""crossrank_packing_versiom":"#);
-    none.fails_with(&[FILE, "`crossrank_packing_version`: expected 3, found none", REMAKE]);
+    none.fails_with(&[FILE, "`crossrank_packing_version`: expected 4, found none", REMAKE]);
+    let order = replaced(r#""crossrank_byte_order":"little""#, r#""crossrank_byte_order":"lampad""#);
+    order.fails_with(&[FILE, "`crossrank_byte_order`: expected little, found `lampad`", REMAKE]);
+    let none = replaced("network_description", "network_descriptiom");
+    none.fails_with(&[FILE, "`network_description`", "found none", REMAKE]);
+    // Of the network that it describes itself, each change is one against the config or within.
+    for (from, to, parts) in [
+        (r#"\"heads\":5"#, r#"\"heads\":6"#, ["layers.0.attention", "heads of 60 columns"]),
+        (
+            r#"\"activation\":\"gelu\""#,
+            r#"\"activation\":\"relu\""#,
+            ["feed_forward.activation", "\"gelu\", as"],
+        ),
+        (r#"\"words\":"#, r#"\"wordz\":"#, ["the description of a network", "wordz"]),
+        (r#"\"scale\":0.2886"#, r#"\"scale\":0.3886"#, ["layers.0.attention.scale", "config.json says"]),
+        (r#"\"scale\":0.2886"#, r#"\"scale\":-.2886"#, ["network_description", "invalid number"]),
+    ] {
+        replaced(from, to).fails_with(&[FILE, "network_description", parts[0], parts[1], REMAKE]);
+    }
     let dtype = replaced(r#""crossrank_packing_dtype":"f32""#, r#""crossrank_packing_dtype":"f64""#);
     dtype.fails_with(&[FILE, "`crossrank_packing_dtype`", "`f64`", REMAKE]);
+}
+
+/// What a packed copy says of its network.
+fn description(copy: &ModelCopy) -> String {
+    let bytes = std::fs::read(copy.file(FILE)).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    metadata.metadata().as_ref().unwrap()["network_description"].clone()
 }
 
 /// A copy whose tensors were changed and that kept its metadata.
@@ -203,9 +228,12 @@ fn edited(edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
 /// One that says that its panels, which are f32, are of another dtype.
 fn edited_as(dtype: &str, edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
     let copy = packed_for("portable", Dtype::F32);
+    let description = description(&copy);
     let own = [
         ("crossrank_packing", "panels"),
-        ("crossrank_packing_version", "3"),
+        ("crossrank_byte_order", "little"),
+        ("network_description", &description),
+        ("crossrank_packing_version", "4"),
         ("crossrank_packing_dtype", dtype),
     ];
     copy.edit_tensors_with(Some(&own), edit);
@@ -216,11 +244,11 @@ fn edited_as(dtype: &str, edit: impl FnOnce(&mut Tensors)) -> ModelCopy {
 fn tensors_that_are_missing_or_of_another_size() {
     edited_as("bf16", |_| {}).fails_with(&[FILE, ".panels", "BF16", "F32 of shape", REMAKE]);
     edited(|tensors| drop(tensors.remove(QKV))).fails_with(&[FILE, QKV, "missing", REMAKE]);
-    let last = "bert.encoder.layer.2.attention.self.key.fold.panels";
+    let last = "layer.2.key_fold.panels";
     edited(|tensors| drop(tensors.remove(last))).fails_with(&[FILE, last, "missing", REMAKE]);
-    let bias = "bert.encoder.layer.0.attention.self.key.bias";
+    let bias = "layer.0.key.bias";
     edited(|tensors| drop(tensors.remove(bias))).fails_with(&[FILE, bias, "missing", REMAKE]);
-    let down = "bert.encoder.layer.1.output.dense.panels";
+    let down = "layer.1.down.panels";
     edited(|tensors| drop(tensors.remove(down))).fails_with(&[FILE, down, "missing", REMAKE]);
     edited(|tensors| tensors.get_mut(QKV).unwrap().1 = vec![1, 60, 12, 16]).fails_with(&[
         FILE,
@@ -242,8 +270,8 @@ fn tensors_that_are_missing_or_of_another_size() {
 fn panels_at_other_offsets_are_copied() {
     let expected = bits(&load(&fixture("gelu-60"), None), "gelu-60");
     let copy = edited(|tensors| {
-        // First of all names, and four bytes long.
-        tensors.insert("a".into(), (Stored::F32, vec![1], vec![0; 4]));
+        // First of all names, and eight bytes long: with the bias of the one label, four bytes are left over.
+        tensors.insert("a".into(), (Stored::F32, vec![2], vec![0; 8]));
     });
     let reranker = load(copy.path(), None);
     assert_eq!(reranker.info().shared_bytes, 0);
@@ -255,7 +283,7 @@ fn a_byte_that_was_flipped_is_found_by_the_checksum() {
     let copy = packed_for("portable", Dtype::F32);
     let whole = std::fs::read(copy.file(FILE)).unwrap();
     let (header, metadata) = SafeTensors::read_metadata(&whole).unwrap();
-    for name in [QKV, "bert.embeddings.word_embeddings.weight"] {
+    for name in [QKV, "embeddings.words"] {
         let at = 8 + header + metadata.info(name).unwrap().data_offsets.0;
         let mut bytes = whole.clone();
         bytes[at] ^= 1;

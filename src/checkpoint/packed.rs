@@ -4,9 +4,9 @@
 //! which begins on a page, has them where the kernels want them. All other tensors are those of the source, as they
 //! were.
 
-use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
+use std::ops::Range;
 
 use crossrank_kernels::{PANEL, PackedWeights, PanelDtype};
 use safetensors::Dtype;
@@ -14,14 +14,20 @@ use safetensors::tensor::TensorInfo;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::roles::Roles;
 use super::tensors::{Entry, Shard, Weights};
 use crate::error::{Error, Result};
-use crate::lock::lock;
 
 const FORMAT: (&str, &str) = ("crossrank_packing", "panels");
 /// Rises with the layout of panels, and with what the engine stacks in them.
-const VERSION: (&str, &str) = ("crossrank_packing_version", "3");
+const VERSION: (&str, &str) = ("crossrank_packing_version", "4");
+/// The order of bytes in numbers.
+const BYTE_ORDER: (&str, &str) =
+    ("crossrank_byte_order", if cfg!(target_endian = "little") { "little" } else { "big" });
 const DTYPE: &str = "crossrank_packing_dtype";
+/// What the network is made of, as JSON. Keys are written in the order of their names, and this one is long: it comes
+/// after those by which a packed file is told from others.
+pub(crate) const DESCRIPTION: &str = "network_description";
 const SOURCE: &str = "source_sha256";
 const DATA: &str = "data_sha256";
 
@@ -57,8 +63,13 @@ pub(super) fn recognise(file: &str, metadata: &HashMap<String, String>) -> Resul
     if format != FORMAT.1 {
         return Err(error(FORMAT.0, FORMAT.1));
     }
-    if metadata.get(VERSION.0).map(String::as_str) != Some(VERSION.1) {
-        return Err(error(VERSION.0, VERSION.1));
+    for (field, expected) in [VERSION, BYTE_ORDER] {
+        if metadata.get(field).map(String::as_str) != Some(expected) {
+            return Err(error(field, expected));
+        }
+    }
+    if !metadata.contains_key(DESCRIPTION) {
+        return Err(error(DESCRIPTION, "the description of a network"));
     }
     let dtype = metadata.get(DTYPE).and_then(|name| PanelDtype::by_name(name));
     dtype.map(Some).ok_or_else(|| error(DTYPE, "f32, bf16, digits or int8"))
@@ -94,14 +105,18 @@ pub(crate) fn verify(weights: &Weights) -> Result<bool> {
     Ok(true)
 }
 
-/// Writes a packed checkpoint of `weights`, of which `products` have been made.
+/// Writes a packed checkpoint: `products`, by role, into which the encoder's Linear layers `linears` have been made, and
+/// the other tensors by their roles.
 pub(crate) fn write(
-    weights: &Weights,
+    roles: Roles<'_>,
+    description: &str,
+    linears: &BTreeSet<String>,
     dtype: PanelDtype,
     products: &[(String, &[PackedWeights])],
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let kept = kept(weights);
+    let weights = roles.weights;
+    let kept = kept(roles, linears);
     let mut tensors = Map::new();
     let (mut digest, mut start) = (Sha256::new(), 0);
     let mut add = |name: &str, (dtype, shape): (Dtype, Vec<usize>), end: usize| {
@@ -119,14 +134,13 @@ pub(crate) fn write(
         let Some(one) = packed.first() else { continue };
         add(&panels_name(name), layout(one.dtype(), packed.len(), [one.n(), one.k()]), end)?;
     }
-    for (name, entry) in &kept {
-        let bytes = weights.bytes(entry.shard, &entry.range);
-        digest.update(bytes);
-        end += bytes.len();
-        add(name, (entry.dtype, entry.shape.clone()), end)?;
+    for Kept { role, dtype, shape, shard, range } in &kept {
+        digest.update(weights.bytes(*shard, range));
+        end += range.len();
+        add(role, (*dtype, shape.clone()), end)?;
     }
 
-    let own = [FORMAT, VERSION, (DTYPE, dtype.name())];
+    let own = [FORMAT, VERSION, BYTE_ORDER, (DTYPE, dtype.name()), (DESCRIPTION, description)];
     let sums = [(SOURCE, source_checksum(weights)), (DATA, hex(&digest.finalize()))];
     let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let sums = sums.map(|(key, value)| (key.to_owned(), value));
@@ -143,19 +157,48 @@ pub(crate) fn write(
     for packed in products.iter().flat_map(|(_, packed)| *packed) {
         out.write_all(&packed.panel_bytes())?;
     }
-    for (_, entry) in &kept {
-        out.write_all(weights.bytes(entry.shard, &entry.range))?;
+    for Kept { shard, range, .. } in &kept {
+        out.write_all(weights.bytes(*shard, range))?;
     }
     Ok(())
 }
 
-/// Tensors that the model reads from the checkpoint itself, widest first, which aligns each to its elements.
-fn kept(weights: &Weights) -> Vec<(&String, &Entry)> {
-    let used = lock(&weights.used);
-    let packed = lock(&weights.packed_away);
-    let is_kept = |name: &String| used.contains(name) && !packed.contains(name);
-    let mut kept: Vec<_> = weights.tensors.iter().filter(|(name, _)| is_kept(name)).collect();
-    kept.sort_by_key(|&(name, entry)| (Reverse(entry.dtype.bitsize()), name));
+/// A tensor that a packed checkpoint holds as its source does.
+struct Kept {
+    role: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    shard: usize,
+    /// Within the shard's bytes.
+    range: Range<usize>,
+}
+
+/// Tensors that the model reads from the checkpoint itself, by role, widest first, which aligns each to its elements.
+fn kept(roles: Roles<'_>, linears: &BTreeSet<String>) -> Vec<Kept> {
+    let tensors = &roles.weights.tensors;
+    let mut kept = Vec::new();
+    for (role, source) in roles.names.iter() {
+        let Some(entry) = tensors.get(&source.tensor) else { continue };
+        if role.strip_suffix(".weight").is_some_and(|linear| linears.contains(linear)) {
+            continue;
+        }
+        let mut keep = |role: String, entry: &Entry| {
+            let (mut shape, mut range) = (entry.shape.clone(), entry.range.clone());
+            if let (Some(rows), Some(all)) = (&source.rows, shape.first_mut()) {
+                let row_bytes = range.len().checked_div(*all).unwrap_or(0);
+                range = range.start + rows.start * row_bytes..range.start + rows.end * row_bytes;
+                *all = rows.len();
+            }
+            kept.push(Kept { role, dtype: entry.dtype, shape, shard: entry.shard, range });
+        };
+        keep(role.to_owned(), entry);
+        if entry.dtype == Dtype::I8
+            && let Some(scale) = tensors.get(&format!("{}_scale", source.tensor))
+        {
+            keep(format!("{role}_scale"), scale);
+        }
+    }
+    kept.sort_by(|a, b| b.dtype.bitsize().cmp(&a.dtype.bitsize()).then_with(|| a.role.cmp(&b.role)));
     kept
 }
 

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::Mutex;
 
-use crossrank_kernels::{Isa, LayerNorm, PanelDtype, SharedBytes, Stored, StoredMatrix};
+use crossrank_kernels::{PanelDtype, Stored, StoredMatrix};
 pub(crate) use safetensors::Dtype;
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo};
 
 use super::files::{File, ShardIndex};
+use super::names::Names;
 use super::packed;
 use crate::error::{Error, Result};
-use crate::lock::lock;
 
 /// Metadata that an I8 checkpoint carries, so that no other scheme is taken for this one: value = int8 * scale of
 /// its row.
@@ -24,9 +23,6 @@ pub(crate) struct Weights {
     pub(super) tensors: BTreeMap<String, Entry>,
     /// What errors call the whole: the file, or the index of the shards.
     pub(super) name: String,
-    pub(super) used: Mutex<BTreeSet<String>>,
-    /// Those that have been packed, which nothing reads again.
-    pub(super) packed_away: Mutex<BTreeSet<String>>,
     /// How the panels hold their values, if the checkpoint has been packed.
     pub(super) packed: Option<PanelDtype>,
 }
@@ -49,12 +45,12 @@ pub(super) struct Entry {
 /// A matrix whose dtype and shape have been checked; `Weights::matrix` makes views of it.
 #[derive(Clone, Debug)]
 pub(crate) struct MatrixTensor {
-    shard: usize,
-    stored: Stored,
-    rows: usize,
-    cols: usize,
-    bytes: Range<usize>,
-    scales: (usize, Range<usize>),
+    pub(super) shard: usize,
+    pub(super) stored: Stored,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) bytes: Range<usize>,
+    pub(super) scales: (usize, Range<usize>),
 }
 
 impl Weights {
@@ -99,8 +95,7 @@ impl Weights {
             Some(index) => index.name.clone(),
             None => shards.first().map(|shard| shard.file.name.clone()).unwrap_or_default(),
         };
-        let used = Mutex::default();
-        let weights = Self { shards, tensors, name, used, packed_away: Mutex::default(), packed };
+        let weights = Self { shards, tensors, name, packed };
         if let Some(index) = index {
             weights.check_index(&index)?;
         }
@@ -150,23 +145,32 @@ impl Weights {
         found
     }
 
-    /// Names of the tensors that nothing has asked for.
-    pub(crate) fn unused(&self) -> Vec<String> {
-        let used = lock(&self.used);
-        self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect()
+    /// The description that a packed checkpoint carries.
+    pub(crate) fn description(&self) -> Option<&str> {
+        self.packed?;
+        self.shards.iter().find_map(|shard| shard.metadata.get(packed::DESCRIPTION)).map(String::as_str)
     }
 
-    fn find(&self, name: &str, hint: &'static str) -> Result<&Entry> {
-        let entry = self.tensors.get(name).ok_or_else(|| Error::MissingTensor {
+    /// Names of the tensors that play none of the roles that were given out, the scales of those that do aside.
+    pub(crate) fn ignored(&self, names: &Names) -> Vec<String> {
+        let used: BTreeSet<&str> = names.iter().map(|(_, source)| &*source.tensor).collect();
+        let is_used = |name: &str| {
+            let scaled = name.strip_suffix("_scale").and_then(|of| self.tensors.get_key_value(of));
+            let scaled = scaled.filter(|(_, entry)| entry.dtype == Dtype::I8);
+            used.contains(name) || scaled.is_some_and(|(of, _)| used.contains(&**of))
+        };
+        self.tensors.keys().filter(|name| !is_used(name)).cloned().collect()
+    }
+
+    pub(super) fn find(&self, name: &str, hint: &'static str) -> Result<&Entry> {
+        self.tensors.get(name).ok_or_else(|| Error::MissingTensor {
             file: self.name.clone(),
             tensor: name.to_owned(),
             hint,
-        })?;
-        lock(&self.used).insert(name.to_owned());
-        Ok(entry)
+        })
     }
 
-    fn error(
+    pub(super) fn error(
         &self,
         name: &str,
         entry: &Entry,
@@ -195,86 +199,7 @@ impl Weights {
         }
     }
 
-    /// Finds a matrix and checks its dtype and shape; one in I8 needs the scales of its rows beside it.
-    pub(crate) fn find_matrix(&self, name: &str, rows: usize, cols: usize) -> Result<MatrixTensor> {
-        let entry = self.find(name, "")?;
-        if entry.shape != [rows, cols] {
-            return Err(self.error(
-                name,
-                entry,
-                format!("shape [{rows}, {cols}]"),
-                format!("{:?}", entry.shape),
-            ));
-        }
-        let stored = stored(entry.dtype)
-            .ok_or_else(|| self.error(name, entry, "F32, F16, BF16 or I8", format!("{:?}", entry.dtype)))?;
-        let scales =
-            if stored == Stored::I8 { self.find_scales(name, entry, rows)? } else { (entry.shard, 0..0) };
-        Ok(MatrixTensor { shard: entry.shard, stored, rows, cols, bytes: entry.range.clone(), scales })
-    }
-
-    fn find_scales(&self, name: &str, entry: &Entry, rows: usize) -> Result<(usize, Range<usize>)> {
-        for (key, expected) in [QUANTIZATION, QUANTIZATION_VERSION] {
-            let found = self.shards[entry.shard].metadata.get(key);
-            if found.map(String::as_str) != Some(expected) {
-                let found = found.map_or("none".to_owned(), |found| format!("`{found}`"));
-                let expected = format!("I8 with metadata `{key}` = `{expected}`");
-                return Err(self.error(name, entry, expected, found));
-            }
-        }
-        let zero_point = format!("{name}_zero_point");
-        if let Some(other) = self.tensors.get(&zero_point) {
-            return Err(self.error(&zero_point, other, "none: the scheme is symmetric", "one"));
-        }
-        let scale_name = format!("{name}_scale");
-        let scale = self.find(&scale_name, ": an I8 tensor needs the F32 scale of each row")?;
-        if scale.dtype != Dtype::F32 || (scale.shape != [rows] && scale.shape != [rows, 1]) {
-            let found = format!("{:?} of shape {:?}", scale.dtype, scale.shape);
-            return Err(self.error(
-                &scale_name,
-                scale,
-                format!("F32 of shape [{rows}] or [{rows}, 1]"),
-                found,
-            ));
-        }
-        Ok((scale.shard, scale.range.clone()))
-    }
-
-    /// Finds the panels of `count` products of n outputs and depth k.
-    pub(crate) fn find_panels(
-        &self,
-        name: &str,
-        dtype: PanelDtype,
-        count: usize,
-        shape: [usize; 2],
-    ) -> Result<(&SharedBytes, Range<usize>)> {
-        let entry = self.find(name, "")?;
-        let (dtype, shape) = packed::layout(dtype, count, shape);
-        if entry.dtype != dtype || entry.shape != shape {
-            let found = format!("{:?} of shape {:?}", entry.dtype, entry.shape);
-            return Err(self.error(name, entry, format!("{dtype:?} of shape {shape:?}"), found));
-        }
-        Ok((&self.shards[entry.shard].file.bytes, entry.range.clone()))
-    }
-
-    /// Gives back the memory of a matrix, and of its scales, that has been packed.
-    pub(crate) fn pack_away(&self, name: &str) {
-        let mut packed_away = lock(&self.packed_away);
-        for name in [name.to_owned(), format!("{name}_scale")] {
-            let Some(entry) = self.tensors.get(&name) else { continue };
-            self.release(entry);
-            packed_away.insert(name);
-        }
-    }
-
-    /// Gives that memory back once more: reading what lies beside it may have mapped it again, for the system maps
-    /// whole blocks of a file.
-    pub(crate) fn release_packed_away(&self) {
-        let packed_away = lock(&self.packed_away);
-        packed_away.iter().filter_map(|name| self.tensors.get(name)).for_each(|entry| self.release(entry));
-    }
-
-    fn release(&self, entry: &Entry) {
+    pub(super) fn release(&self, entry: &Entry) {
         if let Some(map) = &self.shards[entry.shard].file.map {
             map.release(entry.range.clone());
         }
@@ -294,46 +219,10 @@ impl Weights {
             tensor.cols,
         )
     }
-
-    /// A vector of `len`, widened to f32.
-    pub(crate) fn vector(&self, isa: Isa, name: &str, len: usize) -> Result<Vec<f32>> {
-        let entry = self.find(name, "")?;
-        let found =
-            |what: String| self.error(name, entry, format!("F32, F16 or BF16 of shape [{len}]"), what);
-        if entry.shape != [len] {
-            return Err(found(format!("shape {:?}", entry.shape)));
-        }
-        let stored = stored(entry.dtype)
-            .filter(|&stored| stored != Stored::I8)
-            .ok_or_else(|| found(format!("{:?}", entry.dtype)))?;
-        let bytes = self.bytes(entry.shard, &entry.range);
-        let mut values = vec![0.0; len];
-        StoredMatrix::new(stored, bytes, &[], 1, len).widen_row(isa, 0, &mut values);
-        Ok(values)
-    }
-
-    /// A LayerNorm under either of the two names that its tensors go by.
-    pub(crate) fn layer_norm(&self, isa: Isa, prefix: &str, hidden: usize, eps: f32) -> Result<LayerNorm> {
-        let old = self.contains(&format!("{prefix}.gamma"));
-        let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
-        let weight = self.vector(isa, &format!("{prefix}.{weight}"), hidden)?;
-        let bias = self.vector(isa, &format!("{prefix}.{bias}"), hidden)?;
-        Ok(LayerNorm::new(weight, bias, eps))
-    }
-
-    /// The same of what has a residual added, with its scale where there is one: `crossrank quantize` writes it.
-    pub(crate) fn residual_norm(&self, isa: Isa, prefix: &str, hidden: usize, eps: f32) -> Result<LayerNorm> {
-        let norm = self.layer_norm(isa, prefix, hidden, eps)?;
-        let scale = format!("{prefix}.residual_scale");
-        if !self.contains(&scale) {
-            return Ok(norm);
-        }
-        Ok(norm.with_residual_scale(self.vector(isa, &scale, hidden)?))
-    }
 }
 
 /// How the kernels read a dtype, if they do.
-fn stored(dtype: Dtype) -> Option<Stored> {
+pub(super) fn stored(dtype: Dtype) -> Option<Stored> {
     match dtype {
         Dtype::F32 => Some(Stored::F32),
         Dtype::F16 => Some(Stored::F16),

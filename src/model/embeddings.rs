@@ -2,10 +2,10 @@
 
 use crossrank_kernels::{EmbeddingTables, Isa, LayerNorm, RowsMut, embed};
 
-use super::names::Names;
+use crate::checkpoint::roles::Roles;
 use crate::checkpoint::tensors::{MatrixTensor, Weights};
-use crate::config::Config;
 use crate::error::Result;
+use crate::family::{self, Description};
 use crate::tokenized::Tokenized;
 
 /// The tables stay in the checkpoint; only the rows that occur are read.
@@ -17,18 +17,14 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    pub(crate) fn find(weights: &Weights, names: &Names, config: &Config, isa: Isa) -> Result<Self> {
-        let table = |part, rows| weights.find_matrix(&names.embeddings(part), rows, config.hidden);
+    pub(crate) fn find(roles: Roles<'_>, description: &Description, isa: Isa) -> Result<Self> {
+        let hidden = description.hidden;
+        let family::Embeddings { words, positions, token_types, norm } = description.embeddings;
         Ok(Self {
-            words: table("word_embeddings.weight", config.vocab)?,
-            positions: table("position_embeddings.weight", config.max_positions)?,
-            token_types: table("token_type_embeddings.weight", config.token_types)?,
-            norm: weights.layer_norm(
-                isa,
-                &names.embeddings("LayerNorm"),
-                config.hidden,
-                config.layer_norm_eps,
-            )?,
+            words: roles.find_matrix(family::WORDS, words, hidden)?,
+            positions: roles.find_matrix(family::POSITIONS, positions, hidden)?,
+            token_types: roles.find_matrix(family::TOKEN_TYPES, token_types, hidden)?,
+            norm: roles.norm(isa, family::EMBEDDINGS_NORM, hidden, norm.eps)?,
         })
     }
 

@@ -1,70 +1,61 @@
-//! The head: `[CLS]` rows to logits.
+//! The head: pooled states to logits.
 
-use crossrank_kernels::{Activation, Epilogue, Isa, PackedWeights, PanelDtype};
+use crossrank_kernels::{Epilogue, Isa, PackedWeights, PanelDtype, Rows};
 
 use super::linear::linear_by_columns;
-use super::names::Names;
 use super::workspace::{ClsWorkspace, Scratch};
-use crate::checkpoint::tensors::Weights;
-use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::checkpoint::roles::Roles;
+use crate::error::Result;
+use crate::family::{Description, Function, HeadStep, head_role};
 
 /// In f32 whatever the dtype: it is small, and every score goes through it.
-///
-/// BERT's: a pooler (dense and tanh) where the checkpoint has one, then the classifier.
 pub(crate) struct Head {
-    pooler: Option<PackedWeights>,
-    classifier: PackedWeights,
+    steps: Vec<Dense>,
+}
+
+struct Dense {
+    weights: PackedWeights,
+    activation: Option<Function>,
+}
+
+impl Dense {
+    fn epilogue(&self) -> Epilogue<'static> {
+        self.activation.map_or(Epilogue::Bias, |activation| Epilogue::Activation(activation.kernel()))
+    }
 }
 
 impl Head {
-    pub(crate) fn load(weights: &Weights, names: &Names, config: &Config, isa: Isa) -> Result<Self> {
-        let hint = ": without a classifier this is no cross-encoder, and its scores would be random";
-        let labels = weights.rows_of(&format!("{}.weight", names.classifier()), hint)?;
-        config.check_labels(labels)?;
-        if labels == 0 {
-            return Err(Error::Tensor {
-                file: weights.name().to_owned(),
-                tensor: format!("{}.weight", names.classifier()),
-                expected: "at least one label".into(),
-                found: "no rows".into(),
-            });
-        }
-        let load = |prefix: &str, n| -> Result<PackedWeights> {
-            let weight = weights.find_matrix(&format!("{prefix}.weight"), n, config.hidden)?;
-            let bias = weights.vector(isa, &format!("{prefix}.bias"), n)?;
-            Ok(PackedWeights::pack(isa, PanelDtype::F32, &[(weights.matrix(&weight), &bias)]))
+    pub(crate) fn load(roles: Roles<'_>, description: &Description, isa: Isa) -> Result<Self> {
+        let load = |(i, step): (usize, &HeadStep)| {
+            let HeadStep::Dense { outputs, activation } = *step;
+            let width = match i.checked_sub(1).map(|before| &description.head[before]) {
+                Some(HeadStep::Dense { outputs, .. }) => *outputs,
+                None => description.hidden,
+            };
+            let role = head_role(i);
+            let weight = roles.find_matrix(&format!("{role}.weight"), outputs, width)?;
+            let bias = roles.vector(isa, &format!("{role}.bias"), outputs)?;
+            let matrix = roles.weights.matrix(&weight);
+            Ok(Dense { weights: PackedWeights::pack(isa, PanelDtype::F32, &[(matrix, &bias)]), activation })
         };
-        let classifier = load(&names.classifier(), labels)?;
-        let prefix = names.pooler();
-        // Half a pooler is an error, not a checkpoint without one.
-        let has_pooler = ["weight", "bias"].iter().any(|part| weights.contains(&format!("{prefix}.{part}")));
-        let pooler = has_pooler.then(|| load(&prefix, config.hidden)).transpose()?;
-        Ok(Self { pooler, classifier })
+        // The last step, which makes the logits, is looked for first: without it there is no cross-encoder.
+        let steps = description.head.iter().enumerate().rev().map(load).collect::<Result<Vec<_>>>()?;
+        Ok(Self { steps: steps.into_iter().rev().collect() })
     }
 
-    pub(crate) fn labels(&self) -> usize {
-        self.classifier.n()
-    }
-
-    pub(crate) fn has_pooler(&self) -> bool {
-        self.pooler.is_some()
-    }
-
-    /// `ws.hidden` in, `ws.logits` out, a row a sequence; the number of rows has been set.
+    /// `ws.hidden` in, `ws.logits` out, one row per sequence; the number of rows has been set.
     pub(crate) fn forward(&self, isa: Isa, ws: &mut ClsWorkspace, scratches: &mut [Scratch]) {
-        let features = match &self.pooler {
-            Some(pooler) => {
-                let epilogue = Epilogue::Activation(Activation::Tanh);
-                linear_by_columns(isa, ws.hidden.view(), pooler, epilogue, scratches, ws.pooled.view_mut());
-                ws.pooled.view()
-            }
-            None => ws.hidden.view(),
-        };
-        linear_by_columns(isa, features, &self.classifier, Epilogue::Bias, scratches, ws.logits.view_mut());
+        let ClsWorkspace { hidden, pooled, logits, .. } = ws;
+        let Some((last, steps)) = self.steps.split_last() else { return };
+        let mut features: Rows<'_> = hidden.view();
+        for (step, pooled) in steps.iter().zip(pooled) {
+            linear_by_columns(isa, features, &step.weights, step.epilogue(), scratches, pooled.view_mut());
+            features = pooled.view();
+        }
+        linear_by_columns(isa, features, &last.weights, last.epilogue(), scratches, logits.view_mut());
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.pooler.as_ref().map_or(0, PackedWeights::bytes) + self.classifier.bytes()
+        self.steps.iter().map(|step| step.weights.bytes()).sum()
     }
 }

@@ -4,8 +4,8 @@ use crossrank_kernels::{Epilogue, Isa, LhsRows, PANEL, PackedWeights, PanelDtype
 
 use super::workspace::Scratch;
 use crate::checkpoint::tensors::Weights;
-use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::family::Description;
 use crate::schedule::fork::{fork_columns, fork_rows};
 
 /// By which instructions weights are packed, and how they hold their values.
@@ -19,8 +19,13 @@ impl Packing {
     /// Of a model whose encoder's products are to have the precision of `dtype`.
     ///
     /// Fails where that cannot hold them, or where the checkpoint is packed for other instructions.
-    pub(crate) fn new(isa: Isa, dtype: PanelDtype, config: &Config, weights: &Weights) -> Result<Self> {
-        let depth = config.hidden.max(config.intermediate);
+    pub(crate) fn new(
+        isa: Isa,
+        dtype: PanelDtype,
+        description: &Description,
+        weights: &Weights,
+    ) -> Result<Self> {
+        let depth = description.deepest();
         let fits = |panels: &PanelDtype| panels.max_depth().is_none_or(|most| depth <= most);
         let Some(panels) = [isa.panel_dtype(dtype), dtype].into_iter().find(fits) else {
             let (name, most) = (dtype.name(), dtype.max_depth().unwrap_or(depth));

@@ -19,7 +19,8 @@ fn load(folder: &Path, isa: Isa, panels: PanelDtype) -> Model {
     let files = Files::open(folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    Model::load(config, weights, Packing { isa, panels }, &Threads::Caller).unwrap()
+    let described = config.family.describe(&weights).unwrap();
+    Model::load(described, weights, Packing { isa, panels }, &Threads::Caller).unwrap()
 }
 
 /// Data in F32.
@@ -55,7 +56,7 @@ fn hidden_states_of_every_layer_are_pytorchs() {
         };
         assert_eq!(isa.in_force(), name);
         let model = load(&folder, isa, PanelDtype::F32);
-        let layers = model.config.layers;
+        let layers = model.description.layers.len();
         let mut compared = 0;
         for (p, line) in pairs.lines().enumerate() {
             let pair: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -112,7 +113,7 @@ fn check_observed(folder: &Path, residuals_are_scaled: bool) {
     model.embed(&chunk, &mut ws);
     let mut hidden = model.embed_pairs(&chunk);
     let states = |rows: Rows<'_>| (0..rows.rows()).map(|i| rows.row(i).to_vec()).collect::<Vec<_>>();
-    let layers = model.config.layers;
+    let layers = model.description.layers.len();
     for layer in 0..layers {
         assert_eq!(states(hidden.view()), states(ws.hidden.view()), "what enters layer {layer}");
         let (before, mut seen, mut up) = (states(hidden.view()), Vec::new(), Vec::new());

@@ -3,7 +3,7 @@
 use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, max_block_rows};
 
 use super::linear::Packing;
-use crate::config::Config;
+use crate::family::{Description, HeadStep, Layer};
 use crate::tokenized::Tokenized;
 
 /// What a chunk needs room for.
@@ -70,9 +70,14 @@ pub(crate) struct Widths {
 }
 
 impl Widths {
-    pub(super) fn new(config: &Config, packing: Packing) -> Self {
-        let &Config { heads, intermediate, .. } = config;
-        Self { heads, head_dim: config.head_dim(), intermediate, packing }
+    pub(super) fn new(description: &Description, packing: Packing) -> Self {
+        let most = |size: fn(&Layer) -> usize| description.layers.iter().map(size).max().unwrap_or(0);
+        Self {
+            heads: most(|layer| layer.attention.heads),
+            head_dim: most(|layer| layer.attention.head_dim),
+            intermediate: most(|layer| layer.feed_forward.intermediate),
+            packing,
+        }
     }
 }
 
@@ -109,51 +114,56 @@ pub(crate) struct ClsWorkspace {
     pub(super) gathered: Matrix,
     /// S x H
     pub(super) context: Matrix,
-    /// S x H: what the classifier reads.
-    pub(super) pooled: Matrix,
+    /// S x the outputs of each step of the head but the last.
+    pub(super) pooled: Vec<Matrix>,
     /// S x labels
     pub(super) logits: Matrix,
 }
 
 impl ClsWorkspace {
-    fn matrices(&mut self) -> [&mut Matrix; 7] {
-        [
+    fn matrices(&mut self) -> impl Iterator<Item = &mut Matrix> {
+        let own = [
             &mut self.hidden,
             &mut self.query,
             &mut self.folded,
             &mut self.gathered,
             &mut self.context,
-            &mut self.pooled,
             &mut self.logits,
-        ]
+        ];
+        own.into_iter().chain(&mut self.pooled)
     }
 
     /// A row a sequence in all of them.
     pub(super) fn set_sequences(&mut self, sequences: usize) {
-        self.matrices().into_iter().for_each(|matrix| matrix.set_rows(sequences));
+        self.matrices().for_each(|matrix| matrix.set_rows(sequences));
         self.numbers.extend(self.numbers.len()..sequences);
     }
 }
 
 impl Workspace {
-    pub(super) fn new(config: &Config, widths: Widths, labels: usize) -> Self {
-        let hidden = || Matrix::new(config.hidden);
-        let cls_hidden = || Matrix::unpadded(config.hidden);
+    pub(super) fn new(description: &Description, widths: Widths) -> Self {
+        let width = description.hidden;
+        let hidden = || Matrix::new(width);
+        let cls_hidden = || Matrix::unpadded(width);
+        let steps = &description.head[..description.head.len() - 1];
         Self {
             widths,
             cu_seqlens: Vec::new(),
             hidden: hidden(),
-            qkv: Matrix::new(3 * config.hidden / widths.packing.slot_values(widths.head_dim)),
+            qkv: Matrix::new(3 * width / widths.packing.slot_values(widths.head_dim)),
             context: hidden(),
             cls: ClsWorkspace {
                 numbers: Vec::new(),
                 hidden: cls_hidden(),
                 query: cls_hidden(),
-                folded: Matrix::unpadded(config.heads * config.hidden),
-                gathered: Matrix::unpadded(config.heads * config.hidden),
+                folded: Matrix::unpadded(widths.heads * width),
+                gathered: Matrix::unpadded(widths.heads * width),
                 context: cls_hidden(),
-                pooled: cls_hidden(),
-                logits: Matrix::unpadded(labels),
+                pooled: steps
+                    .iter()
+                    .map(|HeadStep::Dense { outputs, .. }| Matrix::unpadded(*outputs))
+                    .collect(),
+                logits: Matrix::unpadded(description.labels()),
             },
             scratches: Vec::new(),
         }

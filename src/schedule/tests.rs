@@ -66,7 +66,8 @@ fn model() -> Model {
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
     let packing = Packing { isa: Isa::best(), panels: PanelDtype::F32 };
-    Model::load(config, weights, packing, &Threads::Caller).unwrap()
+    let described = config.family.describe(&weights).unwrap();
+    Model::load(described, weights, packing, &Threads::Caller).unwrap()
 }
 
 /// 1 to 60 tokens, in an order that looks like none.

@@ -1,0 +1,56 @@
+//! Which tensor of a checkpoint plays which role.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A tensor, or some rows of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Source {
+    pub(crate) tensor: String,
+    /// None for all rows.
+    pub(crate) rows: Option<Range<usize>>,
+}
+
+/// Roles such as `layer.0.query.weight`, and the tensors of a checkpoint that play them. A packed checkpoint calls its
+/// tensors by their roles.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    sources: BTreeMap<String, Source>,
+    /// What the names of all tensors of layers begin with.
+    layers: String,
+    /// What may be in layers, and who says how many there are, for errors about what else there is.
+    pub(crate) expected_layers: String,
+}
+
+impl Names {
+    /// Without any role yet.
+    pub(crate) fn new(layers: impl Into<String>, expected_layers: impl Into<String>) -> Self {
+        Self { sources: BTreeMap::new(), layers: layers.into(), expected_layers: expected_layers.into() }
+    }
+
+    /// Whether a tensor belongs to a layer.
+    pub(crate) fn is_of_layer(&self, tensor: &str) -> bool {
+        tensor.starts_with(&self.layers)
+    }
+
+    /// Gives a role to a whole tensor.
+    pub(crate) fn insert(&mut self, role: impl Into<String>, tensor: impl Into<String>) {
+        self.sources.insert(role.into(), Source { tensor: tensor.into(), rows: None });
+    }
+
+    /// What plays a role.
+    pub(crate) fn get(&self, role: &str) -> Option<&Source> {
+        self.sources.get(role)
+    }
+
+    /// The name of what has this role in front of `.weight`: a Linear layer or a norm.
+    pub(crate) fn module(&self, role: &str) -> String {
+        let tensor = self.get(&format!("{role}.weight")).map_or(role, |source| &source.tensor);
+        tensor.rsplit_once('.').map_or(tensor, |(module, _)| module).to_owned()
+    }
+
+    /// All roles with what plays them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Source)> {
+        self.sources.iter().map(|(role, source)| (&**role, source))
+    }
+}
