@@ -122,6 +122,17 @@ pub enum Error {
         /// The system's word.
         reason: String,
     },
+    /// The process is not the one that loaded the model, but was forked off it: the threads stayed behind.
+    #[error(
+        "process {here} was forked from process {loaded} after the model was loaded there, and has none of its threads: \
+         load the model in the process that uses it, or with `threads(1)`"
+    )]
+    Forked {
+        /// The process that loaded the model.
+        loaded: u32,
+        /// The process that calls.
+        here: u32,
+    },
     /// A query that cannot be tokenised.
     #[error("query: {reason}")]
     Query {
