@@ -202,6 +202,7 @@ impl Builder {
                 file: files.config.name.clone(),
                 reason: "there is no tokenizer.json beside it".into(),
             })?;
+            file.check_json()?;
             let settings = files.tokenizer_config.as_ref();
             Tokenizer::load(&file, settings, &config, self.max_length, self.truncation)?
         };

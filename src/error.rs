@@ -31,6 +31,22 @@ pub enum Error {
         /// The parser's word.
         source: serde_json::Error,
     },
+    /// Something else stands in the place of a file, such as what an incomplete download leaves there.
+    #[error("{file}: {reason}")]
+    NotTheFile {
+        /// The file.
+        file: String,
+        /// What it is instead.
+        reason: String,
+    },
+    /// A folder or file of an adapter, which changes the weights of another model.
+    #[error("{file}: this is {what}: merge it into its base first, as `merge_and_unload` of peft does")]
+    Adapter {
+        /// The file.
+        file: String,
+        /// What shows it.
+        what: String,
+    },
     /// A setting is missing, out of range or not supported.
     #[error("{file}: `{field}`: expected {expected}, found {found}")]
     Config {

@@ -52,6 +52,22 @@ impl Reranker {
         hidden: &mut Matrix,
         observer: &mut dyn FnMut(Reading<'_>),
     ) {
-        self.model().observe(layer, pairs, hidden, observer);
+        let wrappers = self.model().weights().wrappers();
+        if wrappers.is_empty() {
+            return self.model().observe(layer, pairs, hidden, observer);
+        }
+        // Tools look for the names in the file.
+        let whole = |name: &str| format!("{wrappers}{name}");
+        self.model().observe(layer, pairs, hidden, &mut |reading| {
+            let linears: Vec<String> = reading.linears.iter().map(|name| whole(name)).collect();
+            let neurons_of = reading.neurons_of.map(whole);
+            let norms = reading.norms.map(|norms| norms.each_ref().map(|name| whole(name)));
+            observer(Reading {
+                linears: &linears,
+                neurons_of: neurons_of.as_deref(),
+                norms: norms.as_ref(),
+                ..reading
+            });
+        });
     }
 }
