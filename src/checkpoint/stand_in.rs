@@ -13,9 +13,9 @@ pub(crate) fn lfs_pointer(bytes: &[u8]) -> Option<String> {
 }
 
 /// Says what a safetensors file that does not parse is instead, if it is text. A length of less than 2^56 stands at the
-/// beginning of a header, so there is a zero byte in it, which no text has.
+/// beginning of a header, so there is a zero byte in its eight, which no text has.
 pub(crate) fn of_safetensors(bytes: &[u8]) -> Option<String> {
-    let first = &bytes[..bytes.len().min(64)];
+    let first = &bytes[..bytes.len().min(8)];
     let valid = match std::str::from_utf8(first) {
         Ok(_) => first.len(),
         // The last character may be cut off.
