@@ -110,15 +110,18 @@ impl Builder {
         self
     }
 
-    /// Number of worker threads, 1 to 1024. With 1 everything runs on the caller's thread. Default: as many as the
-    /// process may use, by its CPU affinity and cgroup quota.
+    /// Number of worker threads, 1 to 1024. With 1 everything runs on the caller's thread. Default: the value of the
+    /// environment variable `CROSSRANK_THREADS` if it is set, else as many as the process may use, by its CPU affinity
+    /// and cgroup quota.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
         self
     }
 
     /// Runs on the caller's own rayon pool; [`Builder::threads`] is then ignored. As with all work on a rayon pool, a
-    /// worker that waits may run other tasks of the pool: hold no lock across a call that those tasks may want.
+    /// worker that waits may run other tasks of the pool: hold no lock across a call that those tasks may want, and call
+    /// from a bounded number of its tasks at a time, as each may lie on the stack of another. A pool must be of the
+    /// process that loads the model: one made before a fork has no threads in the child.
     pub fn pool(mut self, pool: Arc<rayon::ThreadPool>) -> Self {
         self.pool = Some(pool);
         self
@@ -202,6 +205,7 @@ impl Builder {
                 file: files.config.name.clone(),
                 reason: "there is no tokenizer.json beside it".into(),
             })?;
+            file.check_json()?;
             let settings = files.tokenizer_config.as_ref();
             Tokenizer::load(&file, settings, &config, self.max_length, self.truncation)?
         };
@@ -209,7 +213,7 @@ impl Builder {
         let weights = Weights::parse(files.weights, files.shard_index)?;
         timings.headers = laps.lap();
         let threads = match self.pool {
-            Some(pool) => Threads::Pool(pool),
+            Some(pool) => Threads::of_pool(pool),
             None => Threads::new(self.threads)?,
         };
         timings.threads = laps.lap();

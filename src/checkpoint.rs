@@ -6,4 +6,5 @@ pub(crate) mod mapped_file;
 pub(crate) mod names;
 pub(crate) mod packed;
 pub(crate) mod roles;
+mod stand_in;
 pub(crate) mod tensors;

@@ -31,6 +31,22 @@ pub enum Error {
         /// The parser's word.
         source: serde_json::Error,
     },
+    /// Something else stands in the place of a file, such as what an incomplete download leaves there.
+    #[error("{file}: {reason}")]
+    NotTheFile {
+        /// The file.
+        file: String,
+        /// What it is instead.
+        reason: String,
+    },
+    /// A folder or file of an adapter, which changes the weights of another model.
+    #[error("{file}: this is {what}: merge it into its base first, as `merge_and_unload` of peft does")]
+    Adapter {
+        /// The file.
+        file: String,
+        /// What shows it.
+        what: String,
+    },
     /// A setting is missing, out of range or not supported.
     #[error("{file}: `{field}`: expected {expected}, found {found}")]
     Config {
@@ -121,6 +137,17 @@ pub enum Error {
         threads: usize,
         /// The system's word.
         reason: String,
+    },
+    /// The process is not the one that loaded the model, but was forked off it: the threads stayed behind.
+    #[error(
+        "process {here} was forked from process {loaded} after the model was loaded there, and has none of its threads: \
+         load the model in the process that uses it, or with `threads(1)`"
+    )]
+    Forked {
+        /// The process that loaded the model.
+        loaded: u32,
+        /// The process that calls.
+        here: u32,
     },
     /// A query that cannot be tokenised.
     #[error("query: {reason}")]

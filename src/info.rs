@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use crate::reranker::Reranker;
 use crate::score::{ModelActivation, ScoreMode};
 
+/// Older sentence-transformers saved such checkpoints on purpose; a converter that drops the pooler makes others, whose
+/// scores are on another scale than their author's.
+const NO_POOLER: &str = "no pooler: the classifier reads the [CLS] state";
+
 /// A loaded model and how it runs.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -53,6 +57,8 @@ pub struct ModelInfo {
     pub quantization: BTreeMap<String, String>,
     /// Tensors of the checkpoint that the model does not use.
     pub ignored: Vec<String>,
+    /// What a caller should know of the checkpoint although it is no error, a sentence each: that there is no pooler.
+    pub notes: Vec<String>,
     /// Memory of the packed Linear weights, in bytes. Embeddings stay in the checkpoint.
     pub packed_bytes: usize,
     /// How much of it is the memory of a packed checkpoint, used where it lies.
@@ -113,6 +119,7 @@ impl ModelInfo {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
             ignored: model.ignored(),
+            notes: if description.head.len() > 1 { Vec::new() } else { vec![NO_POOLER.to_owned()] },
             packed_bytes,
             shared_bytes,
             packed_checkpoint: model.weights().packed().is_some(),

@@ -178,6 +178,7 @@ impl Reranker {
     /// # }
     /// ```
     pub fn tokenize(&self, query: &str, documents: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokenized>> {
+        self.threads().check_process()?;
         let (tokenizer, query) = (self.tokenizer(), self.encode_query(query)?);
         let tokenized =
             self.threads().map(documents.len(), |i| tokenizer.pair(i, &query, documents[i].as_ref()));

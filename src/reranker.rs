@@ -35,6 +35,13 @@ pub struct PairScore {
 /// It is shared by reference: every method takes `&self`, from any number of threads. A pair's logits have the same
 /// bits whatever else is in the call, in whatever order, on however many threads.
 ///
+/// A worker of a rayon pool may call it, for example in a `par_iter` over queries: it sleeps until the call is done, and
+/// runs no other job of its pool meanwhile ([`Builder::pool`] says what holds in the pool of the model itself).
+///
+/// In a process that was forked after the model was loaded, every call that needs threads fails with
+/// [`Error::Forked`]. Load the model in the child, or with [`Builder::threads`] of 1, which goes on working there if no
+/// call was under way at the fork.
+///
 /// ```
 /// # fn main() -> crossrank::Result<()> {
 /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gelu-60");

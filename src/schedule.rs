@@ -33,6 +33,7 @@ mod tests;
 pub(crate) mod threads;
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -111,7 +112,8 @@ struct Failure {
 impl Scheduler {
     /// Scores documents; logits may be no finite numbers.
     ///
-    /// An error names the first document that has no ids, however the work is shared.
+    /// An error names the first document that has no ids, however the work is shared. In a process forked since loading,
+    /// there is an error at once where threads are needed.
     pub(crate) fn run<S: Source + ?Sized>(
         &self,
         model: &Model,
@@ -121,6 +123,7 @@ impl Scheduler {
         control: Control<'_>,
         results: Results<'_>,
     ) -> Result<()> {
+        threads.check_process()?;
         let (documents, workers) = (source.documents(), threads.count());
         if documents == 0 {
             return Ok(());
@@ -144,12 +147,12 @@ impl Scheduler {
         match threads {
             Threads::Caller => request.split(0..documents, cost, leaves, results),
             // A worker that is to help from the first layer on wakes up while the text is tokenised.
-            Threads::Pool(pool) if leaves == 1 => pool.install(|| {
+            Threads::Pool { .. } if leaves == 1 => threads.install(|| {
                 let over = || request.unfinished.load(Ordering::Relaxed) == 0;
                 let help = || wait_briefly(|| request.forking.load(Ordering::Relaxed) || over());
                 rayon::join(|| request.split(0..documents, cost, leaves, results), help);
             }),
-            Threads::Pool(pool) => pool.install(|| request.split(0..documents, cost, leaves, results)),
+            Threads::Pool { .. } => threads.install(|| request.split(0..documents, cost, leaves, results)),
         }
         if let Some(error) = request.failure.into_error() {
             return Err(error);
@@ -193,12 +196,24 @@ impl<S: Source + ?Sized> Request<'_, S> {
         }
         let mut slot = self.slots.take(self.model);
         let mut ids = std::mem::take(&mut slot.ids);
-        match self.source.ids(documents.clone(), &mut ids) {
-            Ok(sequences) => self.chunks(sequences, &mut slot, results),
-            Err(error) => self.failure.set(error.document().unwrap_or(documents.start), error),
-        }
+        let (source, first, buffer) = (self.source, documents.start, &mut ids);
+        // A text is the caller's own type and may panic. The buffer is emptied whatever is in it.
+        let panic = match catch_unwind(AssertUnwindSafe(move || source.ids(documents, buffer))) {
+            Ok(Ok(sequences)) => {
+                self.chunks(sequences, &mut slot, results);
+                None
+            }
+            Ok(Err(error)) => {
+                self.failure.set(error.document().unwrap_or(first), error);
+                None
+            }
+            Err(panic) => Some(panic),
+        };
         slot.ids = ids;
         self.slots.put(slot);
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
     }
 
     fn chunks(&self, mut sequences: &[Tokenized], slot: &mut Slot, mut results: Results<'_>) {

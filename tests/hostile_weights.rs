@@ -208,12 +208,16 @@ fn shards_that_leave_the_folder_or_are_not_there() {
         copy.file("model-00002-of-00003.safetensors"),
     )
     .unwrap();
-    copy.fails_with(&["also in"]);
+    // Shard 1 twice: the index says which one counts, and that shard 2 is missing.
+    copy.fails_with(&[name, "is not in `model-00002-of-00003.safetensors`"]);
 }
 
 #[test]
 fn no_weights_at_all() {
-    copy().remove(FILE).fails_with(&[FILE]);
+    copy().remove(FILE).fails_with(&[FILE, "model.safetensors.index.json", "no weights at all"]);
+    let other = copy();
+    other.remove(FILE).write("pytorch_model.bin", "x").write("model-q4.gguf", "x");
+    other.fails_with(&[FILE, "found `model-q4.gguf`, `pytorch_model.bin`"]);
     let copy = copy();
     copy.remove(FILE);
     std::fs::create_dir(copy.file(FILE)).unwrap();
@@ -333,7 +337,13 @@ fn layers_beyond_the_config_and_parts_that_no_layer_has_are_refused() {
         let query = tensors[QUERY].clone();
         tensors.insert(QUERY.replace("weight", "lora_A.weight"), query);
     });
-    other.fails_with(&[FILE, "`bert.encoder.layer.0.attention.self.query.lora_A.weight`"]);
+    other.fails_with(&[FILE, "`bert.encoder.layer.0.attention.self.query.lora_A.weight`", "adapter"]);
+    let other = copy();
+    other.edit_tensors(|tensors| {
+        let query = tensors[QUERY].clone();
+        tensors.insert(QUERY.replace("weight", "gate.weight"), query);
+    });
+    other.fails_with(&[FILE, "`bert.encoder.layer.0.attention.self.query.gate.weight`", "another part"]);
     // What is in no layer may be there: a head for another task, a table of positions.
     let beside = copy();
     beside.edit_tensors(|tensors| {

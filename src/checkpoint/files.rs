@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crossrank_kernels::SharedBytes;
 use serde_json::Value;
 
 use super::mapped_file::MappedFile;
+use super::stand_in;
 use crate::error::{Error, Result};
 
 pub(crate) const CONFIG: &str = "config.json";
@@ -17,6 +18,13 @@ pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(crate) const SENTENCE_TRANSFORMERS_CONFIG: &str = "config_sentence_transformers.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const SHARD_INDEX: &str = "model.safetensors.index.json";
+/// What an adapter's folder has.
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+/// How the names of weights end that other tools read.
+const WEIGHT_ENDINGS: [&str; 11] =
+    [".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth", ".safetensors", ".tflite"];
+/// Names of them that an error shows.
+const MOST_NAMES: usize = 5;
 
 /// How weights get into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,8 +52,27 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn json(&self) -> Result<Value> {
-        serde_json::from_slice((*self.bytes).as_ref())
-            .map_err(|source| Error::Json { file: self.name.clone(), source })
+        self.check_json()?;
+        let bytes = (*self.bytes).as_ref();
+        serde_json::from_slice(bytes).map_err(|source| {
+            match stand_in::literal(bytes, source.line(), source.column()) {
+                Some((literal, key)) => Error::Config {
+                    file: self.name.clone(),
+                    field: key.unwrap_or_else(|| format!("(line {})", source.line())),
+                    expected: "a value that JSON has".into(),
+                    found: format!("`{literal}`"),
+                },
+                None => Error::Json { file: self.name.clone(), source },
+            }
+        })
+    }
+
+    /// Fails when something stands in the place of a JSON file that does not even begin like one.
+    pub(crate) fn check_json(&self) -> Result<()> {
+        match stand_in::of_json((*self.bytes).as_ref()) {
+            Some(reason) => Err(Error::NotTheFile { file: self.name.clone(), reason }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -141,10 +168,14 @@ impl Files {
         if !folder.metadata().map_err(|source| Error::Io { path: folder.into(), source })?.is_dir() {
             return Err(Error::NotAFolder { path: folder.into() });
         }
-        let optional = |name: &str| match folder.join(name) {
-            path if path.exists() => read(&path).map(Some),
-            _ => Ok(None),
+        let optional = |name: &str| match entry(folder, name)? {
+            Some(path) => read(&path).map(Some),
+            None => Ok(None),
         };
+        if let Some(path) = entry(folder, ADAPTER_CONFIG)? {
+            let what = "an adapter".into();
+            return Err(Error::Adapter { file: path.display().to_string(), what });
+        }
         let weights = |name: &str| {
             let path = folder.join(name);
             let map = match source {
@@ -156,8 +187,10 @@ impl Files {
             };
             Ok(File { name: path.display().to_string(), bytes: map.clone(), map: Some(map) })
         };
-        let index = if folder.join(WEIGHTS).exists() { None } else { optional(SHARD_INDEX)? };
+        let whole = entry(folder, WEIGHTS)?.is_some();
+        let index = if whole { None } else { optional(SHARD_INDEX)? };
         let (weights, shard_index) = match index {
+            None if !whole => return Err(no_weights(folder)),
             None => (vec![weights(WEIGHTS)?], None),
             Some(file) => {
                 let index = ShardIndex::parse(&file)?;
@@ -206,13 +239,58 @@ impl ShardIndex {
     }
 }
 
+/// The path of what the folder lists under a name. A link that leads nowhere is listed, too: it is not absent, and what
+/// opens it says so.
+fn entry(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let path = folder.join(name);
+    match path.symlink_metadata() {
+        Ok(_) => Ok(Some(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { path, source }),
+    }
+}
+
+/// Says where a file leads that cannot be opened, if it is a link.
+pub(super) fn cannot_open(path: &Path, source: io::Error) -> Error {
+    let source = match path.read_link() {
+        Ok(target) => io::Error::new(source.kind(), format!("a link to {}: {source}", target.display())),
+        Err(_) => source,
+    };
+    Error::Io { path: path.into(), source }
+}
+
+/// There are neither weights nor an index of shards: says what there is instead.
+fn no_weights(folder: &Path) -> Error {
+    let names = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| WEIGHT_ENDINGS.iter().any(|ending| name.ends_with(ending)) || name == "onnx")
+        .collect();
+    names.sort();
+    let path = folder.join(WEIGHTS);
+    if let Some(adapter) = names.iter().find(|name| name.starts_with("adapter_model.")) {
+        let file = folder.join(adapter).display().to_string();
+        return Error::Adapter { file, what: "an adapter".into() };
+    }
+    let more = names.len().saturating_sub(MOST_NAMES);
+    names.truncate(MOST_NAMES);
+    let names: Vec<_> = names.iter().map(|name| format!("`{}`", name.escape_debug())).collect();
+    let found = match (names.is_empty(), more) {
+        (true, _) => "no weights at all".to_owned(),
+        (false, 0) => names.join(", "),
+        (false, more) => format!("{} and {more} more", names.join(", ")),
+    };
+    let reason = format!("expected this file or {SHARD_INDEX}, found {found}");
+    Error::Io { path, source: io::Error::new(io::ErrorKind::NotFound, reason) }
+}
+
 fn read(path: &Path) -> Result<File> {
     let read = || {
         let mut bytes = Vec::new();
         open_regular(path)?.read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|source| Error::Io { path: path.into(), source })?;
+    let bytes = read().map_err(|source| cannot_open(path, source))?;
     Ok(File { name: path.display().to_string(), bytes: Arc::new(bytes), map: None })
 }
 

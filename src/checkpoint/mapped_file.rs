@@ -7,8 +7,8 @@ use std::path::Path;
 
 use memmap2::{Mmap, MmapMut};
 
-use super::files::open_regular;
-use crate::error::{Error, Result};
+use super::files::{cannot_open, open_regular};
+use crate::error::Result;
 
 /// A file in memory, to be read.
 pub(crate) struct MappedFile(Mmap);
@@ -22,7 +22,7 @@ impl MappedFile {
             // shrinks nor changes is what `WeightSource::Mmap` asks of the caller, who can choose `WeightSource::Read`.
             unsafe { Mmap::map(&file) }
         };
-        open().map(Self).map_err(|source| Error::Io { path: path.into(), source })
+        open().map(Self).map_err(|source| cannot_open(path, source))
     }
 
     /// Reads a whole file into memory of its own, which begins on a page as a map does.
@@ -34,7 +34,7 @@ impl MappedFile {
             file.read_exact(&mut memory)?;
             memory.make_read_only()
         };
-        read().map_err(|source| Error::Io { path: path.into(), source })
+        read().map_err(|source| cannot_open(path, source))
     }
 
     /// Gives back the memory of bytes that are not needed for now, and of what shares a page with them. All can still

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
+use std::path::Path;
 
 use crossrank_kernels::{PanelDtype, Stored, StoredMatrix};
 pub(crate) use safetensors::Dtype;
@@ -10,6 +11,7 @@ use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo};
 use super::files::{File, ShardIndex};
 use super::names::Names;
 use super::packed;
+use super::stand_in;
 use crate::error::{Error, Result};
 
 /// Metadata that an I8 checkpoint carries, so that no other scheme is taken for this one: value = int8 * scale of
@@ -17,12 +19,23 @@ use crate::error::{Error, Result};
 pub(crate) const QUANTIZATION: (&str, &str) = ("quantization", "crossrank-int8-rowwise-symmetric");
 pub(crate) const QUANTIZATION_VERSION: (&str, &str) = ("quantization_version", "1");
 
+/// What training wrappers leave in the names of an adapter's tensors, and of those that it changes.
+const ADAPTER_PARTS: [&str; 3] = ["base_layer", "modules_to_save", "original_module"];
+const ADAPTER_PREFIX: &str = "lora_";
+
+/// What the encoder is called within a model, which is part of its tensors' names and never a wrapper of them all.
+const ENCODERS: [&str; 7] = ["albert", "bert", "deberta", "distilbert", "electra", "mpnet", "roberta"];
+
 /// The tensors of a checkpoint, in one file or several shards.
 pub(crate) struct Weights {
     pub(super) shards: Vec<Shard>,
     pub(super) tensors: BTreeMap<String, Entry>,
     /// What errors call the whole: the file, or the index of the shards.
     pub(super) name: String,
+    /// What the file puts before the name of each tensor: the wrappers of the model that was saved.
+    wrappers: String,
+    /// Tensors whose index says that another copy counts, each with its file.
+    passed_over: Vec<String>,
     /// How the panels hold their values, if the checkpoint has been packed.
     pub(super) packed: Option<PanelDtype>,
 }
@@ -64,10 +77,15 @@ impl Weights {
         let mut shards = Vec::new();
         let mut packed = None;
         let mut tensors: BTreeMap<String, Entry> = BTreeMap::new();
+        let mut passed_over = Vec::new();
         for file in files {
             let bytes = (*file.bytes).as_ref();
             let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
-                Error::Safetensors { file: file.name.clone(), reason: describe(error, bytes) }
+                let file = file.name.clone();
+                match stand_in::of_safetensors(bytes) {
+                    Some(reason) => Error::NotTheFile { file, reason },
+                    None => Error::Safetensors { file, reason: describe(error, bytes) },
+                }
             })?;
             // The parser has checked that the length of the header and all offsets stay within the bytes.
             let data = 8 + header_len;
@@ -76,10 +94,27 @@ impl Weights {
                 let range = data + start..data + end;
                 let entry =
                     Entry { shard: shards.len(), dtype: info.dtype, shape: info.shape.clone(), range };
-                if let Some(other) = tensors.insert(name.clone(), entry) {
-                    let other: &Shard = &shards[other.shard];
-                    let reason = format!("tensor `{name}` is also in {}", other.file.name);
-                    return Err(Error::Safetensors { file: file.name.clone(), reason });
+                let Some(other) = tensors.get(&name) else {
+                    tensors.insert(name, entry);
+                    continue;
+                };
+                let other: &Shard = &shards[other.shard];
+                // Of two copies that one counts which the index names.
+                let chosen = index.as_ref().and_then(|index| index.weight_map.get(&name));
+                let is_chosen =
+                    |file: &File| chosen.is_some_and(|chosen| Path::new(&file.name).ends_with(chosen));
+                let ignored = match chosen {
+                    Some(_) if is_chosen(&file) => &other.file,
+                    Some(_) => &file,
+                    None => {
+                        let reason = format!("tensor `{name}` is also in {}", other.file.name);
+                        return Err(Error::Safetensors { file: file.name.clone(), reason });
+                    }
+                };
+                let shown = Path::new(&ignored.name).file_name().unwrap_or_default().display();
+                passed_over.push(format!("`{name}` in {shown}"));
+                if is_chosen(&file) {
+                    tensors.insert(name, entry);
                 }
             }
             let metadata = user_metadata(&metadata);
@@ -91,21 +126,65 @@ impl Weights {
             packed = dtype;
             shards.push(Shard { metadata, data, file });
         }
+        // The parser gives tensors in no order.
+        passed_over.sort();
         let name = match &index {
             Some(index) => index.name.clone(),
             None => shards.first().map(|shard| shard.file.name.clone()).unwrap_or_default(),
         };
-        let weights = Self { shards, tensors, name, packed };
+        let wrappers = String::new();
+        let mut weights = Self { shards, tensors, name, wrappers, passed_over, packed };
         if let Some(index) = index {
             weights.check_index(&index)?;
         }
+        weights.check_adapter()?;
+        weights.unwrap();
         Ok(weights)
+    }
+
+    /// Fails when a tensor is part of an adapter, or of what one changes: alone neither gives the scores that it was
+    /// trained for.
+    fn check_adapter(&self) -> Result<()> {
+        let is_adapters = |part: &str| ADAPTER_PARTS.contains(&part) || part.starts_with(ADAPTER_PREFIX);
+        match self.tensors.iter().find(|(name, _)| name.split('.').any(is_adapters)) {
+            Some((name, entry)) => Err(Error::Adapter {
+                file: self.shards[entry.shard].file.name.clone(),
+                what: format!("a model with an adapter beside its weights (tensor `{name}`)"),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes off what stands before the names of all tensors: saving a model within a wrapper puts it there.
+    fn unwrap(&mut self) {
+        let names = || self.tensors.keys().map(String::as_str);
+        let Some(first) = names().next() else { return };
+        let mut len = 0;
+        while let Some((wrapper, _)) = first[len..].split_once('.') {
+            let longer = len + wrapper.len() + 1;
+            if ENCODERS.contains(&wrapper) || !names().all(|name| name.starts_with(&first[..longer])) {
+                break;
+            }
+            len = longer;
+        }
+        // A name that is nothing but wrappers is none.
+        if len == 0 || names().any(|name| name.len() == len) {
+            return;
+        }
+        self.wrappers = first[..len].to_owned();
+        let tensors = std::mem::take(&mut self.tensors);
+        self.tensors = tensors.into_iter().map(|(name, entry)| (name[len..].to_owned(), entry)).collect();
+    }
+
+    /// What the file puts before the name of each tensor; often nothing.
+    pub(crate) fn wrappers(&self) -> &str {
+        &self.wrappers
     }
 
     fn check_index(&self, index: &ShardIndex) -> Result<()> {
         for (tensor, shard) in &index.weight_map {
             let found = self.tensors.get(tensor).map(|entry| &self.shards[entry.shard].file.name);
-            if !found.is_some_and(|found| std::path::Path::new(found).ends_with(shard)) {
+            if !found.is_some_and(|found| Path::new(found).ends_with(shard)) {
                 let reason = format!("tensor `{tensor}` is not in `{shard}`");
                 return Err(Error::ShardIndex { file: index.name.clone(), reason });
             }
@@ -151,7 +230,8 @@ impl Weights {
         self.shards.iter().find_map(|shard| shard.metadata.get(packed::DESCRIPTION)).map(String::as_str)
     }
 
-    /// Names of the tensors that play none of the roles that were given out, the scales of those that do aside.
+    /// Names of the tensors that play none of the roles that were given out, the scales of those that do aside, and
+    /// copies, each with its file, that the index passes over.
     pub(crate) fn ignored(&self, names: &Names) -> Vec<String> {
         let used: BTreeSet<&str> = names.iter().map(|(_, source)| &*source.tensor).collect();
         let is_used = |name: &str| {
@@ -159,7 +239,8 @@ impl Weights {
             let scaled = scaled.filter(|(_, entry)| entry.dtype == Dtype::I8);
             used.contains(name) || scaled.is_some_and(|(of, _)| used.contains(&**of))
         };
-        self.tensors.keys().filter(|name| !is_used(name)).cloned().collect()
+        let ignored = self.tensors.keys().filter(|name| !is_used(name));
+        ignored.chain(&self.passed_over).cloned().collect()
     }
 
     pub(super) fn find(&self, name: &str, hint: &'static str) -> Result<&Entry> {
@@ -179,7 +260,7 @@ impl Weights {
     ) -> Error {
         Error::Tensor {
             file: self.shards[entry.shard].file.name.clone(),
-            tensor: name.to_owned(),
+            tensor: format!("{}{name}", self.wrappers),
             expected: expected.into(),
             found: found.into(),
         }

@@ -43,6 +43,11 @@ impl Model {
         ws.hidden
     }
 
+    /// What the file calls the Linear layer or norm of a role.
+    fn module(&self, role: &str) -> String {
+        format!("{}{}", self.weights.wrappers(), self.names.module(role))
+    }
+
     /// Takes `hidden` of one chunk through a layer by one worker; shows what each of its Linear layers reads, and after
     /// the last what the pooler does.
     pub(crate) fn observe(
@@ -59,13 +64,11 @@ impl Model {
         std::mem::swap(&mut ws.hidden, hidden);
         let shape = self.heads(layer);
         let mut observe = |parts: &[&str], rows: Rows<'_>, residual: Option<Rows<'_>>| {
-            let module = |i, part| self.names.module(&role(i, part));
+            let module = |i, part| self.module(&role(i, part));
             let linears: Vec<String> = parts.iter().map(|part| module(layer, part)).collect();
             let norms = match parts {
                 _ if layer == self.encoder.layers.len() => None,
-                [QUERY, ..] if layer == 0 => {
-                    Some([self.names.module(EMBEDDINGS_NORM), module(0, ATTENTION_NORM)])
-                }
+                [QUERY, ..] if layer == 0 => Some([self.module(EMBEDDINGS_NORM), module(0, ATTENTION_NORM)]),
                 [QUERY, ..] => Some([module(layer - 1, FEED_FORWARD_NORM), module(layer, ATTENTION_NORM)]),
                 [UP] => Some([ATTENTION_NORM, FEED_FORWARD_NORM].map(|part| module(layer, part))),
                 _ => None,
@@ -83,7 +86,7 @@ impl Model {
         assert_eq!(layer, self.encoder.layers.len(), "no such layer");
         self.encoder.last.observe(self.isa, shape, &mut ws, &mut observe);
         if self.description.head.len() > 1 {
-            let (linears, rows) = (&[self.names.module(&head_role(0))], ws.cls.hidden.view());
+            let (linears, rows) = (&[self.module(&head_role(0))], ws.cls.hidden.view());
             let (all_tokens, residual, neurons_of, norms) = (false, None, None, None);
             observer(Reading { linears, rows, all_tokens, residual, neurons_of, norms });
         }

@@ -84,6 +84,13 @@ impl Slots {
         idle.slots.push(slot);
     }
 
+    /// How many slots are idle, and how many have been made.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let idle = lock(&self.idle);
+        (idle.slots.len(), idle.made)
+    }
+
     /// Makes a slot ready for `workers` to share its chunk.
     pub(super) fn share(&self, workspace: &mut Workspace, size: ChunkSize, workers: usize) {
         if workspace.workers() < workers {

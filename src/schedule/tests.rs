@@ -1,6 +1,7 @@
 //! What is asked of a source, when, and what its errors and the stop flag do.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -162,5 +163,23 @@ fn a_request_after_one_that_failed_finds_everything_in_order() {
             Made::new(lengths(50), |document| if document % 7 == 3 { bad(document) } else { Ok(()) });
         assert_eq!(source.run(&scheduler, threads, Control::default()).unwrap_err().document(), Some(3));
         Made::new(lengths(50), |_| Ok(())).run(&scheduler, threads, Control::default()).unwrap();
+    }
+}
+
+#[test]
+fn a_text_that_panics_leaves_all_memory_for_the_next_request() {
+    let scheduler = Scheduler::default();
+    for threads in [1, 3] {
+        for _ in 0..20 {
+            let source = Made::new(lengths(100), |document| {
+                assert!(document % 9 != 4, "a panic of the test's");
+                Ok(())
+            });
+            let run = || source.run(&scheduler, threads, Control::default());
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "the panic is the caller's to see");
+            let (idle, made) = scheduler.slots.counts();
+            assert!(idle == made && made <= threads, "{idle} of {made} slots are back");
+        }
+        Made::new(lengths(100), |_| Ok(())).run(&scheduler, threads, Control::default()).unwrap();
     }
 }
