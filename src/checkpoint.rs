@@ -4,4 +4,5 @@ pub(crate) mod files;
 pub(crate) mod json;
 pub(crate) mod mapped_file;
 pub(crate) mod packed;
+pub(crate) mod settings;
 pub(crate) mod tensors;

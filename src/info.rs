@@ -59,20 +59,52 @@ pub struct ModelInfo {
     pub shared_bytes: usize,
     /// Whether the checkpoint holds its weights packed.
     pub packed_checkpoint: bool,
+    /// Where the window comes from, and a line for each thing that the files of the checkpoint say otherwise than each
+    /// other, or that transformers 5.23 takes otherwise than this crate.
+    pub notes: Vec<String>,
+}
+
+fn notes(reranker: &Reranker, max_length: usize) -> Vec<String> {
+    let config = reranker.model().config();
+    let field = if max_length < config.window() { "max_length of the caller" } else { config.window_field() };
+    let mut notes = vec![format!("the window of {max_length} tokens is {field}")];
+    notes.extend(config.settings.notes.iter().cloned());
+    #[cfg(feature = "tokenizers")]
+    notes.extend(reranker.tokenizer().notes().iter().cloned());
+    let narrow =
+        |dtype: &safetensors::Dtype| matches!(dtype, safetensors::Dtype::F16 | safetensors::Dtype::BF16);
+    let weights = reranker.model().weights();
+    let computed = match config.settings.dtype.as_deref() {
+        Some("float32") => None,
+        Some(dtype) => Some(format!("in {dtype}, as config.json says by `dtype`")),
+        None if weights.tensors().any(|(_, dtype, _)| narrow(&dtype)) => {
+            Some("in the dtype of the first float tensor, as config.json names none".into())
+        }
+        None => None,
+    };
+    notes.extend(computed.map(|dtype| {
+        format!(
+            "transformers and sentence-transformers compute {dtype}, unless they are told otherwise; their scores then \
+             differ from those by f32 arithmetic, mostly in the third digit"
+        )
+    }));
+    notes
 }
 
 impl ModelInfo {
     pub(crate) fn new(reranker: &Reranker) -> Self {
         let model = reranker.model();
         let config = model.config();
-        let activation =
-            match (config.activation.resolve(ScoreMode::Model, model.labels()), &config.activation) {
-                (Ok(activation), _) => activation.name().to_owned(),
-                (Err(_), ModelActivation::Unknown { name, .. }) => {
-                    format!("`{name}`, which is not supported")
-                }
-                (Err(error), _) => error.to_string(),
-            };
+        let activation = match (
+            config.settings.activation.resolve(ScoreMode::Model, model.labels()),
+            &config.settings.activation,
+        ) {
+            (Ok(activation), _) => activation.name().to_owned(),
+            (Err(_), ModelActivation::Unknown { name, .. }) => {
+                format!("`{name}`, which is not supported")
+            }
+            (Err(error), _) => error.to_string(),
+        };
         let mut tensors = BTreeMap::<String, (usize, usize)>::new();
         for (_, dtype, shape) in model.weights().tensors() {
             let (count, elements) = tensors.entry(format!("{dtype:?}")).or_default();
@@ -113,6 +145,7 @@ impl ModelInfo {
             packed_bytes,
             shared_bytes,
             packed_checkpoint: model.weights().packed().is_some(),
+            notes: notes(reranker, max_length),
         }
     }
 
