@@ -489,17 +489,3 @@ fn splits_at_spaces(pre_tokenizer: &PreTokenizerWrapper) -> bool {
         step => splits(step),
     }
 }
-
-/// The template of BERT's own post-processor, for the test of templates.
-#[cfg(test)]
-pub(super) fn bert_processing(cls: (&str, u32), sep: (&str, u32)) -> Outline {
-    let of = |(token, id): (&str, u32)| (token.to_owned(), id);
-    let processor = tokenizers::processors::bert::BertProcessing::new(of(sep), of(cls));
-    Outline {
-        added: vec![],
-        truncates_left: false,
-        normalizer: None,
-        pre_tokenizer: None,
-        post_processor: Some(processor.into()),
-    }
-}

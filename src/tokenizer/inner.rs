@@ -70,14 +70,16 @@ mod tests {
 
     #[test]
     fn inner_characters_leave_one_word_with_all_settings() {
-        let mut inner = 0;
+        // The other planes are empty or private.
+        let planes = ('\0'..'\u{40000}').chain('\u{e0000}'..'\u{e1000}');
+        let characters: Vec<char> = planes.filter(|&c| is_inner(c)).collect();
+        assert!(characters.len() > 150_000, "only {}", characters.len());
         for lowercase in [false, true] {
             for strip_accents in [false, true] {
                 for (chinese, first) in [(false, false), (true, false), (true, true)] {
                     let strip_accents = Some(strip_accents);
                     let settings = BertSettings { lowercase, strip_accents, chinese };
                     let pipeline = BertPipeline::new(settings, first);
-                    let characters: Vec<char> = ('\0'..=char::MAX).filter(|&c| is_inner(c)).collect();
                     for block in characters.chunks(997) {
                         let text: String = block.iter().flat_map(|&c| [' ', 'x', c, 'y']).collect();
                         let mut words = 0;
@@ -90,11 +92,9 @@ mod tests {
                             .unwrap();
                         assert_eq!(words, block.len(), "{block:?}");
                     }
-                    inner = characters.len();
                 }
             }
         }
-        assert!(inner > 900_000, "only {inner}");
         assert!("กéあ한Я👩\u{301}a9".chars().all(is_inner));
         assert!(!" ,，。\u{a0}一\u{2028}\u{3000}-\u{37e}\u{1fef}".chars().any(is_inner));
     }

@@ -119,12 +119,23 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::Template;
-    use crate::tokenizer::backend::bert_processing;
+    use crate::tokenizer::backend::WordPieceFile;
 
     #[test]
     fn other_post_processors_have_templates_too() {
-        let outline = bert_processing(("[CLS]", 2), ("[SEP]", 3));
+        let json = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": null, "decoder": null,
+            "post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]},
+            "model": {
+                "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": {}
+            }
+        });
+        let outline = WordPieceFile::parse(json.to_string().as_bytes()).unwrap().outline;
         let template = Template::of(&outline).unwrap();
         assert_eq!(template, Template::bert(2, 3));
         let (ids, type_ids) = template.fill(&[7, 8], &[9]);
