@@ -215,7 +215,6 @@ impl Tokenizer {
         let (mut texts, outline) =
             Texts::parse((*file.bytes).as_ref(), &mut settings, sentence.lowercase).map_err(broken)?;
         let template = pair_template(&texts, &outline, &mut settings).map_err(broken)?;
-        template.check(config, settings.segments).map_err(broken)?;
         if let Some((token, id)) = texts.largest()
             && id as usize >= config.vocab
         {
@@ -223,6 +222,7 @@ impl Tokenizer {
                 format!("token `{token}` has id {id}, but the model's vocab_size is {}", config.vocab);
             return Err(broken(reason));
         }
+        template.check(config, settings.segments).map_err(broken)?;
 
         let window = options.max_length.map_or(config.window(), |limit| limit.min(config.window()));
         let special = template.special_tokens();
