@@ -17,7 +17,7 @@ use crate::schedule::Scheduler;
 use crate::schedule::threads::Threads;
 use crate::timings::{Laps, LoadTimings};
 #[cfg(feature = "tokenizers")]
-use crate::tokenizer::{Tokenizer, Truncation};
+use crate::tokenizer::{Options, Tokenizer, TokenizerRules, Truncation};
 
 /// Tokens of a chunk unless the caller chooses: enough rows that streaming all weights through a core costs little, and
 /// 2.4 MB of activations for a 384-wide model. (Next to 256: 0.5 % less time on one thread.)
@@ -95,9 +95,7 @@ pub struct Builder {
     threads: Option<usize>,
     pool: Option<Arc<rayon::ThreadPool>>,
     #[cfg(feature = "tokenizers")]
-    max_length: Option<usize>,
-    #[cfg(feature = "tokenizers")]
-    truncation: Truncation,
+    texts: Options,
     chunk_tokens: Option<usize>,
     weight_source: WeightSource,
     isa: Option<String>,
@@ -127,18 +125,26 @@ impl Builder {
         self
     }
 
-    /// The most tokens of a pair, special tokens included. The smallest of this, the tokenizer's `model_max_length`
-    /// and the position table applies.
+    /// The most tokens of a pair, special tokens included. The smallest of this, the checkpoint's limit (mostly
+    /// `model_max_length` of `tokenizer_config.json`) and the position table applies.
     #[cfg(feature = "tokenizers")]
     pub fn max_length(mut self, tokens: usize) -> Self {
-        self.max_length = Some(tokens);
+        self.texts.max_length = Some(tokens);
         self
     }
 
-    /// What happens to a pair that exceeds the window. Default: [`Truncation::LongestFirst`].
+    /// What happens to a pair that exceeds the window. Default: what the checkpoint says by `processing_kwargs` of
+    /// `sentence_bert_config.json`, else [`Truncation::LongestFirst`].
     #[cfg(feature = "tokenizers")]
     pub fn truncation(mut self, truncation: Truncation) -> Self {
-        self.truncation = truncation;
+        self.texts.truncation = Some(truncation);
+        self
+    }
+
+    /// Whose token ids pairs get where versions of transformers differ. Default: [`TokenizerRules::Author`].
+    #[cfg(feature = "tokenizers")]
+    pub fn tokenizer_rules(mut self, rules: TokenizerRules) -> Self {
+        self.texts.rules = rules;
         self
     }
 
@@ -207,7 +213,7 @@ impl Builder {
             })?;
             file.check_json()?;
             let settings = files.tokenizer_config.as_ref();
-            Tokenizer::load(&file, settings, &config, self.max_length, self.truncation)?
+            Tokenizer::load(&file, settings, &config, self.texts)?
         };
         timings.tokenizer = laps.lap();
         let weights = Weights::parse(files.weights, files.shard_index)?;

@@ -6,5 +6,6 @@ pub(crate) mod mapped_file;
 pub(crate) mod names;
 pub(crate) mod packed;
 pub(crate) mod roles;
+pub(crate) mod settings;
 mod stand_in;
 pub(crate) mod tensors;

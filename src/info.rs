@@ -69,19 +69,51 @@ pub struct ModelInfo {
     operations: [u64; 3],
 }
 
+fn notes(reranker: &Reranker, max_length: usize) -> Vec<String> {
+    let config = &reranker.config;
+    let field = if max_length < config.window() { "max_length of the caller" } else { config.window_field() };
+    let mut notes = vec![format!("the window of {max_length} tokens is {field}")];
+    if reranker.model().description().head.len() == 1 {
+        notes.push(NO_POOLER.to_owned());
+    }
+    notes.extend(config.settings.notes.iter().cloned());
+    #[cfg(feature = "tokenizers")]
+    notes.extend(reranker.tokenizer().notes().iter().cloned());
+    let narrow =
+        |dtype: &safetensors::Dtype| matches!(dtype, safetensors::Dtype::F16 | safetensors::Dtype::BF16);
+    let weights = reranker.model().weights();
+    let computed = match config.settings.dtype.as_deref() {
+        Some("float32") => None,
+        Some(dtype) => Some(format!("in {dtype}, as config.json says by `dtype`")),
+        None if weights.tensors().any(|(_, dtype, _)| narrow(&dtype)) => {
+            Some("in the dtype of the first float tensor, as config.json names none".into())
+        }
+        None => None,
+    };
+    notes.extend(computed.map(|dtype| {
+        format!(
+            "transformers and sentence-transformers compute {dtype}, unless they are told otherwise; their scores then \
+             differ from those by f32 arithmetic, mostly in the third digit"
+        )
+    }));
+    notes
+}
+
 impl ModelInfo {
     pub(crate) fn new(reranker: &Reranker) -> Self {
         let model = reranker.model();
         let (config, description) = (&reranker.config, model.description());
         let layer = &description.layers[0];
-        let activation =
-            match (config.activation.resolve(ScoreMode::Model, model.labels()), &config.activation) {
-                (Ok(activation), _) => activation.name().to_owned(),
-                (Err(_), ModelActivation::Unknown { name, .. }) => {
-                    format!("`{name}`, which is not supported")
-                }
-                (Err(error), _) => error.to_string(),
-            };
+        let activation = match (
+            config.settings.activation.resolve(ScoreMode::Model, model.labels()),
+            &config.settings.activation,
+        ) {
+            (Ok(activation), _) => activation.name().to_owned(),
+            (Err(_), ModelActivation::Unknown { name, .. }) => {
+                format!("`{name}`, which is not supported")
+            }
+            (Err(error), _) => error.to_string(),
+        };
         let mut tensors = BTreeMap::<String, (usize, usize)>::new();
         for (_, dtype, shape) in model.weights().tensors() {
             let (count, elements) = tensors.entry(format!("{dtype:?}")).or_default();
@@ -119,11 +151,11 @@ impl ModelInfo {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
             ignored: model.ignored(),
-            notes: if description.head.len() > 1 { Vec::new() } else { vec![NO_POOLER.to_owned()] },
             packed_bytes,
             shared_bytes,
             packed_checkpoint: model.weights().packed().is_some(),
             operations: description.operations(),
+            notes: notes(reranker, max_length),
         }
     }
 

@@ -59,4 +59,4 @@ pub use score::ScoreMode;
 pub use timings::LoadTimings;
 pub use tokenized::Tokenized;
 #[cfg(feature = "tokenizers")]
-pub use tokenizer::Truncation;
+pub use tokenizer::{TokenizerRules, Truncation};

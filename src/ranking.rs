@@ -127,7 +127,7 @@ impl Reranker {
         if options.min_score.is_some_and(f32::is_nan) {
             return Err(Error::option("min_score", "expected a number, found NaN"));
         }
-        let activation = self.config.activation.resolve(options.score, labels)?;
+        let activation = self.config.settings.activation.resolve(options.score, labels)?;
 
         let source = Documents { tokenizer: self.tokenizer(), query: &self.encode_query(query)?, documents };
         let control = Control { stop: options.stop.as_deref(), progress: options.progress.as_deref() };
@@ -186,7 +186,7 @@ impl Reranker {
     }
 
     fn encode_query(&self, query: &str) -> Result<Vec<u32>> {
-        self.tokenizer().encode(query).map_err(|reason| Error::Query { reason })
+        self.tokenizer().encode_query(query).map_err(|reason| Error::Query { reason })
     }
 }
 
@@ -238,7 +238,7 @@ impl<Q: AsRef<str> + Sync, D: AsRef<str> + Sync> Source for Pairs<'_, Q, D> {
             let query = match &encoded {
                 Some((text, ids)) if *text == query => ids,
                 _ => {
-                    let ids = self.tokenizer.encode(query);
+                    let ids = self.tokenizer.encode_query(query);
                     let ids =
                         ids.map_err(|reason| Error::document_error(i, format!("its query {reason}")))?;
                     &encoded.insert((query, ids)).1

@@ -121,7 +121,7 @@ impl Reranker {
             let reason = format!("expected {} logits, found {}", self.labels(), logits.len());
             return Err(Error::option("logits", reason));
         }
-        let activation = self.config.activation.resolve(mode, self.labels())?;
+        let activation = self.config.settings.activation.resolve(mode, self.labels())?;
         Ok((0..logits.len()).map(|label| activation.score(logits, label)).collect())
     }
 

@@ -1,6 +1,8 @@
 //! Texts to token ids, by the checkpoint's own `tokenizer.json`.
 
+mod backend;
 mod bert;
+mod inner;
 mod settings;
 mod template;
 #[cfg(test)]
@@ -8,15 +10,12 @@ mod tests;
 mod vocabulary;
 mod word_piece;
 
-use tokenizers::{
-    Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, TruncationDirection, TruncationParams,
-    TruncationStrategy,
-};
-
+use self::backend::{Any, BertPipeline, Outline, WordPieceFile};
 use self::bert::Bert;
+use self::settings::Settings;
+pub use self::settings::TokenizerRules;
 use self::template::Template;
 use crate::checkpoint::files::File;
-use crate::checkpoint::json::Fields;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::tokenized::Tokenized;
@@ -44,6 +43,10 @@ pub(crate) struct Tokenizer {
     template: Template,
     max_length: usize,
     truncation: Truncation,
+    /// It is put in front of every query.
+    prompt: Option<String>,
+    /// A line for each thing that the files say otherwise than each other.
+    notes: Vec<String>,
 }
 
 /// How one text becomes ids.
@@ -51,108 +54,167 @@ enum Texts {
     /// The form of nearly all BERT checkpoints, which costs a fraction.
     Bert(Bert),
     /// Whatever else `tokenizers` knows.
-    Any(Box<tokenizers::Tokenizer>),
+    Any(Any),
 }
 
-impl Texts {
-    /// With the post-processor of the file.
-    fn parse(json: &[u8]) -> std::result::Result<(Self, Option<PostProcessorWrapper>), String> {
-        if let Some((bert, processor)) = Bert::parse(json) {
-            return Ok((Self::Bert(bert), processor));
-        }
-        let mut any =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|error| format!("broken tokenizer: {error}"))?;
-        if let Some(unknown) = unknown_token(any.get_model())
-            && any.get_model().token_to_id(unknown).is_none()
-        {
-            return Err(format!("its unk_token `{unknown}` is not in its vocabulary"));
-        }
-        if any.get_truncation().is_some_and(|params| params.direction == TruncationDirection::Left) {
-            return Err("`truncation.direction`: expected Right, as texts are cut there, found Left".into());
-        }
-        let processor = any.get_post_processor().cloned();
-        // Nothing is added to a text here: special tokens and the cut to the window are `pair`'s.
-        any.with_post_processor(None::<PostProcessorWrapper>);
-        any.with_padding(None);
-        Ok((Self::Any(Box::new(any)), processor))
-    }
+/// Of a class whose tokenizer is made anew, whatever its file says.
+const MAX_CHARS: usize = 100;
+const PREFIX: &str = "##";
 
-    /// Changes what is done to texts first, where it is BERT's, to what the settings ask for.
-    fn set_normalizer(&mut self, fields: &Fields<'_>, broken: impl Fn(String) -> Error) -> Result<()> {
-        match self {
-            Self::Bert(bert) => settings::apply(fields, bert.normalizer_mut())?,
-            Self::Any(any) => {
-                if let Some(NormalizerWrapper::BertNormalizer(mut normalizer)) = any.get_normalizer().cloned()
-                {
-                    settings::apply(fields, &mut normalizer)?;
-                    any.with_normalizer(Some(normalizer)).map_err(|error| broken(error.to_string()))?;
+impl Texts {
+    /// What a file and the settings beside it make together, and what else the file has. Texts are lower-cased before
+    /// anything else if `lowercase_first`.
+    fn parse(
+        json: &[u8],
+        settings: &mut Settings,
+        lowercase_first: bool,
+    ) -> std::result::Result<(Self, Outline), String> {
+        if let Some(mut file) = WordPieceFile::parse(json) {
+            let added = check_outline(&file.outline, settings)?;
+            if settings.bert.is_some() {
+                note_model(&file, settings);
+                file.unknown.clone_from(&settings.unknown);
+                file.max_chars = MAX_CHARS;
+                file.prefix = PREFIX.into();
+            }
+            let outline = file.outline.take();
+            if let Some(bert) = settings.bert.or(outline.bert()) {
+                let pipeline = BertPipeline::new(bert, lowercase_first);
+                if let Some(bert) = Bert::new(file, pipeline, &added, settings.split_special) {
+                    return Ok((Self::Bert(bert), outline));
                 }
             }
         }
-        Ok(())
+        let (mut any, outline) = Any::parse(json)?;
+        let added = check_outline(&outline, settings)?;
+        if let Some(bert) = settings.bert {
+            any = any
+                .into_bert(bert, &settings.unknown, MAX_CHARS, PREFIX)
+                .map_err(|reason| format!("{reason}, but class {} has it", settings.class()))?;
+        }
+        if let Some(unknown) = any.missing_unknown() {
+            return Err(format!("its unk_token `{unknown}` is not in its vocabulary"));
+        }
+        if lowercase_first {
+            any.lowercase_first()?;
+        }
+        any.add(&added)?;
+        any.split_special(settings.split_special);
+        Ok((Self::Any(any), outline))
     }
 
     /// The token with the largest id.
     fn largest(&self) -> Option<(String, u32)> {
         match self {
             Self::Bert(bert) => bert.vocabulary().largest().map(|(token, id)| (token.to_owned(), id)),
-            Self::Any(any) => any.get_vocab(true).into_iter().max_by_key(|&(_, id)| id),
+            Self::Any(any) => any.largest(),
+        }
+    }
+
+    fn id(&self, token: &str) -> Option<u32> {
+        match self {
+            Self::Bert(bert) => bert.vocabulary().id(token),
+            Self::Any(any) => any.id(token),
         }
     }
 
     /// `limit` is the one that [`Texts::limit`] was told.
-    fn encode(&self, text: &str, limit: usize) -> tokenizers::Result<Vec<u32>> {
+    fn encode(&self, text: &str, limit: usize) -> std::result::Result<Vec<u32>, String> {
         match self {
             Self::Bert(bert) => bert.encode(text, limit),
-            Self::Any(any) => Ok(any.encode_fast(text, false)?.get_ids().to_vec()),
+            Self::Any(any) => any.encode(text, limit),
         }
     }
 
     /// Tokens beyond the limit are never looked at, so the model need not make them.
-    fn limit(&mut self, limit: usize) -> tokenizers::Result<()> {
-        if let Self::Any(any) = self {
-            any.with_truncation(Some(TruncationParams {
-                direction: TruncationDirection::Right,
-                max_length: limit,
-                strategy: TruncationStrategy::LongestFirst,
-                stride: 0,
-            }))?;
+    fn limit(&mut self, limit: usize) -> std::result::Result<(), String> {
+        match self {
+            Self::Bert(_) => Ok(()),
+            Self::Any(any) => any.limit(limit),
         }
-        Ok(())
     }
 }
 
-/// The token that stands for what is unknown, where a model cannot do without.
-fn unknown_token(model: &ModelWrapper) -> Option<&str> {
-    match model {
-        ModelWrapper::WordPiece(model) => Some(&model.unk_token),
-        ModelWrapper::WordLevel(model) => Some(&model.unk_token),
-        _ => None,
+/// The added tokens that count. Fails where the file asks for what is done otherwise here.
+fn check_outline(
+    outline: &Outline,
+    settings: &Settings,
+) -> std::result::Result<Vec<settings::Added>, String> {
+    if outline.truncates_left && !settings.cuts_right {
+        return Err("`truncation.direction`: expected Right, as texts are cut there, found Left".into());
     }
+    settings.added(&outline.added)
+}
+
+/// Notes what the model of a file has otherwise than its class.
+fn note_model(file: &WordPieceFile, settings: &mut Settings) {
+    if file.unknown != settings.unknown {
+        let line = format!("`model.unk_token` is `{}`, but `{}` counts", file.unknown, settings.unknown);
+        settings.notes.push(format!("tokenizer.json: {line}"));
+    }
+    if file.max_chars != MAX_CHARS {
+        let found = file.max_chars;
+        let line = format!("`model.max_input_chars_per_word` is {found}, but {MAX_CHARS} counts");
+        settings.notes.push(format!("tokenizer.json: {line}, as class {} has it", settings.class()));
+    }
+    if file.prefix != PREFIX {
+        let line = format!("`model.continuing_subword_prefix` is `{}`, but `{PREFIX}` counts", file.prefix);
+        settings.notes.push(format!("tokenizer.json: {line}, as class {} has it", settings.class()));
+    }
+}
+
+/// What the caller chooses.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options {
+    pub(crate) max_length: Option<usize>,
+    pub(crate) truncation: Option<Truncation>,
+    pub(crate) rules: TokenizerRules,
+}
+
+/// The template of a pair: the class's own, or the file's.
+fn pair_template(
+    texts: &Texts,
+    outline: &Outline,
+    settings: &mut Settings,
+) -> std::result::Result<Template, String> {
+    let Some(bert) = settings.bert else {
+        let template = Template::of(outline)?;
+        return Ok(if settings.segments { template } else { template.without_segments() });
+    };
+    let id = |field: &str, token: &str| {
+        texts.id(token).ok_or_else(|| format!("{field} `{token}` is not in its vocabulary"))
+    };
+    let template = Template::bert(id("cls_token", &settings.cls)?, id("sep_token", &settings.sep)?);
+    let mut lines = outline.differences(bert);
+    match Template::of(outline) {
+        Ok(file) if file == template => {}
+        Ok(_) => {
+            lines.push("`post_processor` makes another pair of texts than BERT's, but BERT's counts".into())
+        }
+        Err(reason) => lines.push(format!("{reason}, but BERT's counts")),
+    }
+    let class = settings.class().to_owned();
+    let notes = lines.into_iter().map(|line| format!("tokenizer.json: {line}, as class {class} has it"));
+    settings.notes.extend(notes);
+    Ok(if settings.segments { template } else { template.without_segments() })
 }
 
 impl Tokenizer {
-    /// `settings` are `tokenizer_config.json`. `max_length` is the caller's, if there is one; the model's and the
-    /// position table's apply too.
+    /// `settings` are `tokenizer_config.json`. `options.max_length` is the caller's, if there is one; the model's and
+    /// the position table's apply too.
     pub(crate) fn load(
         file: &File,
         settings: Option<&File>,
         config: &Config,
-        max_length: Option<usize>,
-        truncation: Truncation,
+        options: Options,
     ) -> Result<Self> {
         let broken = |reason: String| Error::Tokenizer { file: file.name.clone(), reason };
-        let (mut texts, processor) = Texts::parse((*file.bytes).as_ref()).map_err(broken)?;
-        if let Some(file) = settings {
-            let json = file.json()?;
-            let fields = Fields::new(file, &json)?;
-            settings::check(&fields)?;
-            texts.set_normalizer(&fields, broken)?;
-        }
-        let processor =
-            processor.ok_or_else(|| broken("it has no post-processor that adds special tokens".into()))?;
-        let template = Template::of(&processor).map_err(broken)?;
-        template.check(config).map_err(broken)?;
+        let class = config.settings.tokenizer_class.as_deref();
+        let mut settings = Settings::parse(settings, class, options.rules)?;
+        let sentence = &config.settings.texts;
+        let (mut texts, outline) =
+            Texts::parse((*file.bytes).as_ref(), &mut settings, sentence.lowercase).map_err(broken)?;
+        let template = pair_template(&texts, &outline, &mut settings).map_err(broken)?;
         if let Some((token, id)) = texts.largest()
             && id as usize >= config.vocab
         {
@@ -160,8 +222,9 @@ impl Tokenizer {
                 format!("token `{token}` has id {id}, but the model's vocab_size is {}", config.vocab);
             return Err(broken(reason));
         }
+        template.check(config, settings.segments).map_err(broken)?;
 
-        let window = max_length.map_or(config.window(), |limit| limit.min(config.window()));
+        let window = options.max_length.map_or(config.window(), |limit| limit.min(config.window()));
         let special = template.special_tokens();
         if window < special + 2 {
             let needed = format!("too few for {special} special tokens and one token of either text");
@@ -171,13 +234,27 @@ impl Tokenizer {
                 broken(format!("{window} tokens, the {}, are {needed}", config.window_field()))
             });
         }
-        texts.limit(window + 1).map_err(|error| broken(error.to_string()))?;
-        Ok(Self { texts, template, max_length: window, truncation })
+        texts.limit(window + 1).map_err(broken)?;
+        let default =
+            if sentence.only_document { Truncation::OnlyDocument } else { Truncation::LongestFirst };
+        Ok(Self {
+            texts,
+            template,
+            max_length: window,
+            truncation: options.truncation.unwrap_or(default),
+            prompt: sentence.prompt.clone(),
+            notes: settings.notes,
+        })
     }
 
     /// The most tokens that a pair may have, special tokens included.
     pub(crate) fn max_length(&self) -> usize {
         self.max_length
+    }
+
+    /// A line for each thing that the files say otherwise than each other, or than transformers 5.23 takes it.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// About how many tokens a pair will have, from the tokens of its query and the bytes of what is not tokenised yet.
@@ -190,6 +267,14 @@ impl Tokenizer {
     /// error is the end of a sentence.
     pub(crate) fn encode(&self, text: &str) -> std::result::Result<Vec<u32>, String> {
         self.texts.encode(text, self.max_length + 1).map_err(|error| format!("cannot be tokenised: {error}"))
+    }
+
+    /// As [`Tokenizer::encode`], with the checkpoint's prompt in front.
+    pub(crate) fn encode_query(&self, query: &str) -> std::result::Result<Vec<u32>, String> {
+        match &self.prompt {
+            None => self.encode(query),
+            Some(prompt) => self.encode(&format!("{prompt}{query}")),
+        }
     }
 
     /// Puts an encoded query and a document, number `index` of the call, into the checkpoint's own template.

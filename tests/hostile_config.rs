@@ -82,6 +82,29 @@ fn labels_that_disagree_with_the_classifier() {
         json["num_labels"] = json!(4);
     });
     copy.fails_with(&["`num_labels`", "rows (1)", "found 4"]);
+    // With both, the number counts.
+    copy.set_config("id2label", json!({"0": "yes"})).fails_with(&["`num_labels`", "found 4"]);
+    copy.set_config("num_labels", json!(1)).set_config("id2label", json!({"0": "no", "1": "yes"}));
+    let notes = Reranker::load(copy.path()).unwrap().info().notes;
+    assert!(notes.iter().any(|note| note.contains("`num_labels` is 1")), "{notes:?}");
+}
+
+#[test]
+fn what_transformers_computes_in_is_noted() {
+    let notes = |name: &str, dtype: Value| {
+        let copy = ModelCopy::of(name);
+        copy.edit_json("config.json", |json| {
+            let fields = json.as_object_mut().unwrap();
+            fields.remove("torch_dtype");
+            fields.insert("dtype".into(), dtype);
+        });
+        Reranker::load(copy.path()).unwrap().info().notes.join("\n")
+    };
+    assert!(!notes("gelu-60", json!("float32")).contains("compute"));
+    assert!(!notes("gelu-60", json!(null)).contains("compute"));
+    assert!(notes("gelu-60", json!("torch.bfloat16")).contains("compute in bfloat16"));
+    assert!(notes("gelu-new-f16", json!(null)).contains("the first float tensor"));
+    assert!(!notes("gelu-new-f16", json!("float32")).contains("compute"));
 }
 
 #[test]
@@ -145,7 +168,65 @@ fn the_newest_of_three_places_names_the_activation() {
     // The section of the config goes before it.
     copy.set_config("sentence_transformers", json!({"activation_fn": "torch.nn.modules.activation.Sigmoid"}));
     assert_eq!(score(&copy).0, sigmoid(logit));
-    // The file of its own goes before both.
-    copy.write("config_sentence_transformers.json", json!({"activation_fn": identity}).to_string());
+    // The file of its own goes before both, but counts only beside the list of modules of a cross-encoder.
+    let own = |value: Value| copy.write("config_sentence_transformers.json", value.to_string());
+    own(json!({"activation_fn": identity, "model_type": "CrossEncoder"}));
+    assert_eq!(score(&copy).0, sigmoid(logit));
+    copy.write("modules.json", json!([{"path": "", "type": TRANSFORMER}]).to_string());
     assert_eq!(score(&copy).0, logit);
+    own(json!({"activation_fn": identity, "model_type": "SentenceTransformer"}));
+    assert_eq!(score(&copy).0, sigmoid(logit));
+    own(json!({"activation_fn": identity}));
+    assert_eq!(score(&copy).0, sigmoid(logit));
+    // A null there leaves it to the config; a null in the config's section ends the search.
+    own(json!({"activation_fn": null, "model_type": "CrossEncoder"}));
+    copy.set_config("sentence_transformers", json!({"activation_fn": identity}));
+    assert_eq!(score(&copy).0, logit);
+    copy.set_config("sentence_transformers", json!({"activation_fn": null}));
+    assert_eq!(score(&copy).0, sigmoid(logit));
+    copy.set_config("sentence_transformers", json!({"version": "5.0.0"}));
+    assert_eq!(score(&copy).0, logit, "the oldest place");
+}
+
+const TRANSFORMER: &str = "sentence_transformers.models.Transformer";
+
+#[test]
+fn settings_of_sentence_transformers_that_cannot_be_applied_are_named() {
+    let copy = ModelCopy::of("gelu-60");
+    let modules = |modules: Value| copy.write("modules.json", modules.to_string());
+    let (bert, own) = ("sentence_bert_config.json", "config_sentence_transformers.json");
+    let one = json!([{"path": "", "type": TRANSFORMER}]);
+    modules(one.clone()).write(own, json!({"model_type": "CrossEncoder"}).to_string());
+    Reranker::load(copy.path()).unwrap();
+    for (value, parts) in [
+        (json!({"transformer_task": "feature-extraction"}), &["transformer_task", "feature-extraction"][..]),
+        (json!({"max_seq_length": "8"}), &["max_seq_length", "an integer"]),
+        (json!({"do_lower_case": 1}), &["do_lower_case", "true or false"]),
+        (json!({"tokenizer_args": {"do_lower_case": false}}), &["tokenizer_args", "do_lower_case"]),
+        (json!({"processing_kwargs": {"text": {"stride": 3}}}), &["processing_kwargs.text.stride", "3"]),
+        (json!({"processing_kwargs": {"text": {"truncation": false}}}), &["text.truncation", "only_second"]),
+        (json!({"processing_kwargs": {"common": {"x": 3}}}), &["processing_kwargs.common.x"]),
+        (json!({"processing_kwargs": 3}), &["processing_kwargs", "an object"]),
+        (json!([]), &["a JSON object"]),
+    ] {
+        copy.write(bert, value.to_string()).fails_with(&[bert]);
+        copy.fails_with(parts);
+    }
+    copy.write(bert, "{}");
+    for (value, parts) in [
+        (json!({}), &["a list of modules"][..]),
+        (json!([]), &["a list of modules"]),
+        (
+            json!([one[0], {"path": "1_Dense", "type": "sentence_transformers.models.Dense"}]),
+            &["[1].type", "Dense"],
+        ),
+        (json!([{"path": "", "type": "my.Transformer"}]), &["[0].type", "my.Transformer"]),
+        (json!([{"path": "0_Transformer", "type": TRANSFORMER}]), &["[0].path", "0_Transformer"]),
+    ] {
+        modules(value).fails_with(&["modules.json"]);
+        copy.fails_with(parts);
+    }
+    modules(one);
+    let prompt = json!({"model_type": "CrossEncoder", "default_prompt_name": "q", "prompts": {"p": "x"}});
+    copy.write(own, prompt.to_string()).fails_with(&[own, "`prompts`", "`q`"]);
 }

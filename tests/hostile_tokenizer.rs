@@ -11,6 +11,13 @@ use serde_json::json;
 
 const FILE: &str = "tokenizer.json";
 
+/// A copy whose tokenizer is what `tokenizer.json` says, whole: BERT's own class takes little but the vocabulary from it.
+fn generic(name: &str) -> ModelCopy {
+    let copy = ModelCopy::of(name);
+    copy.write("tokenizer_config.json", r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#);
+    copy
+}
+
 #[test]
 fn a_tokenizer_that_is_missing_or_broken() {
     let copy = ModelCopy::of("gelu-60");
@@ -21,7 +28,7 @@ fn a_tokenizer_that_is_missing_or_broken() {
 
 #[test]
 fn a_template_without_segments_is_refused() {
-    let copy = ModelCopy::of("gelu-60");
+    let copy = generic("gelu-60");
     copy.edit_json(FILE, |json| {
         for part in json["post_processor"]["pair"].as_array_mut().unwrap() {
             for value in part.as_object_mut().unwrap().values_mut() {
@@ -44,7 +51,7 @@ fn a_type_id_beyond_the_table_is_refused() {
 
 #[test]
 fn a_template_that_names_what_it_does_not_define_is_refused() {
-    let copy = ModelCopy::of("gelu-60");
+    let copy = generic("gelu-60");
     copy.edit_json(FILE, |json| {
         drop(json["post_processor"]["special_tokens"].as_object_mut().unwrap().remove("[SEP]"))
     });
@@ -59,7 +66,7 @@ fn a_template_that_names_what_it_does_not_define_is_refused() {
 
 #[test]
 fn a_tokenizer_that_adds_no_special_tokens_is_refused() {
-    let copy = ModelCopy::of("gelu-60");
+    let copy = generic("gelu-60");
     copy.edit_json(FILE, |json| json["post_processor"] = json!(null));
     copy.fails_with(&[FILE, "no post-processor"]);
     copy.edit_json(FILE, |json| {
@@ -71,7 +78,7 @@ fn a_tokenizer_that_adds_no_special_tokens_is_refused() {
 
 #[test]
 fn a_template_that_leaves_a_text_out_is_refused() {
-    let copy = ModelCopy::of("gelu-60");
+    let copy = generic("gelu-60");
     copy.edit_json(FILE, |json| {
         json["post_processor"]["pair"].as_array_mut().unwrap().retain(|part| part["Sequence"]["id"] != "A");
     });
@@ -80,7 +87,7 @@ fn a_template_that_leaves_a_text_out_is_refused() {
 
 #[test]
 fn a_special_token_beyond_the_vocabulary_is_refused() {
-    let copy = ModelCopy::of("gelu-60");
+    let copy = generic("gelu-60");
     copy.edit_json(FILE, |json| json["post_processor"]["special_tokens"]["[SEP]"]["ids"] = json!([999_999]));
     copy.fails_with(&[FILE, "999999", "vocab_size is 576"]);
 }
@@ -123,7 +130,7 @@ fn a_window_too_small_by_the_models_own_word_names_the_field() {
 
 #[test]
 fn an_unknown_token_that_is_unknown_is_refused() {
-    let copy = ModelCopy::of("gelu-60");
+    let copy = generic("gelu-60");
     copy.edit_json(FILE, |json| json["model"]["unk_token"] = json!("[FOO]")).fails_with(&[FILE, "`[FOO]`"]);
     let copy = ModelCopy::of("gelu-60");
     copy.edit_json(FILE, |json| json["model"]["vocab"] = json!({})).fails_with(&[FILE, "`[UNK]`"]);
@@ -153,7 +160,8 @@ fn the_settings_of_a_bert_tokenizer_go_before_its_normalizer() {
                 });
                 ids(&copy)
             };
-            let (on, off) = (normalizer(json!(true), "{}"), normalizer(json!(false), "{}"));
+            let whole = r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#;
+            let (on, off) = (normalizer(json!(true), whole), normalizer(json!(false), whole));
             assert_ne!(on, off, "{setting}: the text does not show it");
             let file =
                 |value: bool, class: &str| json!({setting: value, "tokenizer_class": class}).to_string();
@@ -164,6 +172,8 @@ fn the_settings_of_a_bert_tokenizer_go_before_its_normalizer() {
                 off,
                 "{setting}, {form}"
             );
+            // What is absent is true, or null for `strip_accents`, which here is the same.
+            assert_eq!(normalizer(json!(false), "{}"), on, "{setting}, {form}");
             let other = file(false, "PreTrainedTokenizerFast");
             assert_eq!(normalizer(json!(true), &other), on, "{setting}, {form}");
         }
@@ -187,6 +197,84 @@ fn texts_that_are_to_be_cut_on_the_left_are_refused() {
     Reranker::load(copy.path()).unwrap();
     copy.write("tokenizer_config.json", r#"{"truncation_side": "left"}"#);
     copy.fails_with(&["tokenizer_config.json", "`truncation_side`", "`left`"]);
+}
+
+#[test]
+fn settings_of_another_kind_are_named() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.write("tokenizer_config.json", "[]").fails_with(&[
+        "tokenizer_config.json",
+        "a JSON object",
+        "an array",
+    ]);
+    for (field, value, parts) in [
+        ("split_special_tokens", json!("yes"), &["true or false", "yes"][..]),
+        ("do_lower_case", json!(null), &["true or false", "null"]),
+        ("model_input_names", json!("input_ids"), &["a list of names"]),
+        ("model_input_names", json!(null), &["a list of names"]),
+        ("sep_token", json!(null), &["a token", "null"]),
+        ("cls_token", json!(5), &["a token", "5"]),
+        ("added_tokens_decoder", json!([]), &["an object", "an array"]),
+        ("added_tokens_decoder", json!({"x": {"content": "a"}}), &["numbers as keys", "`x`"]),
+        ("added_tokens_decoder", json!({"7": {"content": "a", "lstrip": 1}}), &["lstrip", "true or false"]),
+        ("additional_special_tokens", json!("a"), &["a list of tokens"]),
+        ("fast_tokenizer_files", json!(["tokenizer.4.0.0.json"]), &["tokenizer.json alone"]),
+        ("truncation_side", json!("up"), &["`right`", "`up`"]),
+        ("max_len", json!(0), &["at least 1", "0"]),
+        ("tokenizer_class", json!(1), &["a string", "1"]),
+    ] {
+        copy.write("tokenizer_config.json", json!({field: value}).to_string());
+        copy.fails_with(&["tokenizer_config.json", &format!("`{field}")]);
+        copy.fails_with(parts);
+    }
+}
+
+/// A special token that the vocabulary lacks gets an id beyond it, which the model must have.
+#[test]
+fn a_named_token_that_is_unknown_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.write("tokenizer_config.json", r#"{"sep_token": "<sep>"}"#);
+    copy.fails_with(&[FILE, "`<sep>`", "576"]);
+    copy.write("tokenizer_config.json", r#"{"unk_token": "<unk>"}"#).fails_with(&[FILE, "`<unk>`"]);
+}
+
+/// Python writes and reads what is no JSON.
+#[test]
+fn literals_of_python_are_read_or_named() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.write(
+        "tokenizer_config.json",
+        r#"{"model_max_length": Infinity, "x": "a\"NaN", "y": [NaN, -Infinity]}"#,
+    );
+    assert_eq!(Reranker::load(copy.path()).unwrap().info().max_length, 64);
+    copy.write("tokenizer_config.json", r#"{"model_max_length": NaN}"#);
+    copy.fails_with(&["tokenizer_config.json", "`model_max_length`", "NaN"]);
+    copy.write("tokenizer_config.json", r#"{"model_max_length": Infinit}"#);
+    copy.fails_with(&["tokenizer_config.json", "invalid JSON"]);
+    let copy = ModelCopy::of("gelu-60");
+    let config = std::fs::read_to_string(copy.file("config.json")).unwrap();
+    copy.write("config.json", config.replacen('{', r#"{"x": Infinity,"#, 1));
+    Reranker::load(copy.path()).unwrap();
+    copy.write("config.json", config.replacen("1e-12", "NaN", 1));
+    copy.fails_with(&["config.json", "`layer_norm_eps`", "NaN"]);
+}
+
+/// BERT's own class needs a vocabulary of word pieces.
+#[test]
+fn another_model_than_the_class_has_is_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.edit_json(FILE, |json| json["model"]["type"] = json!("WordLevel"));
+    copy.fails_with(&[FILE, "`model.type`", "WordPiece", "BertTokenizer"]);
+}
+
+/// The rules of transformers 5 are those of the classes whose rules are known.
+#[test]
+fn rules_that_are_not_known_are_refused() {
+    let copy = ModelCopy::of("gelu-60");
+    copy.write("tokenizer_config.json", r#"{"tokenizer_class": "MPNetTokenizer"}"#);
+    let rules = crossrank::TokenizerRules::Transformers5;
+    let error = Reranker::builder().tokenizer_rules(rules).load(copy.path()).unwrap_err().to_string();
+    assert!(error.contains("tokenizer_class") && error.contains("`MPNetTokenizer`"), "{error}");
 }
 
 #[test]
@@ -217,11 +305,12 @@ fn the_tokenizers_own_truncation_and_padding_are_cleared() {
 #[test]
 fn another_form_of_the_same_tokenizer_gives_the_same_ids() {
     for name in fixtures() {
-        let copy = ModelCopy::of(&name);
+        let copy = generic(&name);
         copy.edit_json(FILE, |json| {
             json["normalizer"] = json!({"type": "Sequence", "normalizers": [json["normalizer"]]});
         });
-        let (own, other) = (Reranker::load(fixture(&name)).unwrap(), Reranker::load(copy.path()).unwrap());
+        let load = |folder: &std::path::Path| Reranker::builder().max_length(32).load(folder).unwrap();
+        let (own, other) = (load(&fixture(&name)), load(copy.path()));
         for pair in read_pairs(&fixture(&name).join("reference.jsonl")) {
             let tokenize = |reranker: &Reranker| {
                 [pair.document.clone(), pair.document.repeat(9)]

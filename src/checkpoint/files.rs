@@ -16,6 +16,8 @@ pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(crate) const SENTENCE_TRANSFORMERS_CONFIG: &str = "config_sentence_transformers.json";
+pub(crate) const MODULES: &str = "modules.json";
+pub(crate) const SENTENCE_BERT_CONFIG: &str = "sentence_bert_config.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const SHARD_INDEX: &str = "model.safetensors.index.json";
 /// What an adapter's folder has.
@@ -53,18 +55,8 @@ pub(crate) struct File {
 impl File {
     pub(crate) fn json(&self) -> Result<Value> {
         self.check_json()?;
-        let bytes = (*self.bytes).as_ref();
-        serde_json::from_slice(bytes).map_err(|source| {
-            match stand_in::literal(bytes, source.line(), source.column()) {
-                Some((literal, key)) => Error::Config {
-                    file: self.name.clone(),
-                    field: key.unwrap_or_else(|| format!("(line {})", source.line())),
-                    expected: "a value that JSON has".into(),
-                    found: format!("`{literal}`"),
-                },
-                None => Error::Json { file: self.name.clone(), source },
-            }
-        })
+        super::json::parse((*self.bytes).as_ref())
+            .map_err(|source| Error::Json { file: self.name.clone(), source })
     }
 
     /// Fails when something stands in the place of a JSON file that does not even begin like one.
@@ -106,6 +98,8 @@ impl ModelBytes {
             tokenizer: None,
             tokenizer_config: None,
             sentence_transformers_config: None,
+            modules: None,
+            sentence_bert_config: None,
             weights: vec![embedded(WEIGHTS, weights)],
             shard_index: None,
         })
@@ -130,9 +124,21 @@ impl ModelBytes {
         self
     }
 
-    /// The contents of `config_sentence_transformers.json`.
+    /// The contents of `config_sentence_transformers.json`, which is read where there is a `modules.json`.
     pub fn sentence_transformers_config(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         self.0.sentence_transformers_config = Some(embedded(SENTENCE_TRANSFORMERS_CONFIG, bytes));
+        self
+    }
+
+    /// The contents of `modules.json`.
+    pub fn modules(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.0.modules = Some(embedded(MODULES, bytes));
+        self
+    }
+
+    /// The contents of `sentence_bert_config.json`, which is read where there is a `modules.json`.
+    pub fn sentence_bert_config(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.0.sentence_bert_config = Some(embedded(SENTENCE_BERT_CONFIG, bytes));
         self
     }
 
@@ -151,6 +157,8 @@ pub(crate) struct Files {
     pub(crate) tokenizer: Option<File>,
     pub(crate) tokenizer_config: Option<File>,
     pub(crate) sentence_transformers_config: Option<File>,
+    pub(crate) modules: Option<File>,
+    pub(crate) sentence_bert_config: Option<File>,
     /// One file, or the shards.
     pub(crate) weights: Vec<File>,
     /// Tensor to shard, as the index says.
@@ -205,6 +213,8 @@ impl Files {
             tokenizer: optional(TOKENIZER)?,
             tokenizer_config: optional(TOKENIZER_CONFIG)?,
             sentence_transformers_config: optional(SENTENCE_TRANSFORMERS_CONFIG)?,
+            modules: optional(MODULES)?,
+            sentence_bert_config: optional(SENTENCE_BERT_CONFIG)?,
             weights,
             shard_index,
         })

@@ -60,6 +60,40 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Parses JSON as Python writes it: the literals that are none of JSON's are read as strings, so that a field which is
+/// used names what it found.
+pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(bytes).or_else(|error| match quote_literals(bytes) {
+        Some(quoted) => serde_json::from_slice(&quoted).map_err(|_| error),
+        None => Err(error),
+    })
+}
+
+/// The text with Python's literals in quotes; None if it has none.
+fn quote_literals(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut quoted = Vec::with_capacity(bytes.len() + 16);
+    let (mut rest, mut in_string, mut found) = (bytes, false, false);
+    while let Some(&byte) = rest.first() {
+        let literal =
+            ["-Infinity", "Infinity", "NaN"].into_iter().find(|word| rest.starts_with(word.as_bytes()));
+        let len = match literal.filter(|_| !in_string) {
+            Some(literal) => {
+                found = true;
+                quoted.extend_from_slice(format!("\"{literal}\"").as_bytes());
+                literal.len()
+            }
+            None => {
+                in_string ^= byte == b'"';
+                let len = if in_string && byte == b'\\' { rest.len().min(2) } else { 1 };
+                quoted.extend_from_slice(&rest[..len]);
+                len
+            }
+        };
+        rest = &rest[len..];
+    }
+    found.then_some(quoted)
+}
+
 /// What a JSON value is, for errors.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {

@@ -46,24 +46,3 @@ fn beginning(bytes: &[u8]) -> String {
     let shown: String = text.trim().chars().take(SHOWN).flat_map(char::escape_debug).collect();
     format!("begins with `{shown}`")
 }
-
-/// A number that JSON does not have, which Python writes all the same, and its key: where a parser that stopped at this
-/// line and column (from 1) found it.
-pub(crate) fn literal(bytes: &[u8], line: usize, column: usize) -> Option<(&'static str, Option<String>)> {
-    let line = bytes.split(|&byte| byte == b'\n').nth(line.checked_sub(1)?)?;
-    // The parser may have read a character or two of it.
-    let starts = (0..=3).filter_map(|back| column.checked_sub(back));
-    let (start, literal) = starts.into_iter().find_map(|start| {
-        let rest = line.get(start..)?;
-        let found =
-            ["-Infinity", "Infinity", "NaN"].into_iter().find(|name| rest.starts_with(name.as_bytes()))?;
-        let signed = found == "Infinity" && start > 0 && line[start - 1] == b'-';
-        Some(if signed { (start - 1, "-Infinity") } else { (start, found) })
-    })?;
-    let before = line[..start].trim_ascii_end().strip_suffix(b":").map(<[u8]>::trim_ascii_end);
-    let key = before.and_then(|text| text.strip_suffix(b"\"")).and_then(|text| {
-        let quote = text.iter().rposition(|&byte| byte == b'"')?;
-        std::str::from_utf8(&text[quote + 1..]).ok().map(str::to_owned)
-    });
-    Some((literal, key))
-}

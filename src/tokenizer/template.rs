@@ -1,17 +1,11 @@
 //! The special tokens around a pair of texts.
 
-use std::ops::Range;
-
-use serde_json::Value;
-use tokenizers::PostProcessorWrapper;
-use tokenizers::tokenizer::{Encoding, PostProcessor};
-
+use super::backend::{DOCUMENT, Outline, QUERY};
 use crate::config::Config;
 
 /// Where a pair's template puts special tokens and texts.
 ///
-/// It is read off what the post-processor makes of a pair of one token each: none looks at ids, so it does the same to
-/// every pair. Filling it in costs a copy of the ids, where the post-processor would merge strings and offsets too.
+/// Filling it in costs a copy of the ids, where the `tokenizers` crate would merge strings and offsets too.
 #[derive(Debug, PartialEq)]
 pub(super) struct Template {
     pieces: Vec<Piece>,
@@ -25,40 +19,46 @@ enum Piece {
 }
 
 impl Template {
-    pub(super) fn of(processor: &PostProcessorWrapper) -> std::result::Result<Self, String> {
-        check_special_tokens(&serde_json::to_value(processor).map_err(|error| error.to_string())?)?;
-        // Ids that no vocabulary reaches stand for the texts.
-        let (query, document) = (u32::MAX, u32::MAX - 1);
-        let one = |id: u32, type_id: u32| {
-            let ranges = std::iter::empty::<(usize, Range<usize>)>().collect();
-            Encoding::new(
-                vec![id],
-                vec![type_id],
-                vec![String::new()],
-                vec![None],
-                vec![(0, 0)],
-                vec![0],
-                vec![1],
-                vec![],
-                ranges,
-            )
-        };
-        let pair = processor.process(one(query, 0), Some(one(document, 1)), true);
-        let pair = pair.map_err(|error| format!("its post-processor fails: {error}"))?;
-        let pieces = pair.get_ids().iter().zip(pair.get_type_ids()).map(|(&id, &type_id)| match id {
-            id if id == query => Piece::Query { type_id },
-            id if id == document => Piece::Document { type_id },
+    /// That of a file.
+    pub(super) fn of(outline: &Outline) -> std::result::Result<Self, String> {
+        let pieces = outline.pair()?.into_iter().map(|(id, type_id)| match id {
+            QUERY => Piece::Query { type_id },
+            DOCUMENT => Piece::Document { type_id },
             id => Piece::Special { id, type_id },
         });
         Ok(Self { pieces: pieces.collect() })
+    }
+
+    /// BERT's own.
+    pub(super) fn bert(cls: u32, sep: u32) -> Self {
+        Self {
+            pieces: vec![
+                Piece::Special { id: cls, type_id: 0 },
+                Piece::Query { type_id: 0 },
+                Piece::Special { id: sep, type_id: 0 },
+                Piece::Document { type_id: 1 },
+                Piece::Special { id: sep, type_id: 1 },
+            ],
+        }
+    }
+
+    /// The same with every token in segment 0.
+    pub(super) fn without_segments(mut self) -> Self {
+        for piece in &mut self.pieces {
+            let (Piece::Special { type_id, .. } | Piece::Query { type_id } | Piece::Document { type_id }) =
+                piece;
+            *type_id = 0;
+        }
+        self
     }
 
     pub(super) fn special_tokens(&self) -> usize {
         self.pieces.iter().filter(|piece| matches!(piece, Piece::Special { .. })).count()
     }
 
-    /// Whether it gives what a pair classifier reads: a special token in front, both texts once, ids within the tables.
-    pub(super) fn check(&self, config: &Config) -> std::result::Result<(), String> {
+    /// Whether it gives what a pair classifier reads: a special token in front, both texts once, ids within the tables,
+    /// and segments where there are `segments`.
+    pub(super) fn check(&self, config: &Config, segments: bool) -> std::result::Result<(), String> {
         if !matches!(self.pieces.first(), Some(Piece::Special { .. })) {
             return Err(
                 "its pair template does not begin with a special token, which the classifier reads".into()
@@ -91,7 +91,7 @@ impl Template {
                 config.token_types
             ));
         }
-        if config.token_types > 1 && largest == 0 {
+        if segments && config.token_types > 1 && largest == 0 {
             return Err(format!(
                 "its pair template gives every token type id 0, but the model has {} token types: documents would be \
                  scored as part of the query",
@@ -117,36 +117,28 @@ impl Template {
     }
 }
 
-/// The `tokenizers` crate indexes the special tokens of a template without looking, and would panic where one is
-/// missing.
-fn check_special_tokens(processor: &Value) -> std::result::Result<(), String> {
-    for inner in processor["processors"].as_array().into_iter().flatten() {
-        check_special_tokens(inner)?;
-    }
-    for pieces in [&processor["single"], &processor["pair"]] {
-        for piece in pieces.as_array().into_iter().flatten() {
-            let Some(name) = piece["SpecialToken"]["id"].as_str() else { continue };
-            let token = &processor["special_tokens"][name];
-            let length = |field: &str| token[field].as_array().map(Vec::len);
-            if length("ids").is_none() || length("ids") != length("tokens") {
-                return Err(format!(
-                    "its template names the special token `{name}`, which it does not define"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::Template;
+    use crate::tokenizer::backend::WordPieceFile;
 
     #[test]
     fn other_post_processors_have_templates_too() {
-        let bert =
-            tokenizers::processors::bert::BertProcessing::new(("[SEP]".into(), 3), ("[CLS]".into(), 2));
-        let (ids, type_ids) = Template::of(&bert.into()).unwrap().fill(&[7, 8], &[9]);
+        let json = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": null, "decoder": null,
+            "post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]},
+            "model": {
+                "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": {}
+            }
+        });
+        let outline = WordPieceFile::parse(json.to_string().as_bytes()).unwrap().outline;
+        let template = Template::of(&outline).unwrap();
+        assert_eq!(template, Template::bert(2, 3));
+        let (ids, type_ids) = template.fill(&[7, 8], &[9]);
         assert_eq!((ids, type_ids), (vec![2, 7, 8, 3, 9, 3], vec![0, 0, 0, 0, 1, 1]));
     }
 }

@@ -8,7 +8,9 @@ use tokenizers::normalizers::BertNormalizer;
 use tokenizers::tokenizer::{NormalizedString, Normalizer};
 
 use super::Texts;
+use super::backend::{NORMALIZED, Outline};
 use super::bert::Bert;
+use super::settings::{Settings, TokenizerRules};
 
 /// Both readings of one `tokenizer.json`.
 struct Both {
@@ -20,7 +22,7 @@ impl Both {
     fn of(json: &[u8]) -> Self {
         let mut theirs = tokenizers::Tokenizer::from_bytes(json).unwrap();
         theirs.with_padding(None).with_truncation(None).unwrap();
-        Self { own: Bert::parse(json).expect("the plain form").0, theirs }
+        Self { own: own(json).expect("the plain form"), theirs }
     }
 
     fn check(&self, text: &str) {
@@ -30,6 +32,20 @@ impl Both {
             let found = self.own.encode(text, limit).unwrap();
             assert_eq!(found, expected[..expected.len().min(limit)], "limit {limit} of {text:?}");
         }
+    }
+}
+
+/// What a file says, whole: no class counts before it.
+fn parse(json: &[u8]) -> Result<(Texts, Outline), String> {
+    let class = Some("PreTrainedTokenizerFast");
+    Texts::parse(json, &mut Settings::parse(None, class, TokenizerRules::Author).unwrap(), false)
+}
+
+/// The own tokenizer of a file, if it is of the plain form.
+fn own(json: &[u8]) -> Option<Bert> {
+    match parse(json) {
+        Ok((Texts::Bert(bert), _)) => Some(bert),
+        _ => None,
     }
 }
 
@@ -111,9 +127,27 @@ fn hostile() -> Vec<String> {
     ]
     .map(String::from)
     .into();
-    for unit in
-        ["a", "A1", "é", "一", "一二。", "\u{301}", "e\u{301}", "\u{1}", " ", ".", "[SEP]", "\u{1}a ", "字 a"]
-    {
+    for unit in [
+        "a",
+        "A1",
+        "é",
+        "一",
+        "一二。",
+        "\u{301}",
+        "e\u{301}",
+        "\u{1}",
+        " ",
+        ".",
+        "[SEP]",
+        "\u{1}a ",
+        "字 a",
+        "한",
+        "か、",
+        "é\u{a0}",
+        "ก\u{302e}\u{301}",
+        "\u{200b}",
+        "Я1",
+    ] {
         for count in [99, 100, 101, 127, 128, 170, 171, 255, 256, 513, 2000] {
             texts.push(unit.repeat(count));
             texts.push(format!("é{} x", unit.repeat(count)));
@@ -193,6 +227,123 @@ fn long_random_texts_have_the_ids_of_the_crate() {
     proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) }, |(text in long)| {
         both.check(&text);
     });
+}
+
+/// Long runs of other scripts without a space, with marks that are reordered.
+#[test]
+fn long_random_runs_have_the_ids_of_the_crate() {
+    let [default, small] = originals();
+    let variants = variants();
+    let parts = [
+        "ก",
+        "ไทย",
+        "한국어",
+        "각",
+        "あ",
+        "が",
+        "か\u{3099}",
+        "ラ",
+        "й",
+        "Я",
+        "é",
+        "e\u{301}\u{316}",
+        "\u{302e}",
+        "\u{301}",
+        "\u{316}",
+        "\u{1d165}",
+        "\u{1d15e}",
+        "\u{345}",
+        "\u{1}",
+        "\u{200d}",
+        "\u{85}",
+        "👩",
+        "🏽",
+        "ß",
+        "İ",
+        "a",
+        "Z9",
+        "\u{378}",
+        "א\u{5b0}",
+        "ب",
+        "का",
+        "்",
+        "½",
+        "ﬁ",
+        "…",
+        "。",
+        "\u{a0}",
+        "\u{3000}",
+        "一",
+        "\u{37e}",
+        " ",
+        ".",
+        "[SEP]",
+    ];
+    // The first are words' insides, which are mostly drawn.
+    let part = prop_oneof![30 => 0..34usize, 1 => 34..parts.len()];
+    let text = prop::collection::vec((part, 1..40usize), 10..50)
+        .prop_map(move |runs| runs.iter().map(|&(i, count)| parts[i].repeat(count)).collect::<String>());
+    proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) }, |(text in text)| {
+        default.check(&text);
+        small.check(&text);
+        variants.iter().for_each(|both| both.check(&text));
+    });
+}
+
+#[test]
+fn of_a_long_text_no_more_is_normalised_than_the_window_takes() {
+    let [both, _] = originals();
+    let units = [
+        "ก",
+        "ไม้",
+        "한",
+        "👩",
+        "か",
+        "か、",
+        "Я",
+        "é",
+        "e\u{301}",
+        "the\u{a0}river\u{a0}",
+        "あ。",
+        "a",
+        "一",
+        "naïve ",
+        "\u{1d165}ก",
+    ];
+    for unit in units {
+        let text = unit.repeat(1_390_000);
+        NORMALIZED.set(0);
+        let ids = both.own.encode(&text, 513).unwrap();
+        let bytes = NORMALIZED.get();
+        assert!(bytes < 64 << 10, "{unit}: {bytes} bytes of {}", text.len());
+        // The crate itself on what is enough of it.
+        let enough = &text[..text.char_indices().nth(20_000).map_or(text.len(), |(i, _)| i)];
+        let expected = both.theirs.encode_fast(enough, false).unwrap();
+        let expected = expected.get_ids();
+        assert_eq!(ids, expected[..expected.len().min(513)], "{unit}");
+    }
+}
+
+/// A form that is left to the crate.
+#[test]
+fn of_a_long_text_in_another_form_no_more_is_read_than_the_window_takes() {
+    let mut json: Value = serde_json::from_slice(&read("tests/fixtures/gelu-60")).unwrap();
+    json["normalizer"] = json!({"type": "Sequence", "normalizers": [{"type": "NFKC"}, json["normalizer"]]});
+    let theirs = tokenizers::Tokenizer::from_bytes(json.to_string()).unwrap();
+    let (mut texts, _) = parse(json.to_string().as_bytes()).unwrap();
+    texts.limit(65).unwrap();
+    for unit in ["the river runs. ", "ﬁ one é\u{301} x\u{301} ", "a [SEP] b "] {
+        let text = unit.repeat(10_000);
+        NORMALIZED.set(0);
+        let ids = texts.encode(&text, 65).unwrap();
+        assert!(NORMALIZED.get() < 5000, "{unit}: {}", NORMALIZED.get());
+        assert_eq!(ids, theirs.encode_fast(unit.repeat(100), false).unwrap().get_ids()[..65], "{unit}");
+        let whole = unit.repeat(700);
+        texts.limit(100_000).unwrap();
+        let expected = theirs.encode_fast(whole.as_str(), false).unwrap();
+        assert_eq!(texts.encode(&whole, 100_000).unwrap(), expected.get_ids(), "{unit}");
+        texts.limit(65).unwrap();
+    }
 }
 
 #[test]
@@ -284,20 +435,20 @@ fn other_forms_are_left_to_the_crate() {
     ];
     for (what, edit) in edits {
         let mut json: Value = serde_json::from_slice(&read("tests/fixtures/gelu-60")).unwrap();
-        assert!(Bert::parse(json.to_string().as_bytes()).is_some());
+        assert!(own(json.to_string().as_bytes()).is_some());
         edit(&mut json);
-        assert!(Bert::parse(json.to_string().as_bytes()).is_none(), "{what}");
+        assert!(own(json.to_string().as_bytes()).is_none(), "{what}");
     }
 }
 
 #[test]
 fn other_forms_have_the_same_limits() {
     let mut json: Value = serde_json::from_slice(&read("tests/fixtures/gelu-60")).unwrap();
-    let own = Bert::parse(json.to_string().as_bytes()).unwrap().0;
+    let own = own(json.to_string().as_bytes()).unwrap();
     json["normalizer"] = json!({"type": "Sequence", "normalizers": [json["normalizer"]]});
     for limit in [5, 33, 65] {
-        let (mut texts, processor) = Texts::parse(json.to_string().as_bytes()).unwrap();
-        assert!(matches!(texts, Texts::Any(_)) && processor.is_some());
+        let (mut texts, _) = parse(json.to_string().as_bytes()).unwrap();
+        assert!(matches!(texts, Texts::Any(_)));
         texts.limit(limit).unwrap();
         for text in hostile() {
             assert_eq!(texts.encode(&text, limit).unwrap(), own.encode(&text, limit).unwrap(), "{text:?}");

@@ -22,6 +22,11 @@ impl WordPiece {
         &self.vocabulary
     }
 
+    /// The most characters of a word that is looked up; a longer one is unknown.
+    pub(super) fn max_chars(&self) -> usize {
+        self.max_chars
+    }
+
     /// Appends the ids of a word of `chars` characters, which has been normalised.
     ///
     /// It is cut between bytes: what equals a word of the vocabulary begins and ends where a character does.

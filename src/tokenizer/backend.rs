@@ -1,0 +1,491 @@
+//! What is used of the `tokenizers` crate. No other file of the engine knows its types; truncation, the template of a
+//! pair and its segments are the engine's own.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::tokenizer::{
+    Encoding, Model as _, NormalizedString, Normalizer, OffsetReferential, OffsetType, PostProcessor,
+    PreTokenizedString, PreTokenizer,
+};
+use tokenizers::{
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PaddingParams, PostProcessorWrapper,
+    PreTokenizerWrapper, TruncationDirection, TruncationParams, TruncationStrategy,
+};
+
+use super::settings::{Added, BertSettings};
+use super::vocabulary::Words;
+
+/// A `tokenizer.json` with WordPiece, read without the crate's own vocabulary.
+pub(super) struct WordPieceFile {
+    pub(super) outline: Outline,
+    pub(super) unknown: String,
+    pub(super) prefix: String,
+    pub(super) max_chars: usize,
+    pub(super) words: Words,
+}
+
+/// What a `tokenizer.json` has beside its model.
+#[derive(Default)]
+pub(super) struct Outline {
+    pub(super) added: Vec<Added>,
+    pub(super) truncates_left: bool,
+    normalizer: Option<NormalizerWrapper>,
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    post_processor: Option<PostProcessorWrapper>,
+}
+
+/// What is not used is read too: where the crate would refuse a file, it shall come to see it.
+#[derive(Deserialize)]
+struct Json {
+    version: Option<String>,
+    truncation: Option<TruncationParams>,
+    #[serde(rename = "padding")]
+    _padding: Option<PaddingParams>,
+    #[serde(default)]
+    added_tokens: Vec<JsonToken>,
+    normalizer: Option<NormalizerWrapper>,
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    post_processor: Option<PostProcessorWrapper>,
+    #[serde(rename = "decoder")]
+    _decoder: Option<DecoderWrapper>,
+    model: JsonModel,
+}
+
+#[derive(Deserialize)]
+struct JsonToken {
+    /// Not used by the crate either: an added token has the id that the vocabulary gives it.
+    #[serde(rename = "id")]
+    _id: u32,
+    content: String,
+    single_word: bool,
+    lstrip: bool,
+    rstrip: bool,
+    normalized: bool,
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct JsonModel {
+    #[serde(rename = "type")]
+    _kind: Kind,
+    unk_token: String,
+    continuing_subword_prefix: String,
+    max_input_chars_per_word: usize,
+    vocab: Words,
+}
+
+#[derive(Deserialize)]
+enum Kind {
+    WordPiece,
+}
+
+impl WordPieceFile {
+    /// None if it is broken, or of another form.
+    pub(super) fn parse(json: &[u8]) -> Option<Self> {
+        let json: Json = serde_json::from_str(str::from_utf8(json).ok()?).ok()?;
+        if json.version.is_some_and(|version| version != "1.0") {
+            return None;
+        }
+        let added = json.added_tokens.into_iter().map(|token| Added {
+            content: token.content,
+            single_word: token.single_word,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            normalized: token.normalized,
+            special: token.special,
+        });
+        let outline = Outline {
+            added: added.collect(),
+            truncates_left: json
+                .truncation
+                .is_some_and(|params| params.direction == TruncationDirection::Left),
+            normalizer: json.normalizer,
+            pre_tokenizer: json.pre_tokenizer,
+            post_processor: json.post_processor,
+        };
+        Some(Self {
+            outline,
+            unknown: json.model.unk_token,
+            prefix: json.model.continuing_subword_prefix,
+            max_chars: json.model.max_input_chars_per_word,
+            words: json.model.vocab,
+        })
+    }
+}
+
+impl Outline {
+    /// This one, leaving an empty one.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// The settings of a file that does to texts what BERT does.
+    pub(super) fn bert(&self) -> Option<BertSettings> {
+        let Some(NormalizerWrapper::BertNormalizer(normalizer)) = &self.normalizer else { return None };
+        let splits = matches!(self.pre_tokenizer, Some(PreTokenizerWrapper::BertPreTokenizer(_)));
+        (splits && normalizer.clean_text).then_some(BertSettings {
+            lowercase: normalizer.lowercase,
+            strip_accents: normalizer.strip_accents,
+            chinese: normalizer.handle_chinese_chars,
+        })
+    }
+
+    /// A line for each step that the file has otherwise than a tokenizer of these settings.
+    pub(super) fn differences(&self, settings: BertSettings) -> Vec<String> {
+        let json = |value: serde_json::Result<Value>| value.unwrap_or_default();
+        let of = |value: &Value| if value.is_null() { "none".to_owned() } else { value.to_string() };
+        let own = BertPipeline::new(settings, false).normalizer;
+        let (file, own) = (json(serde_json::to_value(&self.normalizer)), json(serde_json::to_value(own)));
+        let mut lines = vec![];
+        if file["type"] == own["type"] {
+            for (field, value) in own.as_object().into_iter().flatten() {
+                if file[field] != *value {
+                    lines.push(format!("`normalizer.{field}` is {}, but {value} counts", file[field]));
+                }
+            }
+        } else {
+            lines.push(format!("`normalizer` is {}, but BERT's counts", of(&file["type"])));
+        }
+        let pre_tokenizer = json(serde_json::to_value(&self.pre_tokenizer));
+        if pre_tokenizer["type"] != "BertPreTokenizer" {
+            lines.push(format!("`pre_tokenizer` is {}, but BERT's counts", of(&pre_tokenizer["type"])));
+        }
+        lines
+    }
+
+    /// What the post-processor makes of a pair of one token each: ids with their types, the two texts as the ids
+    /// `QUERY` and `DOCUMENT`. None looks at ids, so it does the same to every pair.
+    pub(super) fn pair(&self) -> Result<Vec<(u32, u32)>, String> {
+        let processor =
+            self.post_processor.as_ref().ok_or("it has no post-processor that adds special tokens")?;
+        check_special_tokens(&serde_json::to_value(processor).map_err(|error| error.to_string())?)?;
+        let one = |id: u32, type_id: u32| {
+            let ranges = std::iter::empty::<(usize, Range<usize>)>().collect();
+            Encoding::new(
+                vec![id],
+                vec![type_id],
+                vec![String::new()],
+                vec![None],
+                vec![(0, 0)],
+                vec![0],
+                vec![1],
+                vec![],
+                ranges,
+            )
+        };
+        let pair = processor.process(one(QUERY, 0), Some(one(DOCUMENT, 1)), true);
+        let pair = pair.map_err(|error| format!("its post-processor fails: {error}"))?;
+        Ok(pair.get_ids().iter().copied().zip(pair.get_type_ids().iter().copied()).collect())
+    }
+}
+
+/// Ids that no vocabulary reaches stand for the texts of a pair.
+pub(super) const QUERY: u32 = u32::MAX;
+pub(super) const DOCUMENT: u32 = u32::MAX - 1;
+
+/// The `tokenizers` crate indexes the special tokens of a template without looking, and would panic where one is
+/// missing.
+fn check_special_tokens(processor: &Value) -> Result<(), String> {
+    for inner in processor["processors"].as_array().into_iter().flatten() {
+        check_special_tokens(inner)?;
+    }
+    for pieces in [&processor["single"], &processor["pair"]] {
+        for piece in pieces.as_array().into_iter().flatten() {
+            let Some(name) = piece["SpecialToken"]["id"].as_str() else { continue };
+            let token = &processor["special_tokens"][name];
+            let length = |field: &str| token[field].as_array().map(Vec::len);
+            if length("ids").is_none() || length("ids") != length("tokens") {
+                return Err(format!(
+                    "its template names the special token `{name}`, which it does not define"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What BERT does to a text before its words are looked up. The crate is the one authority on Unicode.
+pub(super) struct BertPipeline {
+    normalizer: BertNormalizer,
+    lowercase_first: bool,
+}
+
+impl BertPipeline {
+    /// `lowercase_first` puts lower-casing in front of all else, whatever the settings say.
+    pub(super) fn new(settings: BertSettings, lowercase_first: bool) -> Self {
+        let BertSettings { lowercase, strip_accents, chinese } = settings;
+        Self { normalizer: BertNormalizer::new(true, chinese, strip_accents, lowercase), lowercase_first }
+    }
+
+    pub(super) fn lowercases(&self) -> bool {
+        self.normalizer.lowercase || self.lowercase_first
+    }
+
+    pub(super) fn splits_chinese(&self) -> bool {
+        self.normalizer.handle_chinese_chars
+    }
+
+    /// The words of a text, in order, until `take` has had enough.
+    pub(super) fn words(&self, text: &str, mut take: impl FnMut(&str) -> bool) -> Result<(), String> {
+        let mut pieces = PreTokenizedString::from(self.normalized(text)?);
+        BertPreTokenizer.pre_tokenize(&mut pieces).map_err(|error| error.to_string())?;
+        for (word, _, _) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None) {
+            if !take(word) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The words of a text of which the first may be the end of a word before it and the last the beginning of one
+    /// behind it, numbered from 0: either is empty where the text begins or ends a word.
+    pub(super) fn fragments(
+        &self,
+        text: &str,
+        mut take: impl FnMut(usize, &str) -> bool,
+    ) -> Result<(), String> {
+        // A letter on either side joins what belongs together.
+        let mut pieces = PreTokenizedString::from(format!("a{}a", self.normalized(text)?.get()));
+        BertPreTokenizer.pre_tokenize(&mut pieces).map_err(|error| error.to_string())?;
+        let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::None);
+        for (number, (word, _, _)) in splits.iter().enumerate() {
+            let word = if number == 0 { &word[1..] } else { word };
+            let word = if number + 1 == splits.len() { &word[..word.len() - 1] } else { word };
+            if !take(number, word) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn normalized(&self, text: &str) -> Result<NormalizedString, String> {
+        #[cfg(test)]
+        NORMALIZED.set(NORMALIZED.get() + text.len());
+        let mut normalized = NormalizedString::from(text);
+        if self.lowercase_first {
+            normalized.lowercase();
+        }
+        self.normalizer.normalize(&mut normalized).map_err(|error| error.to_string())?;
+        Ok(normalized)
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Bytes that were normalised on this thread.
+    pub(super) static NORMALIZED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Whether a character stays, and no normalisation reorders it with what is before it: a text may be cut there.
+pub(super) fn begins_anew(c: char) -> bool {
+    // Of all combining characters this one comes last: what combines is put before it.
+    const LAST: char = '\u{345}';
+    let mut text = NormalizedString::from(String::from_iter([LAST, c]));
+    let cleaned = BertNormalizer::new(true, false, Some(false), false).normalize(&mut text);
+    let text = text.nfd().get();
+    cleaned.is_ok() && c != LAST && text.starts_with(LAST) && text.len() > LAST.len_utf8()
+}
+
+/// A tokenizer that the crate runs.
+pub(super) struct Any {
+    tokenizer: Box<tokenizers::Tokenizer>,
+    /// Whether a text may be cut at a space between two ASCII letters or digits.
+    cuts_at_spaces: bool,
+}
+
+/// Bytes of a text that are handed to the crate at once, before a place to cut it is looked for.
+const BLOCK: usize = 4096;
+
+impl Any {
+    pub(super) fn parse(json: &[u8]) -> Result<(Self, Outline), String> {
+        let mut any =
+            tokenizers::Tokenizer::from_bytes(json).map_err(|error| format!("broken tokenizer: {error}"))?;
+        let mut added: Vec<_> = any.get_added_tokens_decoder().into_iter().collect();
+        added.sort_by_key(|&(id, _)| id);
+        let added = added.into_iter().map(|(_, token)| Added {
+            content: token.content,
+            single_word: token.single_word,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            normalized: token.normalized,
+            special: token.special,
+        });
+        let outline = Outline {
+            added: added.collect(),
+            truncates_left: any
+                .get_truncation()
+                .is_some_and(|params| params.direction == TruncationDirection::Left),
+            normalizer: any.get_normalizer().cloned(),
+            pre_tokenizer: any.get_pre_tokenizer().cloned(),
+            post_processor: any.get_post_processor().cloned(),
+        };
+        // Nothing is added to a text here: special tokens and the cut to the window are the engine's.
+        any.with_post_processor(None::<PostProcessorWrapper>);
+        any.with_padding(None);
+        Ok((Self { tokenizer: Box::new(any), cuts_at_spaces: false }, outline))
+    }
+
+    /// BERT's tokenizer with the vocabulary of this one.
+    pub(super) fn into_bert(
+        self,
+        settings: BertSettings,
+        unknown: &str,
+        max_chars: usize,
+        prefix: &str,
+    ) -> Result<Self, String> {
+        let ModelWrapper::WordPiece(model) = self.tokenizer.get_model() else {
+            return Err("`model.type`: expected WordPiece, found another".into());
+        };
+        let mut model = model.clone();
+        model.unk_token = unknown.to_owned();
+        model.max_input_chars_per_word = max_chars;
+        model.continuing_subword_prefix = prefix.to_owned();
+        let mut bert = tokenizers::Tokenizer::new(model);
+        let normalizer = BertPipeline::new(settings, false).normalizer;
+        bert.with_normalizer(Some(normalizer)).map_err(|error| error.to_string())?;
+        bert.with_pre_tokenizer(Some(BertPreTokenizer));
+        Ok(Self { tokenizer: Box::new(bert), cuts_at_spaces: false })
+    }
+
+    /// The token that stands for what is unknown, where the model cannot do without and its vocabulary lacks it.
+    pub(super) fn missing_unknown(&self) -> Option<&str> {
+        let model = self.tokenizer.get_model();
+        let unknown = match model {
+            ModelWrapper::WordPiece(model) => &model.unk_token,
+            ModelWrapper::WordLevel(model) => &model.unk_token,
+            _ => return None,
+        };
+        model.token_to_id(unknown).is_none().then_some(unknown)
+    }
+
+    /// Finds these in texts, too.
+    pub(super) fn add(&mut self, tokens: &[Added]) -> Result<(), String> {
+        let tokens: Vec<_> = tokens
+            .iter()
+            .map(|token| {
+                AddedToken::from(token.content.clone(), token.special)
+                    .single_word(token.single_word)
+                    .lstrip(token.lstrip)
+                    .rstrip(token.rstrip)
+                    .normalized(token.normalized)
+            })
+            .collect();
+        self.tokenizer.add_tokens(tokens).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whether special tokens in a text are text.
+    pub(super) fn split_special(&mut self, split: bool) {
+        self.tokenizer.set_encode_special_tokens(split);
+    }
+
+    /// Puts lower-casing in front, as sentence-transformers does, unless it is one of the steps.
+    pub(super) fn lowercase_first(&mut self) -> Result<(), String> {
+        let is_lowercase = |step: &NormalizerWrapper| matches!(step, NormalizerWrapper::Lowercase(_));
+        let mut steps: Vec<NormalizerWrapper> = match self.tokenizer.get_normalizer() {
+            None => vec![],
+            Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+            Some(step) => vec![step.clone()],
+        };
+        if steps.iter().any(is_lowercase) {
+            return Ok(());
+        }
+        steps.insert(0, Lowercase.into());
+        self.tokenizer
+            .with_normalizer(Some(Sequence::new(steps)))
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    pub(super) fn id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    /// The token with the largest id.
+    pub(super) fn largest(&self) -> Option<(String, u32)> {
+        self.tokenizer.get_vocab(true).into_iter().max_by_key(|&(_, id)| id)
+    }
+
+    /// Tokens beyond the limit are never looked at, so the model need not make them, nor are texts read to their end where
+    /// they can be cut. Told last.
+    pub(super) fn limit(&mut self, limit: usize) -> Result<(), String> {
+        let params = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length: limit,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        let any = &mut self.tokenizer;
+        any.with_truncation(Some(params)).map_err(|error| error.to_string())?;
+        let spaced =
+            any.get_added_tokens_decoder().values().any(|token| token.content.contains(char::is_whitespace));
+        self.cuts_at_spaces = !spaced
+            && any.get_normalizer().is_none_or(is_local)
+            && any.get_pre_tokenizer().is_some_and(splits_at_spaces);
+        Ok(())
+    }
+
+    /// The first `limit` ids of a text.
+    pub(super) fn encode(&self, text: &str, limit: usize) -> Result<Vec<u32>, String> {
+        let (mut ids, mut rest) = (vec![], text);
+        while !rest.is_empty() && ids.len() < limit {
+            let len = if self.cuts_at_spaces { block_len(rest) } else { rest.len() };
+            #[cfg(test)]
+            NORMALIZED.set(NORMALIZED.get() + len);
+            let encoding =
+                self.tokenizer.encode_fast(&rest[..len], false).map_err(|error| error.to_string())?;
+            ids.extend_from_slice(encoding.get_ids());
+            rest = &rest[len..];
+        }
+        ids.truncate(limit);
+        Ok(ids)
+    }
+}
+
+fn block_len(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let is_cut = |&i: &usize| {
+        bytes[i] == b' ' && bytes[i - 1].is_ascii_alphanumeric() && bytes[i + 1].is_ascii_alphanumeric()
+    };
+    (BLOCK..bytes.len().saturating_sub(1)).find(is_cut).unwrap_or(bytes.len())
+}
+
+/// Whether a normaliser does the same to a text in two parts, cut at a space between ASCII letters or digits.
+fn is_local(normalizer: &NormalizerWrapper) -> bool {
+    match normalizer {
+        NormalizerWrapper::Sequence(steps) => steps.as_ref().iter().all(is_local),
+        NormalizerWrapper::BertNormalizer(_)
+        | NormalizerWrapper::Lowercase(_)
+        | NormalizerWrapper::StripAccents(_)
+        | NormalizerWrapper::NFC(_)
+        | NormalizerWrapper::NFD(_)
+        | NormalizerWrapper::NFKC(_)
+        | NormalizerWrapper::NFKD(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether a pre-tokeniser drops spaces and looks at one word at a time.
+fn splits_at_spaces(pre_tokenizer: &PreTokenizerWrapper) -> bool {
+    let splits = |step: &PreTokenizerWrapper| {
+        matches!(
+            step,
+            PreTokenizerWrapper::BertPreTokenizer(_)
+                | PreTokenizerWrapper::Whitespace(_)
+                | PreTokenizerWrapper::WhitespaceSplit(_)
+        )
+    };
+    let looks_inside = |step: &PreTokenizerWrapper| {
+        matches!(step, PreTokenizerWrapper::Digits(_) | PreTokenizerWrapper::Punctuation(_))
+    };
+    match pre_tokenizer {
+        PreTokenizerWrapper::Sequence(sequence) => {
+            let steps = sequence.as_ref();
+            steps.iter().any(splits) && steps.iter().all(|step| splits(step) || looks_inside(step))
+        }
+        step => splits(step),
+    }
+}
