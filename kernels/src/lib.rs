@@ -139,6 +139,7 @@ mod pack;
 mod panels;
 #[doc(hidden)]
 pub mod peak;
+mod positions;
 mod product;
 mod quantize;
 #[doc(hidden)]
@@ -151,7 +152,10 @@ mod tile;
 mod view;
 
 pub use activation::Activation;
-pub use attention::{AttentionScratch, Heads, attention, cls_attention};
+pub use attention::{
+    AttentionScratch, Heads, attention, cls_attention, cls_attention_over_keys, positional_attention,
+    positional_cls_attention,
+};
 pub use embedding::{EmbeddingTables, embed};
 pub use fine::{FineRows, LhsRows};
 pub use isa::{Isa, UnavailableIsa};
@@ -159,6 +163,7 @@ pub use layer_norm::LayerNorm;
 pub use linear::{Epilogue, LinearScratch, linear, linear_parts, max_block_rows, row_blocks};
 pub use matrix::Matrix;
 pub use pack::{PackedColumns, PackedWeights, PanelDtype};
+pub use positions::{PositionBias, Positions};
 pub use softmax::softmax;
 pub use storage::SharedBytes;
 pub use stored::{Stored, StoredMatrix};
