@@ -1,5 +1,9 @@
 //! Self-attention of one sequence: of every token to every token, and of the `[CLS]` token alone.
 
+mod cls;
+
+pub use cls::{cls_attention, cls_attention_over_keys, positional_cls_attention};
+
 use crate::PANEL;
 use crate::isa::{Isa, Kernel};
 use crate::matmul::{Lhs, MAX_TILE, TileEpilogue, multiply};
@@ -7,6 +11,7 @@ use crate::matrix::Buffer;
 use crate::operand::{FloatProduct, pack_columns, pack_rows_as_columns, slot_rows, slot_stride};
 use crate::pack::PanelDtype;
 use crate::panels::Panels;
+use crate::positions::{Positions, add_biases};
 use crate::product::MulAdd;
 use crate::simd::{PairKernel, Simd};
 use crate::softmax::{exponentials, scale_row};
@@ -32,6 +37,8 @@ pub struct AttentionScratch {
     queries: Buffer,
     scores: Buffer,
     sums: Vec<f32>,
+    /// Biases of a head by distance, where they are made of a slope.
+    biases: Vec<f32>,
 }
 
 impl AttentionScratch {
@@ -79,9 +86,29 @@ pub fn attention(
     scratch: &mut AttentionScratch,
     dst: RowsMut<'_>,
 ) {
+    positional_attention(isa, qkv, heads, Positions::default(), scratch, dst);
+}
+
+/// [`attention`] whose scores depend on positions, too: keys beyond a span are not seen, and cost nothing where no
+/// query of a block sees them; a bias is added to scaled scores. What is not seen has a weight of 0, or of 2^-125 where
+/// exponentials are rounded to bfloat16; its value counts where it is NaN or infinite, if it is near what is seen.
+///
+/// A row has the same bits whatever rows of the sequence are beside it.
+///
+/// # Panics
+/// As [`attention`], or when `positions` are not of so many heads and rows.
+pub fn positional_attention(
+    isa: Isa,
+    qkv: [Rows<'_>; 3],
+    heads: Heads,
+    positions: Positions<'_>,
+    scratch: &mut AttentionScratch,
+    dst: RowsMut<'_>,
+) {
     struct Attention<'a> {
         qkv: [Rows<'a>; 3],
         heads: Heads,
+        positions: Positions<'a>,
         scratch: &'a mut AttentionScratch,
         dst: RowsMut<'a>,
     }
@@ -107,7 +134,7 @@ pub fn attention(
     impl Attention<'_> {
         #[inline(always)]
         fn all<S: Simd, P: FloatProduct<S>>(self, simd: S, product: P) {
-            let Self { qkv: [q, k, v], heads, scratch, mut dst } = self;
+            let Self { qkv: [q, k, v], heads, positions, scratch, mut dst } = self;
             let (cols, dim) = (dst.cols(), heads.dim);
             assert!(dim > 0 && cols.is_multiple_of(dim), "{cols} columns of heads of {dim}");
             let slot = if q.cols() == cols { 1 } else { P::SLOT_VALUES };
@@ -115,13 +142,21 @@ pub fn attention(
             assert_eq!((q.rows(), q.cols() * slot), (dst.rows(), cols), "queries and dst");
             assert_eq!([k, v].map(|rows| rows.cols() * slot), [cols; 2], "columns of keys, values and dst");
             assert_eq!(k.rows(), v.rows(), "keys and values");
+            if !positions.decide_nothing() {
+                positions.check(cols / dim, q.rows(), k.rows());
+            }
             for first in (0..cols).step_by(dim) {
                 let qkv = [q, k, v].map(|rows| rows.column_range(first / slot..(first + dim) / slot));
-                one_head(simd, product, qkv, heads, scratch, dst.column_range(first..first + dim));
+                let dst = dst.column_range(first..first + dim);
+                if positions.decide_nothing() {
+                    one_head(simd, product, qkv, heads, scratch, dst);
+                } else {
+                    positional_head(simd, product, qkv, heads, (positions, first / dim), scratch, dst);
+                }
             }
         }
     }
-    isa.run(Attention { qkv, heads, scratch, dst });
+    isa.run(Attention { qkv, heads, positions, scratch, dst });
 }
 
 /// dst = lhs * rhs
@@ -179,68 +214,77 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
     }
 }
 
-/// For each head h, dst_h = sum_j softmax_j(scale queries_h . x_j) x_j: attention of one row in which the key
-/// projection has been moved into the query and the value projection is left for later.
-///
-/// `queries` and `dst` are heads x hidden, `x` is seq_len x hidden. With queries_h = W_k,h^T q_h the scores are those
-/// of the keys, up to a number that is the same for all positions (the key bias), which the softmax does not see; and
-/// since its weights sum to one, W_v,h dst_h + b_v,h is the context. Keys and values of all tokens are never formed.
-///
-/// # Panics
-/// When the shapes do not fit.
-pub fn cls_attention(
-    isa: Isa,
-    queries: Rows<'_>,
-    x: Rows<'_>,
-    scale: f32,
+/// Queries of a block whose scores fit as [`score_rows`] says, with the window of keys that they see.
+fn window_rows(positions: &Positions<'_>, seq_len: usize, mr: usize) -> usize {
+    let fits = |rows: &usize| {
+        let stride = slot_stride(positions.widest_window(*rows, seq_len));
+        *rows <= mr || rows * stride * size_of::<f32>() <= SCORE_BYTES
+    };
+    (1..).map(|tiles| tiles * mr).take_while(fits).last().unwrap_or(mr)
+}
+
+/// Blocks begin at multiples of their size within the sequence, so that the window of a row, and with it the order of
+/// its sums, does not depend on the rows beside it.
+#[inline(always)]
+fn positional_head<S: Simd, P: FloatProduct<S>>(
+    simd: S,
+    product: P,
+    [q, k, v]: [Rows<'_>; 3],
+    Heads { dim, scale, .. }: Heads,
+    (positions, head): (Positions<'_>, usize),
     scratch: &mut AttentionScratch,
-    dst: RowsMut<'_>,
+    mut dst: RowsMut<'_>,
 ) {
-    struct ClsAttention<'a>(Rows<'a>, Rows<'a>, f32, &'a mut AttentionScratch, RowsMut<'a>);
-    impl Kernel for ClsAttention<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) {
-            let Self(queries, x, scale, scratch, mut dst) = self;
-            let (heads, hidden, seq_len) = (queries.rows(), queries.cols(), x.rows());
-            assert_eq!(x.cols(), hidden, "columns of queries and x");
-            assert_eq!((dst.rows(), dst.cols()), (heads, hidden), "queries and dst");
+    let seq_len = k.rows();
+    let (key_slots, value_slots) = (dim.div_ceil(P::SLOT_VALUES), seq_len.div_ceil(P::SLOT_VALUES));
+    let padded_len = seq_len.next_multiple_of(PANEL);
+    let keys = scratch.keys.at_least(padded_len * key_slots);
+    pack_rows_as_columns(simd, slot_rows(simd, product, k, dim, 1, &mut scratch.rounded), keys);
+    let values = scratch.values.at_least(dim.next_multiple_of(PANEL) * value_slots);
+    pack_columns(simd, product, slot_rows(simd, product, v, dim, 1, &mut scratch.rounded), values);
+    let biases = positions.biases_of_head(head, seq_len, &mut scratch.biases);
 
-            // One panel holds the queries of 16 heads, so that every token is read once for all of them.
-            let padded_heads = heads.next_multiple_of(PANEL);
-            let packed = scratch.keys.at_least(padded_heads * hidden);
-            pack_rows_as_columns(simd, queries, packed);
-            let by_token = scratch.values.at_least(seq_len * padded_heads);
-            let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
-            plain(simd, MulAdd, x, Panels::packed(packed, hidden, heads), by_token.reborrow());
+    let block = window_rows(&positions, seq_len, P::MR);
+    let end = positions.first_query + q.rows();
+    let mut start = positions.first_query;
+    while start < end {
+        let whole = start / block * block..(start / block + 1) * block;
+        let window = positions.window(whole.start..whole.end.min(seq_len), seq_len);
+        let queries = start..end.min(whole.end);
+        start = queries.end;
+        let own = queries.start - positions.first_query..queries.end - positions.first_query;
 
-            let scores = scratch.scores.at_least(heads * seq_len);
-            for (j, row) in (0..seq_len).map(|j| (j, by_token.as_rows().row(j))) {
-                for (h, &score) in row.iter().enumerate() {
-                    scores[h * seq_len + j] = score;
-                }
+        let score_stride = slot_stride(window.len());
+        let scores = scratch.scores.at_least(own.len() * score_stride);
+        let mut view = RowsMut::new(scores, own.len(), score_stride, score_stride);
+        let panels = &keys[window.start * key_slots..window.end.next_multiple_of(PANEL) * key_slots];
+        let panels = Panels::packed(panels, key_slots, window.len().next_multiple_of(PANEL));
+        let rows = slot_rows(simd, product, q.row_range(own.clone()), dim, P::LHS_UNIT, &mut scratch.queries);
+        plain(simd, product, rows, panels, view.column_range(0..panels.n));
+        for (i, query) in queries.enumerate() {
+            let row = &mut view.row_mut(i)[..window.len()];
+            if let Some((biases, middle)) = biases {
+                add_biases(simd, scale, &biases[middle + window.start - query..][..window.len()], row);
             }
-            scratch.sums.clear();
-            scratch.sums.resize(heads, 0.0);
-            let rows = RowsMut::new(scores, heads, seq_len, seq_len);
-            exponentials(simd, MulAdd, scale, seq_len, rows, &mut scratch.sums);
-
-            let weights = Rows::new(scores, heads, seq_len, seq_len);
-            let whole = hidden - hidden % PANEL;
-            let panels = Panels::in_place(x.column_range(0..whole));
-            plain(simd, MulAdd, weights, panels, dst.column_range(0..whole));
-            if whole < hidden {
-                let packed = scratch.values.at_least(seq_len * PANEL);
-                pack_columns(simd, MulAdd, x.column_range(whole..hidden), packed);
-                let panels = Panels::packed(packed, seq_len, hidden - whole);
-                plain(simd, MulAdd, weights, panels, dst.column_range(whole..hidden));
-            }
-            for (h, sum) in scratch.sums.iter().enumerate() {
-                scale_row(simd, 1.0 / sum, dst.row_mut(h));
-            }
+            let seen = positions.seen(query, seq_len);
+            row[..seen.start - window.start].fill(f32::NEG_INFINITY);
+            row[seen.end - window.start..].fill(f32::NEG_INFINITY);
+        }
+        if scratch.sums.len() < own.len() {
+            scratch.sums.resize(own.len(), 0.0);
+        }
+        let sums = &mut scratch.sums[..own.len()];
+        let scale = if biases.is_some() { 1.0 } else { scale };
+        exponentials(simd, product, scale, window.len(), view, sums);
+        let slots = window.start / P::SLOT_VALUES..window.end.div_ceil(P::SLOT_VALUES);
+        let weights = Rows::new(scores, own.len(), slots.len(), score_stride);
+        let panels = Panels::packed(values, value_slots, dim).depth_range(slots);
+        let mut dst = dst.row_range(own);
+        plain(simd, product, weights, panels, dst.reborrow());
+        for (i, sum) in sums.iter().enumerate() {
+            scale_row(simd, 1.0 / sum, dst.row_mut(i));
         }
     }
-    isa.run(ClsAttention(queries, x, scale, scratch, dst));
 }
 
 #[cfg(test)]
@@ -249,7 +293,7 @@ mod tests {
 
     /// Bytes and values that there is room for.
     fn room(scratch: &AttentionScratch) -> ([usize; 5], usize) {
-        let AttentionScratch { keys, values, rounded, queries, scores, sums } = scratch;
+        let AttentionScratch { keys, values, rounded, queries, scores, sums, .. } = scratch;
         ([keys, values, rounded, queries, scores].map(Buffer::bytes), sums.capacity())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
-use crate::view::RowsMut;
+use crate::view::{Rows, RowsMut};
 
 /// Rows that are worked on together, because the sum of a row is waited for before anything else.
 const GROUP: usize = 4;
@@ -25,6 +25,13 @@ impl LayerNorm {
         assert_eq!(weight.len(), bias.len(), "LayerNorm weight and bias");
         let residual_scale = vec![1.0; weight.len()];
         Self { weight, bias, eps, residual_scale }
+    }
+
+    /// One that adds no bias: (x - mean) / sqrt(variance + eps) * weight.
+    pub fn without_bias(weight: Vec<f32>, eps: f32) -> Self {
+        // What is added to a number and leaves all its bits, so that there is one kernel for both.
+        let bias = vec![-0.0; weight.len()];
+        Self::new(weight, bias, eps)
     }
 
     /// The same, with a factor for each column of the residual: where the norm that it comes from has its weight and
@@ -56,6 +63,31 @@ impl LayerNorm {
             }
         }
         isa.run(Apply(self, dst));
+    }
+
+    /// dst = norm(src), row by row, with the bits that [`LayerNorm::apply`] gives in place: for layers that normalise
+    /// what they read and still add to it afterwards.
+    ///
+    /// # Panics
+    /// When `src` and `dst` differ in shape, or have not as many columns as there are weights.
+    pub fn apply_to(&self, isa: Isa, src: Rows<'_>, dst: RowsMut<'_>) {
+        struct ApplyTo<'a>(&'a LayerNorm, Rows<'a>, RowsMut<'a>);
+        impl Kernel for ApplyTo<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) {
+                let Self(norm, src, mut dst) = self;
+                assert_eq!((src.rows(), src.cols()), (dst.rows(), dst.cols()), "src and dst of a LayerNorm");
+                // A group is normalised while its copy is in L1.
+                for first in (0..src.rows()).step_by(GROUP) {
+                    let rows = first..src.rows().min(first + GROUP);
+                    let mut group = dst.row_range(rows.clone());
+                    rows.enumerate().for_each(|(i, row)| group.row_mut(i).copy_from_slice(src.row(row)));
+                    norm.rows(simd, group);
+                }
+            }
+        }
+        isa.run(ApplyTo(self, src, dst));
     }
 
     #[inline(always)]

@@ -126,6 +126,7 @@ mod attention;
 mod digits;
 mod embedding;
 mod fine;
+mod gate;
 pub mod int8;
 mod isa;
 mod layer_norm;
@@ -139,10 +140,12 @@ mod pack;
 mod panels;
 #[doc(hidden)]
 pub mod peak;
+mod positions;
 mod product;
 mod quantize;
 #[doc(hidden)]
 pub mod reference;
+mod rotary;
 mod simd;
 mod softmax;
 mod storage;
@@ -151,14 +154,20 @@ mod tile;
 mod view;
 
 pub use activation::Activation;
-pub use attention::{AttentionScratch, Heads, attention, cls_attention};
+pub use attention::{
+    AttentionScratch, Heads, attention, cls_attention, cls_attention_over_keys, positional_attention,
+    positional_cls_attention,
+};
 pub use embedding::{EmbeddingTables, embed};
 pub use fine::{FineRows, LhsRows};
+pub use gate::gate;
 pub use isa::{Isa, UnavailableIsa};
 pub use layer_norm::LayerNorm;
 pub use linear::{Epilogue, LinearScratch, linear, linear_parts, max_block_rows, row_blocks};
 pub use matrix::Matrix;
 pub use pack::{PackedColumns, PackedWeights, PanelDtype};
+pub use positions::{PositionBias, Positions};
+pub use rotary::{RotaryTable, rotate};
 pub use softmax::softmax;
 pub use storage::SharedBytes;
 pub use stored::{Stored, StoredMatrix};

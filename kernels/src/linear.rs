@@ -53,15 +53,17 @@ pub enum Epilogue<'a> {
     Activation(Activation),
     /// Bias and residual: what dst holds before, with a factor for each column.
     Residual(&'a [f32]),
+    /// Bias and residual: what dst holds before, as it is. The same bits as with factors of 1.
+    PlainResidual,
     /// Bias and residual, as the norm scales it, then layer normalisation of each finished row.
     ResidualNorm(&'a LayerNorm),
 }
 
 impl<'a> Epilogue<'a> {
-    /// The factors of the residual, if there is one.
+    /// The factors of the residual, if it has such.
     pub fn residual_scale(self) -> Option<&'a [f32]> {
         match self {
-            Self::Bias | Self::Activation(_) => None,
+            Self::Bias | Self::Activation(_) | Self::PlainResidual => None,
             Self::Residual(scale) => Some(scale),
             Self::ResidualNorm(norm) => Some(norm.residual_scale()),
         }
@@ -77,6 +79,8 @@ pub struct LinearScratch {
     rounded: Buffer,
     /// Rows of one block, in bytes or digits.
     quantized: QuantizedRows,
+    /// Factors of a residual that has none.
+    ones: Vec<f32>,
 }
 
 impl LinearScratch {
@@ -154,17 +158,27 @@ pub fn linear_parts<'a, 'w>(
                     assert_eq!(scale.len(), dst.cols(), "residual scale and columns of dst");
                 }
             }
+            // Tiles know a residual by its factors.
+            let mut ones = std::mem::take(&mut scratch.ones);
+            let tile_epilogue = if let Epilogue::PlainResidual = epilogue {
+                let widest = parts.iter().map(|(weights, _)| weights.n()).max().unwrap_or(0);
+                ones.resize(ones.len().max(widest), 1.0);
+                Epilogue::Residual(&ones)
+            } else {
+                epilogue
+            };
             let pairs = lhs.rows.cols() != k && isa.stores_pairs(dtype);
             assert_eq!(lhs.rows.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
             for rows in row_blocks(isa, lhs.rows.rows(), lhs.fine) {
                 let last = rows.end == lhs.rows.rows();
-                let block =
-                    Block { lhs: lhs.row_range(rows.clone()), rows: rows.clone(), last, parts, epilogue };
+                let (lhs, epilogue) = (lhs.row_range(rows.clone()), tile_epilogue);
+                let block = Block { lhs, rows: rows.clone(), last, parts, epilogue };
                 multiply_packed(simd, block, scratch);
                 if let Epilogue::ResidualNorm(norm) = epilogue {
                     parts.iter_mut().for_each(|(_, dst)| norm.rows(simd, dst.row_range(rows.clone())));
                 }
             }
+            scratch.ones = ones;
         }
     }
     isa.run(Linear { isa, lhs: lhs.into(), parts, epilogue, scratch });
@@ -207,7 +221,7 @@ impl<'w> Block<'_, 'w> {
         };
         let epilogue = TileEpilogue {
             bias: Some(weights.bias()),
-            residual_scale: self.epilogue.residual_scale(),
+            residual_scale: self.epilogue.residual_scale().map(|scale| &scale[..weights.n()]),
             activation,
             pairs: dst.cols() != weights.n(),
         };

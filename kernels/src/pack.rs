@@ -14,7 +14,7 @@ use crate::simd::Simd;
 use crate::storage::{SharedBytes, Storage};
 use crate::stored::StoredMatrix;
 
-/// How packed weights hold their values.
+/// How packed weights hold their values. Those below the normal range of f32 are packed as 0, save in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PanelDtype {
     /// f32.
@@ -319,7 +319,10 @@ impl Kernel for Pack<'_> {
                     continue;
                 }
                 match output {
-                    Some((weight, i)) => weight.read_row::<S, false>(simd, i, row),
+                    Some((weight, i)) if dtype == PanelDtype::Int8 => {
+                        weight.read_row::<S, false>(simd, i, row);
+                    }
+                    Some((weight, i)) => weight.read_weights(simd, i, row),
                     None => row.fill(0.0),
                 }
                 if dtype == PanelDtype::Int8 {
@@ -399,7 +402,7 @@ impl Kernel for PackTransposed<'_> {
         let mut panels = Buffer::with_capacity(width / PANEL * dtype.panel_len(k));
         let mut rows = vec![0.0; k * width];
         for i in 0..k {
-            weight.read_row::<S, false>(simd, i, &mut rows[i * width..][..n]);
+            weight.read_weights(simd, i, &mut rows[i * width..][..n]);
         }
         let mut panel = Buffer::with_capacity(k * PANEL);
         for column in (0..width).step_by(PANEL) {

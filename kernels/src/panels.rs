@@ -1,6 +1,7 @@
 //! Panels: a right-hand side as tiles read it, and what they ask the cache for meanwhile.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use crate::PANEL;
 use crate::simd::Simd;
@@ -85,6 +86,12 @@ impl<'a> Panels<'a> {
             source: Source::Near,
             borrow: PhantomData,
         }
+    }
+
+    /// Some of their lines: a part of the depth.
+    pub(crate) fn depth_range(self, lines: Range<usize>) -> Self {
+        assert!(lines.start <= lines.end && lines.end <= self.k, "lines {lines:?} of {}", self.k);
+        Self { data: self.data.wrapping_add(lines.start * self.k_stride), k: lines.len(), ..self }
     }
 
     pub(crate) fn with_source(self, source: Source) -> Self {

@@ -105,6 +105,14 @@ fn layer_norm_refuses_what_does_not_fit() {
         run(9);
         assert_panics("dst", "columns and LayerNorm weights", || run(8));
         assert_panics("dst", "columns and LayerNorm weights", || run(10));
+        let run = |src: [usize; 2], dst: [usize; 2]| {
+            let [src, mut dst] = [src, dst].map(|[rows, cols]| grid(rows, cols));
+            norm.apply_to(isa, src.view(), dst.view_mut());
+        };
+        run([6, 9], [6, 9]);
+        assert_panics("rows", "src and dst of a LayerNorm", || run([6, 9], [5, 9]));
+        assert_panics("columns", "src and dst of a LayerNorm", || run([6, 8], [6, 9]));
+        assert_panics("columns", "columns and LayerNorm weights", || run([6, 8], [6, 8]));
     });
 }
 

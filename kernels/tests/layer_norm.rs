@@ -4,7 +4,7 @@ mod common;
 
 use common::approx::Approx;
 use common::{Grid, Random, U, assert_close, assert_same_bits, config, for_each_isa, wide};
-use crossrank_kernels::{LayerNorm, reference};
+use crossrank_kernels::{Isa, LayerNorm, reference};
 use proptest::prelude::*;
 
 const WIDTHS: [usize; 13] = [1, 2, 7, 8, 9, 12, 15, 16, 17, 33, 60, 384, 768];
@@ -23,8 +23,40 @@ fn check(rows: usize, width: usize, gap: usize, offset: f32, eps: f32, seed: u64
     for_each_isa(|isa| {
         let mut dst = Grid::of(&x, rows, width, gap);
         norm.apply(isa, dst.view_mut());
-        assert_close(&format!("{}: {rows} x {width}", isa.name()), &dst.values(), &expected, &bounds);
+        let what = format!("{}: {rows} x {width}", isa.name());
+        assert_close(&what, &dst.values(), &expected, &bounds);
+        assert_same_bits(&what, &apply_to(&norm, isa, &x, rows, width, gap), &dst.values());
     });
+}
+
+/// Out of place, after a check that the source is as it was.
+fn apply_to(norm: &LayerNorm, isa: Isa, x: &[f32], rows: usize, width: usize, gap: usize) -> Vec<f32> {
+    let (src, mut dst) = (Grid::of(x, rows, width, gap + 3), Grid::poisoned(rows, width, gap));
+    norm.apply_to(isa, src.view(), dst.view_mut());
+    assert_same_bits("the source", &src.values(), x);
+    dst.values()
+}
+
+#[test]
+fn without_a_bias_nothing_is_added() {
+    for width in WIDTHS {
+        let mut random = Random(width as u64);
+        let (x, weight) = (random.vec(5 * width), random.vec(width));
+        let (mut expected, mut bounds) = (Vec::new(), Vec::new());
+        for x in x.chunks(width) {
+            expected.extend(reference::layer_norm(&wide(x), &wide(&weight), &vec![0.0; width], 1e-3));
+            let errors = Approx::layer_norm(&Approx::all(x), &weight, &vec![0.0; width], 1e-3);
+            bounds.extend(Approx::errors(&errors));
+        }
+        let norm = LayerNorm::without_bias(weight, 1e-3);
+        for_each_isa(|isa| {
+            let mut dst = Grid::of(&x, 5, width, 1);
+            norm.apply(isa, dst.view_mut());
+            let what = format!("{}: {width}", isa.name());
+            assert_close(&what, &dst.values(), &expected, &bounds);
+            assert_same_bits(&what, &apply_to(&norm, isa, &x, 5, width, 2), &dst.values());
+        });
+    }
 }
 
 #[test]

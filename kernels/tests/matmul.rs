@@ -83,6 +83,13 @@ proptest! {
             let sums: Vec<f32> = product.iter().zip(scaled).map(|(x, residual)| x + residual).collect();
             let found = with(Epilogue::Residual(scale));
             assert_same_bits(&format!("{}: Residual", isa.name()), &found, &sums);
+            for dtype in [PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8, isa.panel_dtype(PanelDtype::F32)] {
+                let packed = pack_as(dtype, isa, &case.weights, &case.bias, k);
+                let with = |epilogue| multiplied_onto(residual.clone(), isa, &lhs, &packed, epilogue).values();
+                let what = format!("{}: PlainResidual in {}", isa.name(), dtype.name());
+                let ones = vec![1.0; n];
+                assert_same_bits(&what, &with(Epilogue::PlainResidual), &with(Epilogue::Residual(&ones)));
+            }
             let mut expected = Grid::of(&sums, m, n, gaps[1]);
             norm.apply(isa, expected.view_mut());
             let found = with(Epilogue::ResidualNorm(&norm));
