@@ -6,9 +6,11 @@ use std::path::Path;
 
 use crossrank::{Reranker, Result};
 
-const QUERY: &str = "Why do leaves change colour in autumn?";
+/// What is asked.
+pub const QUERY: &str = "Why do leaves change colour in autumn?";
 
-const PASSAGES: [&str; 10] = [
+/// What a retriever has found. `tests/example.rs` says which of these answer.
+pub const PASSAGES: [&str; 10] = [
     "Autumn fashion favours colours like rust, mustard and deep green, often with heavy knitwear.",
     "Maple syrup is made by boiling the sap of sugar maples, which is collected in early spring.",
     "As days shorten, trees stop making chlorophyll. Its green fades, and yellow and orange pigments that were \

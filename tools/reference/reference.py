@@ -480,6 +480,11 @@ Made with {versions}. To make them anew:
 
     pip install -r tools/reference/requirements.txt
     python tools/reference/reference.py fixtures tests/fixtures
+
+Beside them, for the {len(read_pairs(HERE / "default_pairs.jsonl"))} pairs of `tools/reference/default_pairs.jsonl`: `default-model.jsonl` has the logits of the widened tensors of
+`models/default`, `default-source.jsonl` those of the F16 model that it was made from. The texts were written for this
+project, 80 of the pairs as its set `everyday` (queries with passages that answer them and passages that only share their
+words), and are free to use under its licences. `tools/reference/README.md` says how both files are made.
 """
 
 

@@ -33,11 +33,14 @@ pub enum Command {
 /// Rank documents by how well they answer a query, best first.
 ///
 /// Documents are lines of text (a blank line is a document), or JSON objects, one a line, with the key `text` (blank
-/// lines are skipped). Other keys of the objects come back with `--format jsonl`, after ours; those that have the
-/// names of ours (rank, index, score, logit, tokens, truncated, input) come back within an object `input`.
+/// lines are skipped), or with those that `--text-field` names. Other keys of the objects come back with `--format
+/// jsonl`, after ours; those that have the names of ours (rank, index, score, logit, tokens, truncated, input; error
+/// with `--on-bad-document last`; text where it is not what was scored) come back within an object `input`. Escapes of
+/// half a surrogate pair are read as U+FFFD, and a note says so.
 ///
-/// Input is UTF-8, a line at most 4 MiB; CRLF is a newline. One bad line is an error that names it, and nothing is
-/// ranked.
+/// Input is UTF-8, a line at most 4 MiB; CRLF is a newline. One bad document is an error that names it, and nothing is
+/// ranked, unless `--on-bad-document` says otherwise: then each is named by a note on stderr, their number by another,
+/// and the exit code is 0 as long as some document could be ranked, or there was none.
 #[derive(Args)]
 pub struct RerankArgs {
     /// What the documents are to answer
@@ -48,6 +51,14 @@ pub struct RerankArgs {
     /// How the documents are written
     #[arg(long, value_enum, default_value_t)]
     pub input: InputFormat,
+    /// The keys of a JSON document that hold its text. Of several the texts are joined by a space: those that are missing,
+    /// null or empty are left out, but one must be there. Input is then JSONL, whatever it looks like
+    #[arg(long, value_name = "KEY,...", value_delimiter = ',', default_value = "text")]
+    pub text_field: Vec<String>,
+    /// What a document does that cannot be scored: a line that is no UTF-8, no JSON or too long, a text that is missing,
+    /// null or no string, or a pair that does not fit where `--truncation` cuts nothing
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub on_bad_document: OnBadDocument,
     /// Keep the best N only
     #[arg(long, value_name = "N", value_parser = from_1(u64::MAX))]
     pub top_k: Option<usize>,
@@ -273,8 +284,19 @@ pub enum InputFormat {
     Auto,
     /// A document a line
     Text,
-    /// A JSON object a line, with the key `text`
+    /// A JSON object a line, with the key `text` or those of `--text-field`
     Jsonl,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OnBadDocument {
+    /// It ends the command: nothing is ranked
+    #[default]
+    Error,
+    /// It is left out
+    Skip,
+    /// It comes after all that have a score, with the key `error` in place of score and text; not with `--min-score`
+    Last,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

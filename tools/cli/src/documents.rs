@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use crate::args::InputFormat;
+use crate::args::{InputFormat, RerankArgs};
 use crate::failure::Failure;
-use crate::input::Lines;
+use crate::input::{Line, Lines};
 use crate::object::{self, Object};
 
 /// A document and where it stands.
 pub struct Document {
+    /// Its place among all of the input, bad ones included, from 0.
+    pub index: usize,
     /// Its line, from 1.
     pub line: usize,
     /// What is scored.
@@ -23,47 +25,100 @@ impl AsRef<str> for Document {
     }
 }
 
+/// A document that cannot be scored, and why.
+pub struct Bad {
+    /// Its place among all of the input, from 0.
+    pub index: usize,
+    /// Its line, from 1.
+    pub line: usize,
+    /// What was expected, and what was found.
+    pub reason: String,
+    /// The object that it is, if it is one.
+    pub object: Option<Object>,
+}
+
 /// All documents of an input, and what errors call it.
 pub struct Documents {
     pub name: String,
-    pub documents: Vec<Document>,
+    /// Those with a text, in the order of the input.
+    pub good: Vec<Document>,
+    /// The others.
+    pub bad: Vec<Bad>,
 }
 
 impl Documents {
-    /// Reads everything; one bad line is an error.
-    pub fn read(path: Option<&Path>, format: InputFormat) -> Result<Self, Failure> {
+    /// Reads everything.
+    pub fn read(args: &RerankArgs) -> Result<Self, Failure> {
+        let path = args.file.as_deref();
+        let own_fields = args.text_field != ["text"];
+        if own_fields && args.input == InputFormat::Text {
+            return Err(Failure::about(
+                "--text-field",
+                "expected --input jsonl or auto, found text, which has no keys",
+            ));
+        }
         let mut input = Lines::open(path)?;
         let name = input.name().to_owned();
-        let failed = |line: usize, reason| Failure::about(format_args!("{name}: line {line}"), reason);
         let mut lines = Vec::new();
         while let Some(line) = input.next().map_err(|error| Failure::about(&name, error))? {
-            lines.push((line.number, line.text.map_err(|reason| failed(line.number, reason))?));
+            lines.push(line);
         }
 
-        let jsonl = match format {
-            InputFormat::Auto => named_jsonl(path) || begins_as_jsonl(&lines),
+        let jsonl = match args.input {
+            InputFormat::Auto => own_fields || named_jsonl(path) || begins_as_jsonl(&lines),
             InputFormat::Text => false,
             InputFormat::Jsonl => true,
         };
-        let hint = if format == InputFormat::Auto { " (read as JSONL; --input text would not)" } else { "" };
-        let documents = if jsonl {
-            lines
-                .into_iter()
-                .filter(|(_, text)| !text.trim().is_empty())
-                .map(|(line, text)| {
-                    from_json(line, &text).map_err(|reason| failed(line, format!("{reason}{hint}")))
-                })
-                .collect::<Result<_, _>>()?
-        } else {
-            lines.into_iter().map(|(line, text)| Document { line, text, object: None }).collect()
+        let hint = match args.input {
+            InputFormat::Auto if !own_fields => " (read as JSONL; --input text would not)",
+            _ => "",
         };
-        Ok(Self { name, documents })
+        let is_document =
+            |line: &Line| !jsonl || !line.text.as_ref().is_ok_and(|text| text.trim().is_empty());
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for (index, line) in lines.into_iter().filter(is_document).enumerate() {
+            let number = line.number;
+            let read = match line.text {
+                Ok(text) if jsonl => from_json(&text, &args.text_field)
+                    .map_err(|(reason, object)| (format!("{reason}{hint}"), object)),
+                Ok(text) => Ok((text, None)),
+                Err(reason) => Err((reason, None)),
+            };
+            match read {
+                Ok((text, object)) => good.push(Document { index, line: number, text, object }),
+                Err((reason, object)) => bad.push(Bad { index, line: number, reason, object }),
+            }
+        }
+        Ok(Self { name, good, bad })
+    }
+
+    /// Takes documents that cannot be scored after all, by their places among the good, in order, from these.
+    pub fn spoil(&mut self, mut reasons: Vec<(usize, String)>) {
+        reasons.reverse();
+        let mut good = Vec::with_capacity(self.good.len());
+        for (i, document) in std::mem::take(&mut self.good).into_iter().enumerate() {
+            match reasons.pop_if(|(at, _)| *at == i) {
+                Some((_, reason)) => {
+                    let Document { index, line, object, .. } = document;
+                    self.bad.push(Bad { index, line, reason, object });
+                }
+                None => good.push(document),
+            }
+        }
+        self.good = good;
+        self.bad.sort_by_key(|bad| bad.index);
     }
 }
 
-fn from_json(line: usize, text: &str) -> Result<Document, String> {
-    let object = object::parse(text)?;
-    Ok(Document { line, text: object::string(&object, "text")?, object: Some(object) })
+type Read = (String, Option<Object>);
+
+/// The text of an object; where there is none the object comes with the reason, if it is one.
+fn from_json(line: &str, fields: &[String]) -> Result<Read, Read> {
+    let object = object::parse(line).map_err(|reason| (reason, None))?;
+    match object::text(&object, fields) {
+        Ok(text) => Ok((text, Some(object))),
+        Err(reason) => Err((reason, Some(object))),
+    }
 }
 
 fn named_jsonl(path: Option<&Path>) -> bool {
@@ -72,8 +127,9 @@ fn named_jsonl(path: Option<&Path>) -> bool {
 }
 
 /// Whether the line parses does not matter: a broken first line of JSONL is an error, not a text.
-fn begins_as_jsonl(lines: &[(usize, String)]) -> bool {
-    let first = lines.iter().find(|(_, text)| !text.trim().is_empty());
-    let brace = first.and_then(|(_, text)| text.trim_start().strip_prefix('{'));
+fn begins_as_jsonl(lines: &[Line]) -> bool {
+    let mut texts = lines.iter().filter_map(|line| line.text.as_deref().ok());
+    let brace =
+        texts.find(|text| !text.trim().is_empty()).and_then(|text| text.trim_start().strip_prefix('{'));
     brace.is_some_and(|rest| rest.trim_start().starts_with('"'))
 }

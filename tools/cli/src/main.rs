@@ -10,6 +10,7 @@ mod failure;
 mod input;
 mod inspect;
 mod interrupt;
+mod json;
 mod model;
 mod object;
 mod out_folder;

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::json;
 use crate::text::printable;
 
 /// Of a value that is a fact: whatever a checkpoint calls its tensors.
@@ -28,7 +29,7 @@ impl Output {
 
     /// Writes a value as a line of JSON.
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let json = serde_json::to_string(value).map_err(|error| Failure::about("standard output", error))?;
+        let json = json::line(value).map_err(|error| Failure::about("standard output", error))?;
         self.line(json)
     }
 

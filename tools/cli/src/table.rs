@@ -3,7 +3,7 @@
 use crossrank::Ranked;
 use unicode_width::UnicodeWidthChar;
 
-use crate::documents::Document;
+use crate::documents::{Bad, Document};
 use crate::text::steers_terminal;
 
 const BAR: usize = 10;
@@ -25,12 +25,18 @@ pub struct Table {
 }
 
 impl Table {
-    /// A line a document: rank, score, bar if there is room, a mark where the window cut, text. Then what the mark
-    /// means. No line is wider than the terminal.
-    pub fn lines(&self, ranking: &[Ranked], documents: &[Document], max_length: usize) -> Vec<String> {
+    /// A line a document: rank, score, bar if there is room, a mark where the window cut, text. Then those without a
+    /// score, and what the mark means. No line is wider than the terminal.
+    pub fn lines(
+        &self,
+        ranking: &[Ranked],
+        documents: &[Document],
+        last: &[Bad],
+        max_length: usize,
+    ) -> Vec<String> {
         let scores: Vec<String> = ranking.iter().map(|ranked| score(ranked.score)).collect();
         let score_width = scores.iter().map(String::len).max().unwrap_or(0);
-        let rank_width = ranking.len().to_string().len();
+        let rank_width = (ranking.len() + last.len()).to_string().len();
         let with_bar = self.columns >= rank_width + score_width + BAR + 7 + LEAST_TEXT;
         let mut lines: Vec<String> = ranking
             .iter()
@@ -45,6 +51,12 @@ impl Table {
                 cut(line.chars().chain(words(text)), self.columns).trim_end().to_owned()
             })
             .collect();
+        for (i, bad) in last.iter().enumerate() {
+            let rank = ranking.len() + i + 1;
+            let reason = format!("line {}: {}", bad.line, bad.reason);
+            let line = format!("{rank:>rank_width$}  {:>score_width$}", "-");
+            lines.push(cut(line.chars().chain(words(&reason)), self.columns));
+        }
         if ranking.iter().any(|ranked| ranked.truncated) {
             let note =
                 format!("* longer than the window of {max_length} tokens: what is beyond was not read");
@@ -110,14 +122,14 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        let document = |text: &str| Document { line: 1, text: text.repeat(30), object: None };
+        let document = |text: &str| Document { index: 0, line: 1, text: text.repeat(30), object: None };
         let documents = ["tower of 東京 ", "東京 ", "a ", "\u{301}", "abc"].map(document);
         let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/gelu-60");
         let reranker = crossrank::Reranker::load(model).unwrap();
         let ranking = reranker.rerank("tower", &documents, &Default::default()).unwrap();
         for columns in 1..120 {
             let table = Table { columns, scale: Scale { from: -1.0, to: 1.0 } };
-            let lines = table.lines(&ranking, &documents, 512);
+            let lines = table.lines(&ranking, &documents, &[], 512);
             assert_eq!(lines.len(), 6);
             for line in &lines {
                 assert!(line.width() <= columns, "{columns}: {line}");

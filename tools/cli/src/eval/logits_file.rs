@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::set::EvalSet;
 use crate::failure::Failure;
+use crate::json;
 use crate::out_folder::parent_folder;
 
 /// A line: with the texts, so that it is input of `crossrank score`, too.
@@ -83,8 +84,7 @@ pub fn write(
                     reference,
                     quantized,
                 };
-                serde_json::to_writer(&mut file, &pair)?;
-                file.write_all(b"\n")?;
+                writeln!(file, "{}", json::line(&pair)?)?;
             }
         }
         file.into_inner()?.persist(path)?;

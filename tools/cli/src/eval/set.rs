@@ -39,7 +39,7 @@ pub struct Query {
 }
 
 impl EvalSet {
-    /// Reads a folder: `corpus.jsonl` (an object a line with the keys `id` and `text`; others are ignored),
+    /// Reads a folder: `corpus.jsonl` (an object a line with the keys `id`, a string or an integer, and `text`; others are ignored),
     /// `queries.tsv` (id, tab, text) and `qrels.txt` (TREC: query, 0, document, relevance). Candidates come from a TREC
     /// run if there is one, else from BM25.
     ///
@@ -105,7 +105,7 @@ pub type Ids = HashMap<String, usize>;
 
 fn document(line: &str) -> Result<Text, String> {
     let object = object::parse(line)?;
-    Ok(Text { id: object::string(&object, "id")?, text: object::string(&object, "text")? })
+    Ok(Text { id: object::id(&object)?, text: object::string(&object, "text")? })
 }
 
 fn query(line: &str) -> Result<Text, String> {
