@@ -34,7 +34,6 @@ pub(crate) struct Settings {
 
 /// What sentence-transformers does to the texts of a pair.
 #[derive(Clone, Debug, Default)]
-#[cfg_attr(not(feature = "tokenizers"), expect(dead_code, reason = "texts are tokenised with the feature"))]
 pub(crate) struct Texts {
     /// Both are lower-cased before anything else is done to them.
     pub(crate) lowercase: bool,
