@@ -25,7 +25,7 @@ pub const PASSAGES: [&str; 10] = [
 ];
 
 fn main() -> Result<()> {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default");
     let reranker = Reranker::load(model)?;
 
     println!("{QUERY}\n\nAs retrieved:");

@@ -236,6 +236,9 @@ pub struct ModelArgs {
     /// Worker threads [default: as many as the process may use]
     #[arg(long, value_name = "N", value_parser = from_1(MAX_THREADS))]
     pub threads: Option<usize>,
+    /// Whose token ids texts get where versions of transformers differ
+    #[arg(long = "tokenizer", value_name = "RULES", value_enum, default_value_t)]
+    pub tokenizer_rules: TokenizerRules,
 }
 
 impl ModelArgs {
@@ -254,6 +257,9 @@ impl ModelArgs {
         if let Some(threads) = self.threads {
             args.extend(["--threads".into(), threads.to_string().into()]);
         }
+        if let Some(rules) = self.tokenizer_rules.to_possible_value() {
+            args.extend(["--tokenizer".into(), rules.get_name().into()]);
+        }
         args
     }
 }
@@ -264,9 +270,9 @@ pub struct WindowArgs {
     /// The most tokens of a pair, special tokens included; the model's own limits apply too
     #[arg(long, value_name = "N", value_parser = from_1(u64::MAX))]
     pub max_length: Option<usize>,
-    /// What happens to a pair that is longer
-    #[arg(long, value_enum, default_value_t)]
-    pub truncation: Truncation,
+    /// What happens to a pair that is longer [default: what the model's files say, else longest-first]
+    #[arg(long, value_enum)]
+    pub truncation: Option<Truncation>,
 }
 
 #[derive(Args)]
@@ -343,9 +349,26 @@ impl From<Dtype> for crossrank::Dtype {
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
+pub enum TokenizerRules {
+    /// Those that the model was trained and published with
+    #[default]
+    Author,
+    /// Those of transformers 5.23
+    Transformers5,
+}
+
+impl From<TokenizerRules> for crossrank::TokenizerRules {
+    fn from(rules: TokenizerRules) -> Self {
+        match rules {
+            TokenizerRules::Author => Self::Author,
+            TokenizerRules::Transformers5 => Self::Transformers5,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 pub enum Truncation {
     /// Cut the longer of the two texts until both fit
-    #[default]
     LongestFirst,
     /// Cut the document only
     OnlyDocument,

@@ -31,7 +31,7 @@ pub fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         for &dtype in &args.dtype {
             for &threads in &threads {
                 steps.set_message(workload::place(&workload.name));
-                let model = ModelArgs { model: args.model.clone(), dtype, threads };
+                let model = ModelArgs { model: args.model.clone(), dtype, threads, ..ModelArgs::default() };
                 let measured =
                     measure::in_child(&model, args.seconds, workload).map_err(
                         |unmeasured| match unmeasured {

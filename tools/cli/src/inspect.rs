@@ -56,6 +56,7 @@ fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
         facts.push(("ignored", "none".to_owned()));
     }
     facts.extend(info.ignored.iter().map(|name| ("ignored", name.clone())));
+    facts.extend(info.notes.iter().map(|note| ("note", note.clone())));
     facts.extend(info.quantization.iter().map(|(key, value)| ("metadata", format!("{key}: {value}"))));
     let place = if in_binary { "in this program" } else { "mapped" };
     facts.extend([

@@ -16,12 +16,15 @@ macro_rules! default_model {
 
 /// Loads the model that was asked for, or the one inside this program, which is used where it lies.
 pub fn load(model: &ModelArgs, window: Option<&WindowArgs>) -> Result<Reranker, Failure> {
-    let mut builder = Reranker::builder().dtype(model.dtype.into());
+    let mut builder =
+        Reranker::builder().dtype(model.dtype.into()).tokenizer_rules(model.tokenizer_rules.into());
     if let Some(threads) = model.threads {
         builder = builder.threads(threads);
     }
     if let Some(window) = window {
-        builder = builder.truncation(window.truncation.into());
+        if let Some(truncation) = window.truncation {
+            builder = builder.truncation(truncation.into());
+        }
         if let Some(max_length) = window.max_length {
             builder = builder.max_length(max_length);
         }

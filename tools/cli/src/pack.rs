@@ -19,7 +19,7 @@ const WEIGHTS: &str = "model.safetensors";
 /// Runs the command.
 pub fn run(args: &PackArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let out = OutFolder::check(&args.out_dir)?;
-    let model = ModelArgs { model: Some(args.model_dir.clone()), dtype: args.dtype, threads: None };
+    let model = ModelArgs { model: Some(args.model_dir.clone()), dtype: args.dtype, ..ModelArgs::default() };
     let reranker = model::load(&model, None)?;
 
     // From here on Ctrl-C is looked for where it is safe, so that the temporary folder is removed.
