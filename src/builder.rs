@@ -223,17 +223,13 @@ impl Builder {
             None => Threads::new(self.threads)?,
         };
         timings.threads = laps.lap();
-        let load = |weights: Weights| {
-            let (description, names) = config.family.describe(&weights)?;
-            let dtype = self.dtype.resolve(Roles { weights: &weights, names: &names }, &description)?;
-            let packing = Packing::new(isa, dtype, &description, &weights)?;
-            Model::load((description, names), weights, packing, &threads)
-        };
-        let model = if weights.packed().is_some() {
-            load(weights).map_err(Error::of_packed)?
-        } else {
-            load(weights)?
-        };
+        let packed = weights.packed().is_some();
+        let of_packed = |error: Error| if packed { error.of_packed() } else { error };
+        let (description, names) = config.family.describe(&weights).map_err(of_packed)?;
+        let dtype = self.dtype.resolve(Roles { weights: &weights, names: &names }, &description)?;
+        let model = Packing::new(isa, dtype, &description, &weights)
+            .and_then(|packing| Model::load((description, names), weights, packing, &threads))
+            .map_err(of_packed)?;
         timings.weights = laps.lap();
         Ok(Reranker {
             model,

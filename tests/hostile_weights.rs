@@ -214,9 +214,17 @@ fn shards_that_leave_the_folder_or_are_not_there() {
 
 #[test]
 fn no_weights_at_all() {
-    copy().remove(FILE).fails_with(&[FILE, "model.safetensors.index.json", "no weights at all"]);
+    copy().remove(FILE).remove("hidden.safetensors").fails_with(&[
+        FILE,
+        "model.safetensors.index.json",
+        "no weights at all",
+    ]);
     let other = copy();
-    other.remove(FILE).write("pytorch_model.bin", "x").write("model-q4.gguf", "x");
+    other
+        .remove(FILE)
+        .remove("hidden.safetensors")
+        .write("pytorch_model.bin", "x")
+        .write("model-q4.gguf", "x");
     other.fails_with(&[FILE, "found `model-q4.gguf`, `pytorch_model.bin`"]);
     let copy = copy();
     copy.remove(FILE);

@@ -45,6 +45,9 @@ pub(crate) struct Texts {
 
 impl Settings {
     pub(crate) fn parse(files: &Files, config: &Fields<'_>) -> Result<Self> {
+        // What an incomplete download left is told of, also in a file that does not count beside the others.
+        let beside = [&files.sentence_transformers_config, &files.modules, &files.sentence_bert_config];
+        beside.into_iter().flatten().try_for_each(File::check_json)?;
         let mut settings = Self {
             activation: ModelActivation::Default,
             limit: None,

@@ -58,13 +58,14 @@ fn eval_set(folder: &std::path::Path, corpus: &str, query: &str) {
 
 #[test]
 fn the_logits_file_stays_on_its_lines_and_a_set_may_have_integer_ids_and_half_pairs() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, results) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let corpus = "{\"id\":1,\"text\":\"the river\u{2028}runs to the sea\"}\n\
                   {\"id\":\"2\",\"text\":\"a river \\ud83d of the north\"}\n\
                   {\"id\":-3,\"text\":\"the sea\u{85}at night\"}\n";
     eval_set(folder.path(), corpus, "river\u{2029}sea");
-    let [set, out, logits] =
-        ["", "out", "logits.jsonl"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let set = folder.path().to_str().unwrap().to_owned();
+    let [out, logits] =
+        ["out", "logits.jsonl"].map(|name| results.path().join(name).to_str().unwrap().to_owned());
     let model = fixture("gelu-60");
     let ran = run(["quantize", &model, &out, "--verify", &set, "--logits", &logits], "");
     assert_eq!(ran.stderr.matches("lone surrogate").count(), 1, "{}", ran.stderr);
@@ -258,7 +259,7 @@ fn bad_documents_come_last_with_an_error_each() {
     let table = rerank(&["--on-bad-document", "last", "--input", "jsonl"], some_bad());
     let lines: Vec<&str> = table.stdout.lines().collect();
     assert_eq!(lines.len(), 8, "{}", table.stdout);
-    assert!(lines[2].starts_with("3") && lines[2].contains(" -  line 3: expected an object"), "{}", lines[2]);
+    assert!(lines[2].starts_with("3") && lines[2].contains(" - line 3: expected an object"), "{}", lines[2]);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn the_checksum_is_compared_on_demand() {
     assert!(unpacked.contains("checksum:          none: the checkpoint is not packed\n"), "{unpacked}");
 
     let weights = Path::new(out).join("model.safetensors");
-    change_tensor(Path::new(out), "bert.encoder.layer.1.output.dense.panels", |bytes| bytes[0] ^= 1);
+    change_tensor(Path::new(out), "layer.1.down.panels", |bytes| bytes[0] ^= 1);
     let error = inspect(out).error();
     assert!(error.starts_with(&format!("{}: ", weights.display())), "{error}");
     assert!(

@@ -126,6 +126,9 @@ fn texts_that_cannot_be_tokenised_leave_the_others_their_scores() {
     tokenizer["model"] =
         serde_json::json!({"type": "Unigram", "unk_id": null, "vocab": [["a", -1.0], ["b", -2.0]]});
     std::fs::write(&file, tokenizer.to_string()).unwrap();
+    // BERT's own class has another model.
+    let settings = r#"{"tokenizer_class":"PreTrainedTokenizerFast"}"#;
+    std::fs::write(model.join("tokenizer_config.json"), settings).unwrap();
     let input = [pair("a", "b"), pair("z", "b"), pair("b", "z"), pair("b", "a")].concat();
     let ran = run(["score", "--model", model.to_str().unwrap()], input);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);

@@ -181,7 +181,7 @@ fn what_is_wrong_with_a_set_is_named_by_file_line_and_field() {
         corpus(&format!("{good}\n{{\"id\":\n")),
         ": line 3: expected JSON, found at column 6: EOF while parsing a value"
     );
-    assert_eq!(corpus("{\"id\":1,\"text\":\"b\"}"), ": line 1: `id`: expected a string, found a number");
+    assert_eq!(corpus("{\"id\":[],\"text\":\"b\"}"), ": line 1: `id`: expected a string, found an array");
     assert_eq!(corpus("{\"id\":\"a\"}"), ": line 1: expected an object with the key `text`, found `id`");
     assert_eq!(corpus(&good.repeat(2)), ": line 2: id: expected one that no line before has, found `a`");
     assert_eq!(corpus("\n"), ": expected lines, found none");
