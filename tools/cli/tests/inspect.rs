@@ -49,6 +49,32 @@ fn it_says_what_the_model_is_and_how_it_runs() {
     assert!(crossrank_kernels::Isa::NAMES.contains(&values("instruction set")[0]));
 }
 
+/// Everything that is the same on every machine. `CROSSRANK_RECORD_INSPECT=1` writes the file anew.
+#[test]
+fn what_is_said_of_each_fixture_is_as_recorded() {
+    let mut said = String::new();
+    for name in
+        ["gelu-60", "gelu-new-f16", "gelu-tanh-bf16", "no-pooler", "relu-3-labels", "sharded", "silu-1-layer"]
+    {
+        let output = run(["inspect", "--threads", "1", "--model", &fixture(name)], "").ok();
+        let of_machine = |line: &&str| {
+            ["model:", "instruction set:", "packed weights:"].iter().any(|key| line.starts_with(key))
+        };
+        let lines: Vec<&str> = output.lines().filter(|line| !of_machine(line)).collect();
+        assert!(lines.len() > 15, "{output}");
+        said += &format!("{name}\n  {}\n", lines.join("\n  "));
+    }
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inspect.txt");
+    if std::env::var_os("CROSSRANK_RECORD_INSPECT").is_some() {
+        std::fs::write(&file, &said).unwrap();
+    }
+    let recorded = std::fs::read_to_string(&file).unwrap_or_default();
+    for (found, expected) in said.lines().zip(recorded.lines()) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(said.lines().count(), recorded.lines().count());
+}
+
 #[test]
 fn names_out_of_a_checkpoint_cannot_steer_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
