@@ -321,8 +321,13 @@ impl Family {
             error(&format!("{DESCRIPTION}: {field}"), expected, found)
         };
         carried.check().map_err(inconsistent)?;
-        let configured = bert.description_with(&carried);
-        if let Some((field, expected, found)) = difference(&configured, &carried) {
+        // The config's number of layers is only believed, and described, when the checkpoint has as many.
+        let difference = if bert.layers == carried.layers.len() {
+            difference(&bert.description_with(&carried), &carried)
+        } else {
+            Some(("layers".into(), format!("{} of them", bert.layers), carried.layers.len().to_string()))
+        };
+        if let Some((field, expected, found)) = difference {
             let expected = format!("{expected}, as {} says", bert.file);
             return Err(inconsistent((field, expected, found)));
         }

@@ -209,6 +209,14 @@ fn metadata_of_another_version_or_kind() {
     ] {
         replaced(from, to).fails_with(&[FILE, "network_description", parts[0], parts[1], REMAKE]);
     }
+    copy.write(FILE, &whole).set_config("num_hidden_layers", serde_json::json!(1 << 24)).fails_with(&[
+        FILE,
+        "network_description: layers",
+        "16777216 of them, as",
+        "found 3",
+        REMAKE,
+    ]);
+    copy.set_config("num_hidden_layers", serde_json::json!(3));
     let dtype = replaced(r#""crossrank_packing_dtype":"f32""#, r#""crossrank_packing_dtype":"f64""#);
     dtype.fails_with(&[FILE, "`crossrank_packing_dtype`", "`f64`", REMAKE]);
 }

@@ -34,7 +34,7 @@ const NORMS: [(&str, &str); 2] =
 #[derive(Clone, Debug)]
 pub(crate) struct Bert {
     hidden: usize,
-    layers: usize,
+    pub(crate) layers: usize,
     heads: usize,
     intermediate: usize,
     pub(crate) vocab: usize,
