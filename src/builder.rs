@@ -11,13 +11,14 @@ use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::family::Description;
+use crate::family::modular;
 use crate::model::{Model, Packing, dtype_in_checkpoint};
 use crate::reranker::Reranker;
 use crate::schedule::Scheduler;
-use crate::schedule::threads::Threads;
 use crate::timings::{Laps, LoadTimings};
 #[cfg(feature = "tokenizers")]
 use crate::tokenizer::{Options, Tokenizer, TokenizerRules, Truncation};
+use crate::workers::Threads;
 
 /// Tokens of a chunk unless the caller chooses: enough rows that streaming all weights through a core costs little, and
 /// 2.4 MB of activations for a 384-wide model. (Next to 256: 0.5 % less time on one thread.)
@@ -216,7 +217,14 @@ impl Builder {
             Tokenizer::load(&file, settings, &config, self.texts)?
         };
         timings.tokenizer = laps.lap();
-        let weights = Weights::parse(files.weights, files.shard_index)?;
+        let mut weights = Weights::parse(files.weights, files.shard_index)?;
+        if weights.packed().is_none() {
+            for module in files.head {
+                if let Some(file) = module.weights {
+                    weights.add_module(file, &modular::prefix(&module.module.path))?;
+                }
+            }
+        }
         timings.headers = laps.lap();
         let threads = match self.pool {
             Some(pool) => Threads::of_pool(pool),
@@ -228,7 +236,9 @@ impl Builder {
         let (description, names) = config.family.describe(&weights).map_err(of_packed)?;
         let dtype = self.dtype.resolve(Roles { weights: &weights, names: &names }, &description)?;
         let model = Packing::new(isa, dtype, &description, &weights)
-            .and_then(|packing| Model::load((description, names), weights, packing, &threads))
+            .and_then(|packing| {
+                Model::load((description, names), weights, packing, config.max_positions(), &threads)
+            })
             .map_err(of_packed)?;
         timings.weights = laps.lap();
         Ok(Reranker {

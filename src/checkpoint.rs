@@ -3,6 +3,7 @@
 pub(crate) mod files;
 pub(crate) mod json;
 pub(crate) mod mapped_file;
+pub(crate) mod modules;
 pub(crate) mod names;
 pub(crate) mod packed;
 pub(crate) mod roles;

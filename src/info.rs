@@ -5,10 +5,6 @@ use std::collections::BTreeMap;
 use crate::reranker::Reranker;
 use crate::score::{ModelActivation, ScoreMode};
 
-/// Older sentence-transformers saved such checkpoints on purpose; a converter that drops the pooler makes others, whose
-/// scores are on another scale than their author's.
-const NO_POOLER: &str = "no pooler: the classifier reads the [CLS] state";
-
 /// A loaded model and how it runs.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -44,6 +40,16 @@ pub struct ModelInfo {
     pub dtype: &'static str,
     /// The instruction set in force.
     pub isa: &'static str,
+    /// What products multiply and how they sum it, with this dtype on this instruction set.
+    pub products: &'static str,
+    /// What attention multiplies.
+    pub attention: &'static str,
+    /// What a layer stores between its steps.
+    pub between: &'static str,
+    /// How much of the last layer is computed.
+    pub last_layer: &'static str,
+    /// The field of the config by which the family was recognised, and what it holds.
+    pub recognised_by: String,
     /// Worker threads; 1 is the caller's own.
     pub threads: usize,
     /// Tokens that a worker takes through the network together.
@@ -71,11 +77,12 @@ pub struct ModelInfo {
 
 fn notes(reranker: &Reranker, max_length: usize) -> Vec<String> {
     let config = &reranker.config;
-    let field = if max_length < config.window() { "max_length of the caller" } else { config.window_field() };
+    let field = match max_length < config.window() {
+        true => "max_length of the caller".to_owned(),
+        false => config.window_field(),
+    };
     let mut notes = vec![format!("the window of {max_length} tokens is {field}")];
-    if reranker.model().description().head.len() == 1 {
-        notes.push(NO_POOLER.to_owned());
-    }
+    notes.extend(config.family.notes(reranker.model().description()));
     notes.extend(config.settings.notes.iter().cloned());
     #[cfg(feature = "tokenizers")]
     notes.extend(reranker.tokenizer().notes().iter().cloned());
@@ -125,6 +132,7 @@ impl ModelInfo {
         #[cfg(not(feature = "tokenizers"))]
         let max_length = config.window();
         let (packed_bytes, shared_bytes) = model.packed_bytes();
+        let arithmetic = model.isa().arithmetic(model.packing().panels);
         Self {
             family: description.family.clone(),
             layers: description.layers.len(),
@@ -132,15 +140,20 @@ impl ModelInfo {
             heads: layer.attention.heads,
             intermediate: layer.feed_forward.intermediate,
             vocab: description.embeddings.words,
-            max_positions: description.embeddings.positions,
+            max_positions: config.max_positions(),
             max_length,
-            token_types: description.embeddings.token_types,
+            token_types: config.facts().token_types,
             labels: model.labels(),
             pooler: description.head.len() > 1,
-            hidden_act: config.hidden_act_name.clone(),
+            hidden_act: config.facts().activation.clone(),
             activation,
             dtype: model.packing().panels.precision().name(),
             isa: model.isa().name(),
+            products: arithmetic.products,
+            attention: arithmetic.attention,
+            between: arithmetic.between,
+            last_layer: description.last_form().name(),
+            recognised_by: config.family.recognised_by.clone(),
             threads: reranker.threads().count(),
             chunk_tokens: reranker.chunk_tokens(),
             tensors,

@@ -45,6 +45,7 @@ mod timings;
 mod tokenized;
 #[cfg(feature = "tokenizers")]
 mod tokenizer;
+mod workers;
 
 pub use builder::{Builder, Dtype};
 pub use checkpoint::files::{ModelBytes, WeightSource};

@@ -10,13 +10,13 @@ use crate::checkpoint::packed::verify;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{Model, Reading};
-use crate::schedule::threads::Threads;
 use crate::schedule::{Control, Extent, Results, Scheduler, Source};
 use crate::score::ScoreMode;
 use crate::timings::LoadTimings;
 use crate::tokenized::Tokenized;
 #[cfg(feature = "tokenizers")]
 use crate::tokenizer::Tokenizer;
+use crate::workers::Threads;
 
 /// The logits of one pair.
 #[derive(Clone, PartialEq, Debug)]
@@ -216,18 +216,21 @@ impl Reranker {
         if pair.ids.len() != pair.type_ids.len() {
             return error(format!("{} ids, but {} type ids", pair.ids.len(), pair.type_ids.len()));
         }
-        if pair.len() > config.max_positions {
+        if pair.len() > config.max_positions() {
             return error(format!(
                 "{} tokens, but the model has {} positions",
                 pair.len(),
-                config.max_positions
+                config.max_positions()
             ));
         }
-        if let Some(id) = pair.ids.iter().find(|&&id| id as usize >= config.vocab) {
-            return error(format!("token id {id}, but the model's vocabulary has {}", config.vocab));
+        if let Some(id) = pair.ids.iter().find(|&&id| id as usize >= config.facts().vocab) {
+            return error(format!("token id {id}, but the model's vocabulary has {}", config.facts().vocab));
         }
-        if let Some(id) = pair.type_ids.iter().find(|&&id| id as usize >= config.token_types) {
-            return error(format!("type id {id}, but the model has {} token types", config.token_types));
+        if let Some(id) = pair.type_ids.iter().find(|&&id| id as usize >= config.facts().token_types) {
+            return error(format!(
+                "type id {id}, but the model has {} token types",
+                config.facts().token_types
+            ));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //!
 //! Leaves are handed out by halving, and idle workers steal halves. When fewer leaves are left than there are workers
 //! (at the end of a request, or all through a small one), each is shared: before every layer its worker looks how
-//! many leaves are still unfinished, and forks the layer accordingly (`fork.rs`), into more parts than it has workers.
+//! many leaves are still unfinished, and forks the layer accordingly (`workers/fork.rs`), into more parts than it has workers.
 //! A worker without a leaf thus helps from the next part on, and all end together, whatever the leaves were expected to
 //! cost.
 //!
@@ -24,13 +24,11 @@
 //! leave each worker less than a chunk, which costs as many bytes of weights; then it is the forks within layers that
 //! limit: a lone pair of 68 tokens takes 1.6 to 1.9 times as long on one thread as on two.
 
-pub(crate) mod fork;
 mod plan;
 mod slots;
 mod source;
 #[cfg(test)]
 mod tests;
-pub(crate) mod threads;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -41,10 +39,10 @@ pub(crate) use source::Source;
 
 use crate::error::{Error, Result};
 use crate::lock::lock;
-use crate::model::{ChunkSize, Model};
-use crate::schedule::fork::wait_briefly;
-use crate::schedule::threads::Threads;
+use crate::model::{ChunkSize, Crew, Model, Scratch, Workspace};
 use crate::tokenized::Tokenized;
+use crate::workers::fork::wait_briefly;
+use crate::workers::{Threads, join};
 use slots::{Slot, Slots};
 
 /// What a caller can watch and stop, looked at between chunks.
@@ -150,7 +148,7 @@ impl Scheduler {
             Threads::Pool { .. } if leaves == 1 => threads.install(|| {
                 let over = || request.unfinished.load(Ordering::Relaxed) == 0;
                 let help = || wait_briefly(|| request.forking.load(Ordering::Relaxed) || over());
-                rayon::join(|| request.split(0..documents, cost, leaves, results), help);
+                join(|| request.split(0..documents, cost, leaves, results), help);
             }),
             Threads::Pool { .. } => threads.install(|| request.split(0..documents, cost, leaves, results)),
         }
@@ -186,7 +184,7 @@ impl<S: Source + ?Sized> Request<'_, S> {
             left();
             right();
         } else {
-            rayon::join(left, right);
+            join(left, right);
         }
     }
 
@@ -228,17 +226,12 @@ impl<S: Source + ?Sized> Request<'_, S> {
 
     fn chunk(&self, sequences: &[Tokenized], slot: &mut Slot, results: Results<'_>) {
         let size = ChunkSize::of(sequences);
-        slot.reserve(size);
-        let parts = |workspace: &mut _| {
-            let parts = self.parts(size.tokens);
-            self.slots.share(workspace, size, parts);
-            if !self.forking.load(Ordering::Relaxed) {
-                self.forking.store(true, Ordering::Relaxed);
-            }
-            parts
-        };
-        self.model.forward(sequences, &mut slot.workspace, parts, results.logits);
-        self.slots.unshare(&mut slot.workspace);
+        let Slot { workspace, scratches, .. } = slot;
+        let mut crew = LeafCrew { request: self, size, scratches };
+        slot.largest = slot.largest.max(size);
+        crew.reserve(workspace);
+        self.model.forward(sequences, workspace, &mut crew, results.logits);
+        self.slots.take_back(scratches);
         for (extent, sequence) in results.extents.into_iter().flatten().zip(sequences) {
             *extent = Extent { tokens: sequence.len(), truncated: sequence.truncated };
         }
@@ -248,12 +241,38 @@ impl<S: Source + ?Sized> Request<'_, S> {
         }
     }
 
-    fn parts(&self, tokens: usize) -> usize {
-        plan::parts(tokens, self.workers, self.unfinished.load(Ordering::Relaxed))
-    }
-
     fn stopped(&self) -> bool {
         self.control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+}
+
+/// Who shares the layers of a chunk: whoever has no leaf of its own when a layer begins.
+struct LeafCrew<'a, S: ?Sized> {
+    request: &'a Request<'a, S>,
+    /// That of the chunk.
+    size: ChunkSize,
+    scratches: &'a mut Vec<Scratch>,
+}
+
+impl<S: Source + ?Sized> LeafCrew<'_, S> {
+    /// Makes the leaf's own memory ready for the chunk.
+    fn reserve(&mut self, workspace: &mut Workspace) {
+        let model = self.request.model;
+        workspace.reserve(self.size);
+        self.scratches.iter_mut().for_each(|scratch| model.reserve_scratch(scratch, self.size));
+    }
+}
+
+impl<S: Source + ?Sized> Crew for LeafCrew<'_, S> {
+    fn gather(&mut self) -> &mut [Scratch] {
+        let request = self.request;
+        let parts =
+            plan::parts(self.size.tokens, request.workers, request.unfinished.load(Ordering::Relaxed));
+        request.slots.share(self.scratches, self.size, parts, request.model);
+        if !request.forking.load(Ordering::Relaxed) {
+            request.forking.store(true, Ordering::Relaxed);
+        }
+        &mut self.scratches[..parts]
     }
 }
 

@@ -216,10 +216,12 @@ impl Tokenizer {
             Texts::parse((*file.bytes).as_ref(), &mut settings, sentence.lowercase).map_err(broken)?;
         let template = pair_template(&texts, &outline, &mut settings).map_err(broken)?;
         if let Some((token, id)) = texts.largest()
-            && id as usize >= config.vocab
+            && id as usize >= config.facts().vocab
         {
-            let reason =
-                format!("token `{token}` has id {id}, but the model's vocab_size is {}", config.vocab);
+            let reason = format!(
+                "token `{token}` has id {id}, but the model's vocab_size is {}",
+                config.facts().vocab
+            );
             return Err(broken(reason));
         }
         template.check(config, settings.segments).map_err(broken)?;

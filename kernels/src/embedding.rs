@@ -6,44 +6,42 @@ use crate::simd::Simd;
 use crate::stored::StoredMatrix;
 use crate::view::RowsMut;
 
-/// The tables whose rows are summed; each has `hidden` columns.
+/// A table, and which of its rows each token of a sequence takes.
 #[derive(Clone, Copy, Debug)]
-pub struct EmbeddingTables<'a> {
-    /// One row for each word of the vocabulary.
-    pub words: StoredMatrix<'a>,
-    /// One row for each position.
-    pub positions: StoredMatrix<'a>,
-    /// One row for each segment.
-    pub token_types: StoredMatrix<'a>,
+pub struct TableRows<'a> {
+    /// One row for each word, position or segment.
+    pub table: StoredMatrix<'a>,
+    /// The numbers of the rows, one a token.
+    pub rows: &'a [u32],
 }
 
-/// Row i of dst = norm(word of id i + type of type id i + position i), for one sequence.
+/// Row i of dst = norm(the sum of the i-th row that is taken of each table), for one sequence; without a norm the sum
+/// itself. Tables are added in their order.
 ///
 /// # Panics
-/// When an id, a type id or a position is beyond its table, or the lengths do not fit `dst`.
-pub fn embed(
-    isa: Isa,
-    tables: EmbeddingTables<'_>,
-    norm: &LayerNorm,
-    ids: &[u32],
-    type_ids: &[u32],
-    dst: RowsMut<'_>,
-) {
-    struct Embed<'a>(EmbeddingTables<'a>, &'a LayerNorm, &'a [u32], &'a [u32], RowsMut<'a>);
+/// When there is no table, a row is beyond its table, or the lengths do not fit `dst`.
+pub fn embed(isa: Isa, tables: &[TableRows<'_>], norm: Option<&LayerNorm>, dst: RowsMut<'_>) {
+    struct Embed<'a>(&'a [TableRows<'a>], Option<&'a LayerNorm>, RowsMut<'a>);
     impl Kernel for Embed<'_> {
         type Output = ();
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
-            let Self(tables, norm, ids, type_ids, mut dst) = self;
-            assert_eq!((ids.len(), type_ids.len()), (dst.rows(), dst.rows()), "ids, type ids and dst");
-            for (i, (&id, &type_id)) in ids.iter().zip(type_ids).enumerate() {
-                let row = dst.row_mut(i);
-                tables.words.read_row::<S, false>(simd, id as usize, row);
-                tables.token_types.read_row::<S, true>(simd, type_id as usize, row);
-                tables.positions.read_row::<S, true>(simd, i, row);
+            let Self(tables, norm, mut dst) = self;
+            let (first, others) = tables.split_first().expect("at least one table");
+            for part in tables {
+                assert_eq!(part.rows.len(), dst.rows(), "rows that are taken of a table, and dst");
             }
-            norm.rows(simd, dst);
+            for i in 0..dst.rows() {
+                let row = dst.row_mut(i);
+                first.table.read_row::<S, false>(simd, first.rows[i] as usize, row);
+                for part in others {
+                    part.table.read_row::<S, true>(simd, part.rows[i] as usize, row);
+                }
+            }
+            if let Some(norm) = norm {
+                norm.rows(simd, dst);
+            }
         }
     }
-    isa.run(Embed(tables, norm, ids, type_ids, dst));
+    isa.run(Embed(tables, norm, dst));
 }

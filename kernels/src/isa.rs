@@ -3,7 +3,6 @@
 //! An [`Isa`] can only be had by passing the check for it, so holding one is the proof that its instructions may
 //! run. It is resolved once, when a model is loaded, and carried along.
 
-use crate::PanelDtype;
 use crate::arch::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::{avx2::Avx2, avx512::Avx512};
@@ -117,24 +116,12 @@ impl Isa {
         if self.has_tiles() { (32, MAX_BLOCK_ROWS) } else { (14, 84) }
     }
 
-    /// How weights are packed whose products are to have the precision of `dtype`: those of f32 in digits where tiles
-    /// of bytes multiply them, which is faster; all others as it says.
-    pub fn panel_dtype(self, dtype: PanelDtype) -> PanelDtype {
-        if dtype == PanelDtype::F32 && self.has_tiles() { PanelDtype::Digits } else { dtype }
-    }
-
-    fn has_tiles(self) -> bool {
+    pub(crate) fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(token) => token.has_tiles(),
             _ => false,
         }
-    }
-
-    /// Whether products of such weights can be stored as pairs of bfloat16, two columns in an element, which halves
-    /// what the step after them reads: see [`linear`](crate::linear()) and [`attention`](crate::attention()).
-    pub fn stores_pairs(self, dtype: PanelDtype) -> bool {
-        matches!(dtype, PanelDtype::Bf16 | PanelDtype::Int8) && self.has_tiles()
     }
 
     /// Whether products of bfloat16 round both sides.

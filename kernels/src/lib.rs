@@ -122,6 +122,7 @@
 
 mod activation;
 mod arch;
+mod arithmetic;
 mod attention;
 mod digits;
 mod embedding;
@@ -140,6 +141,7 @@ mod pack;
 mod panels;
 #[doc(hidden)]
 pub mod peak;
+mod pooling;
 mod positions;
 mod product;
 mod quantize;
@@ -154,11 +156,12 @@ mod tile;
 mod view;
 
 pub use activation::Activation;
+pub use arithmetic::Arithmetic;
 pub use attention::{
     AttentionScratch, Heads, attention, cls_attention, cls_attention_over_keys, positional_attention,
     positional_cls_attention,
 };
-pub use embedding::{EmbeddingTables, embed};
+pub use embedding::{TableRows, embed};
 pub use fine::{FineRows, LhsRows};
 pub use gate::gate;
 pub use isa::{Isa, UnavailableIsa};
@@ -166,6 +169,7 @@ pub use layer_norm::LayerNorm;
 pub use linear::{Epilogue, LinearScratch, linear, linear_parts, max_block_rows, row_blocks};
 pub use matrix::Matrix;
 pub use pack::{PackedColumns, PackedWeights, PanelDtype};
+pub use pooling::mean;
 pub use positions::{PositionBias, Positions};
 pub use rotary::{RotaryTable, rotate};
 pub use softmax::softmax;

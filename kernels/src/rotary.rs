@@ -15,21 +15,20 @@ pub struct RotaryTable {
 
 impl RotaryTable {
     /// Angles are position times frequency, rounded to f32 as frameworks round them; there are half as many
-    /// frequencies as a head has columns.
+    /// frequencies as a head has columns. Cosines and sines are multiplied by `factor`, which is 1 but for some ways to
+    /// stretch positions.
     ///
     /// # Panics
     /// When there is no frequency.
-    pub fn new(frequencies: &[f32], positions: usize) -> Self {
+    pub fn new(frequencies: &[f32], factor: f32, positions: usize) -> Self {
         assert!(!frequencies.is_empty(), "a rotation without frequencies");
         let angles = (0..positions).flat_map(|position| frequencies.iter().map(move |f| position as f32 * f));
-        let (cosines, sines) =
-            angles.map(|angle| f64::from(angle).sin_cos()).map(|(s, c)| (c as f32, s as f32)).unzip();
+        let factor = f64::from(factor);
+        let (cosines, sines) = angles
+            .map(|angle| f64::from(angle).sin_cos())
+            .map(|(sin, cos)| ((factor * cos) as f32, (factor * sin) as f32))
+            .unzip();
         Self { cosines, sines, half: frequencies.len() }
-    }
-
-    /// The frequencies theta^(-2 i / head_dim) of the original method, for i from 0 to head_dim / 2.
-    pub fn frequencies(theta: f64, head_dim: usize) -> Vec<f32> {
-        (0..head_dim / 2).map(|i| theta.powf(-((2 * i) as f64) / head_dim as f64) as f32).collect()
     }
 
     /// Number of positions.

@@ -4,7 +4,7 @@ mod common;
 
 use common::approx::Approx;
 use common::{Grid, Random, assert_close, assert_panics, assert_same_bits, for_each_isa, wide};
-use crossrank_kernels::{EmbeddingTables, Isa, LayerNorm, Stored, StoredMatrix, embed, reference};
+use crossrank_kernels::{Isa, LayerNorm, Stored, StoredMatrix, TableRows, embed, reference};
 
 const ROWS: [usize; 3] = [11, 20, 2];
 
@@ -55,26 +55,28 @@ impl Table {
 }
 
 /// Runs `f` with the tables at `offset` bytes behind an aligned address.
-fn with_tables<R>(tables: &[Table; 3], offset: usize, f: impl FnOnce(EmbeddingTables<'_>) -> R) -> R {
+fn with_tables<R>(tables: &[Table; 3], offset: usize, f: impl FnOnce([StoredMatrix<'_>; 3]) -> R) -> R {
     let shifted = |bytes: &[u8]| [&[0xff; 3][..offset], bytes].concat();
     let parts = tables.each_ref().map(|table| (shifted(&table.bytes), shifted(&table.scales)));
-    let [words, positions, token_types] = std::array::from_fn(|i| {
+    f(std::array::from_fn(|i| {
         let (bytes, scales) = &parts[i];
         StoredMatrix::new(tables[i].stored, &bytes[offset..], &scales[offset..], ROWS[i], tables[i].cols)
-    });
-    f(EmbeddingTables { words, positions, token_types })
+    }))
 }
 
 fn run(
     isa: Isa,
-    tables: EmbeddingTables<'_>,
+    [words, positions, token_types]: [StoredMatrix<'_>; 3],
     norm: &LayerNorm,
     ids: &[u32],
     types: &[u32],
     gap: usize,
 ) -> Vec<f32> {
-    let mut dst = Grid::poisoned(ids.len(), tables.words.cols(), gap);
-    embed(isa, tables, norm, ids, types, dst.view_mut());
+    let mut dst = Grid::poisoned(ids.len(), words.cols(), gap);
+    let places: Vec<u32> = (0..ids.len() as u32).collect();
+    let tables = [(words, ids), (token_types, types), (positions, &places)];
+    let tables = tables.map(|(table, rows)| TableRows { table, rows });
+    embed(isa, &tables, Some(norm), dst.view_mut());
     dst.values()
 }
 
@@ -165,7 +167,7 @@ fn what_is_beyond_a_table_panics() {
             assert_panics("id", "row 4294967295 of 11", || run(&[u32::MAX], &[0]));
             assert_panics("type", "row 2 of 2", || run(&[0], &[2]));
             assert_panics("position", "row 20 of 20", || run(&[0; 21], &[0; 21]));
-            assert_panics("type ids", "ids, type ids and dst", || run(&[0; 2], &[0]));
+            assert_panics("type ids", "rows that are taken of a table, and dst", || run(&[0; 2], &[0]));
         });
     });
 }

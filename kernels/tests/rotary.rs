@@ -10,7 +10,7 @@ use crossrank_kernels::{Activation, RotaryTable, gate, rotate};
 fn a_rotation_is_that_of_f64() {
     for (heads, head_dim) in [(1, 2), (3, 6), (2, 16), (2, 34), (1, 64), (2, 10)] {
         let frequencies = RotaryTable::frequencies(10_000.0, head_dim);
-        let table = RotaryTable::new(&frequencies, 20);
+        let table = RotaryTable::new(&frequencies, 1.0, 20);
         assert_eq!((table.positions(), table.head_dim()), (20, head_dim));
         let (rows, first, cols) = (7, 13, heads * head_dim);
         let x = Random(head_dim as u64).vec(rows * cols);

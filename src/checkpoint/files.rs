@@ -9,6 +9,7 @@ use crossrank_kernels::SharedBytes;
 use serde_json::Value;
 
 use super::mapped_file::MappedFile;
+use super::modules::{Module, ModuleFiles, is_cross_encoder, list};
 use super::stand_in;
 use crate::error::{Error, Result};
 
@@ -100,6 +101,7 @@ impl ModelBytes {
             sentence_transformers_config: None,
             modules: None,
             sentence_bert_config: None,
+            head: Vec::new(),
             weights: vec![embedded(WEIGHTS, weights)],
             shard_index: None,
         })
@@ -159,6 +161,8 @@ pub(crate) struct Files {
     pub(crate) sentence_transformers_config: Option<File>,
     pub(crate) modules: Option<File>,
     pub(crate) sentence_bert_config: Option<File>,
+    /// What stands behind the encoder in place of a classifier of its own.
+    pub(crate) head: Vec<ModuleFiles>,
     /// One file, or the shards.
     pub(crate) weights: Vec<File>,
     /// Tensor to shard, as the index says.
@@ -176,25 +180,24 @@ impl Files {
         if !folder.metadata().map_err(|source| Error::Io { path: folder.into(), source })?.is_dir() {
             return Err(Error::NotAFolder { path: folder.into() });
         }
-        let optional = |name: &str| match entry(folder, name)? {
-            Some(path) => read(&path).map(Some),
-            None => Ok(None),
+        let modules = optional(folder, MODULES)?;
+        let sentence_transformers_config = optional(folder, SENTENCE_TRANSFORMERS_CONFIG)?;
+        let listed = match &modules {
+            Some(file) if is_cross_encoder(sentence_transformers_config.as_ref())?.is_ok() => list(file)?,
+            _ => Vec::new(),
         };
+        let (encoder, head) = match listed.split_first() {
+            Some((encoder, head)) => (module_folder(folder, &encoder.path)?, head),
+            None => (folder.to_owned(), &[][..]),
+        };
+        let head = head.iter().map(|module| module_files(folder, module, source)).collect::<Result<_>>()?;
+        let folder = &*encoder;
+        let optional = |name: &str| optional(folder, name);
         if let Some(path) = entry(folder, ADAPTER_CONFIG)? {
             let what = "an adapter".into();
             return Err(Error::Adapter { file: path.display().to_string(), what });
         }
-        let weights = |name: &str| {
-            let path = folder.join(name);
-            let map = match source {
-                WeightSource::Mmap => Arc::new(MappedFile::open(&path)?),
-                WeightSource::Read => {
-                    let bytes = Arc::new(MappedFile::read(&path)?);
-                    return Ok(File { name: path.display().to_string(), bytes, map: None });
-                }
-            };
-            Ok(File { name: path.display().to_string(), bytes: map.clone(), map: Some(map) })
-        };
+        let weights = |name: &str| open_weights(&folder.join(name), source);
         let whole = entry(folder, WEIGHTS)?.is_some();
         let index = if whole { None } else { optional(SHARD_INDEX)? };
         let (weights, shard_index) = match index {
@@ -212,13 +215,50 @@ impl Files {
             config: read(&folder.join(CONFIG))?,
             tokenizer: optional(TOKENIZER)?,
             tokenizer_config: optional(TOKENIZER_CONFIG)?,
-            sentence_transformers_config: optional(SENTENCE_TRANSFORMERS_CONFIG)?,
-            modules: optional(MODULES)?,
+            sentence_transformers_config,
+            modules,
             sentence_bert_config: optional(SENTENCE_BERT_CONFIG)?,
+            head,
             weights,
             shard_index,
         })
     }
+}
+
+fn open_weights(path: &Path, source: WeightSource) -> Result<File> {
+    let name = path.display().to_string();
+    match source {
+        WeightSource::Mmap => {
+            let map = Arc::new(MappedFile::open(path)?);
+            Ok(File { name, bytes: map.clone(), map: Some(map) })
+        }
+        WeightSource::Read => Ok(File { name, bytes: Arc::new(MappedFile::read(path)?), map: None }),
+    }
+}
+
+fn optional(folder: &Path, name: &str) -> Result<Option<File>> {
+    entry(folder, name)?.map(|path| read(&path)).transpose()
+}
+
+/// The folder of a module. Its files may be links, as a hub's cache has them; it itself has no reason to be one.
+fn module_folder(folder: &Path, path: &str) -> Result<PathBuf> {
+    let own = folder.join(path);
+    let mut walked = folder.to_owned();
+    for part in Path::new(path).components() {
+        walked.push(part);
+        let found = walked.symlink_metadata().map_err(|source| Error::Io { path: walked.clone(), source })?;
+        if !found.is_dir() {
+            let reason = "expected a folder of a module, as modules.json says, found a file or a link";
+            return Err(Error::Io { path: walked, source: io::Error::other(reason) });
+        }
+    }
+    Ok(own)
+}
+
+fn module_files(folder: &Path, module: &Module, source: WeightSource) -> Result<ModuleFiles> {
+    let own = module_folder(folder, &module.path)?;
+    let weights = entry(&own, WEIGHTS)?.map(|path| open_weights(&path, source)).transpose()?;
+    Ok(ModuleFiles { module: module.clone(), config: read(&own.join(CONFIG))?, weights })
 }
 
 impl ShardIndex {

@@ -8,7 +8,15 @@ use std::ops::Range;
 pub(crate) struct Source {
     pub(crate) tensor: String,
     /// None for all rows.
-    pub(crate) rows: Option<Range<usize>>,
+    pub(crate) rows: Option<Part>,
+}
+
+/// Some rows of a tensor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Part {
+    pub(crate) rows: Range<usize>,
+    /// How many the tensor has.
+    pub(crate) of: usize,
 }
 
 /// Roles such as `layer.0.query.weight`, and the tensors of a checkpoint that play them. A packed checkpoint calls its
@@ -36,6 +44,18 @@ impl Names {
     /// Gives a role to a whole tensor.
     pub(crate) fn insert(&mut self, role: impl Into<String>, tensor: impl Into<String>) {
         self.sources.insert(role.into(), Source { tensor: tensor.into(), rows: None });
+    }
+
+    /// Gives a role to part `n` of a tensor that has `parts` of `rows` rows each.
+    pub(crate) fn insert_part(
+        &mut self,
+        role: impl Into<String>,
+        tensor: impl Into<String>,
+        [n, parts]: [usize; 2],
+        rows: usize,
+    ) {
+        let part = Part { rows: n * rows..(n + 1) * rows, of: parts * rows };
+        self.sources.insert(role.into(), Source { tensor: tensor.into(), rows: Some(part) });
     }
 
     /// What plays a role.

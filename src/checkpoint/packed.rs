@@ -14,6 +14,7 @@ use safetensors::tensor::TensorInfo;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::names::Part;
 use super::roles::Roles;
 use super::tensors::{Entry, Shard, Weights};
 use crate::error::{Error, Result};
@@ -184,7 +185,7 @@ fn kept(roles: Roles<'_>, linears: &BTreeSet<String>) -> Vec<Kept> {
         }
         let mut keep = |role: String, entry: &Entry| {
             let (mut shape, mut range) = (entry.shape.clone(), entry.range.clone());
-            if let (Some(rows), Some(all)) = (&source.rows, shape.first_mut()) {
+            if let (Some(Part { rows, .. }), Some(all)) = (&source.rows, shape.first_mut()) {
                 let row_bytes = range.len().checked_div(*all).unwrap_or(0);
                 range = range.start + rows.start * row_bytes..range.start + rows.end * row_bytes;
                 *all = rows.len();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crossrank_kernels::{Isa, LayerNorm, PanelDtype, SharedBytes, Stored, StoredMatrix};
+use crossrank_kernels::{Isa, PanelDtype, SharedBytes, Stored, StoredMatrix};
 use safetensors::Dtype;
 
 use super::names::{Names, Source};
@@ -39,18 +39,13 @@ impl<'a> Roles<'a> {
         let Source { tensor, rows: own } = self.source(role);
         let entry = self.weights.find(&tensor, "")?;
         let error = |expected: String, found: String| self.weights.error(&tensor, entry, expected, found);
-        let all = match (&own, &entry.shape[..]) {
-            (None, &[all, width]) if [all, width] == [rows, cols] => all,
-            (Some(own), &[all, width]) if own.len() == rows && own.end <= all && width == cols => all,
-            (None, shape) => return Err(error(format!("shape [{rows}, {cols}]"), format!("{shape:?}"))),
-            (Some(own), shape) => {
-                let expected = format!("shape [at least {}, {cols}]", own.end);
-                return Err(error(expected, format!("{shape:?}")));
-            }
-        };
+        let all = own.as_ref().map_or(rows, |part| part.of);
+        if entry.shape != [all, cols] {
+            return Err(error(format!("shape [{all}, {cols}]"), format!("{:?}", entry.shape)));
+        }
         let stored = stored(entry.dtype)
             .ok_or_else(|| error("F32, F16, BF16 or I8".into(), format!("{:?}", entry.dtype)))?;
-        let own = own.unwrap_or(0..all);
+        let own = own.map_or(0..all, |part| part.rows);
         let scales = match stored {
             Stored::I8 => {
                 let (shard, scales) = self.find_scales(&tensor, entry, all)?;
@@ -121,16 +116,12 @@ impl<'a> Roles<'a> {
     pub(crate) fn vector(self, isa: Isa, role: &str, len: usize) -> Result<Vec<f32>> {
         let Source { tensor, rows } = self.source(role);
         let entry = self.weights.find(&tensor, "")?;
+        let all = rows.as_ref().map_or(len, |part| part.of);
         let found = |what: String| {
-            self.weights.error(&tensor, entry, format!("F32, F16 or BF16 of shape [{len}]"), what)
+            self.weights.error(&tensor, entry, format!("F32, F16 or BF16 of shape [{all}]"), what)
         };
-        let fits = match (&rows, &entry.shape[..]) {
-            (None, &[all]) => all == len,
-            (Some(own), &[all]) => own.len() == len && own.end <= all,
-            _ => false,
-        };
-        let own = rows.unwrap_or(0..len);
-        if !fits {
+        let own = rows.map_or(0..len, |part| part.rows);
+        if entry.shape != [all] {
             return Err(found(format!("shape {:?}", entry.shape)));
         }
         let stored = stored(entry.dtype)
@@ -142,15 +133,5 @@ impl<'a> Roles<'a> {
         let mut values = vec![0.0; len];
         StoredMatrix::new(stored, bytes, &[], 1, len).widen_row(isa, 0, &mut values);
         Ok(values)
-    }
-
-    /// A LayerNorm, with factors of the residual that is added before it where the checkpoint has some.
-    pub(crate) fn norm(self, isa: Isa, role: &str, hidden: usize, eps: f32) -> Result<LayerNorm> {
-        let part = |part: &str| self.vector(isa, &format!("{role}.{part}"), hidden);
-        let norm = LayerNorm::new(part("weight")?, part("bias")?, eps);
-        if !self.contains(&format!("{role}.residual_scale")) {
-            return Ok(norm);
-        }
-        Ok(norm.with_residual_scale(part("residual_scale")?))
     }
 }

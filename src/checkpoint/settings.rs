@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::files::{File, Files};
 use super::json::{Fields, MAX_SIZE, kind};
+use super::modules::{is_cross_encoder, list};
 use crate::error::Result;
 use crate::score::{ModelActivation, ScoreActivation};
 
@@ -61,7 +62,7 @@ impl Settings {
         };
         settings.limit = settings.model_max_length(files.tokenizer_config.as_ref())?;
         let named = if settings.is_cross_encoder(files)? {
-            settings.sentence_bert_config(files.sentence_bert_config.as_ref())?;
+            settings.sentence_bert_config(files.sentence_bert_config.as_ref(), files.head.is_empty())?;
             settings.sentence_transformers_config(files.sentence_transformers_config.as_ref())?
         } else {
             None
@@ -123,15 +124,8 @@ impl Settings {
             }
             return Ok(false);
         };
-        let json = modules.json()?;
-        let model_type = match &files.sentence_transformers_config {
-            Some(file) => {
-                let json = file.json()?;
-                Fields::new(file, &json)?.string("model_type")?.map(str::to_owned)
-            }
-            None => None,
-        };
-        if model_type.as_deref() != Some("CrossEncoder") {
+        modules.check_json()?;
+        if let Err(model_type) = is_cross_encoder(files.sentence_transformers_config.as_ref())? {
             self.note(format!(
                 "{}: not read, nor are config_sentence_transformers.json and sentence_bert_config.json, as `model_type` \
                  of the former is {}, not `CrossEncoder`; so does sentence-transformers",
@@ -140,18 +134,32 @@ impl Settings {
             ));
             return Ok(false);
         }
-        check_modules(modules, &json)?;
+        // Of a model out of bytes the files of modules are not given.
+        if let Some(module) = list(modules)?.get(1 + files.head.len()) {
+            let none = serde_json::Map::new();
+            let fields = Fields { file: modules, map: &none };
+            let field = format!("[{}].path", 1 + files.head.len());
+            let expected = "a Transformer alone, where the model is loaded from bytes";
+            return Err(fields.error(&field, expected, format!("`{}`", module.path)));
+        }
         Ok(true)
     }
 
-    fn sentence_bert_config(&mut self, file: Option<&File>) -> Result<()> {
+    fn sentence_bert_config(&mut self, file: Option<&File>, classifies: bool) -> Result<()> {
         let Some(file) = file else { return Ok(()) };
         let json = file.json()?;
         let fields = Fields::new(file, &json)?;
-        if let Some(task) = fields.string("transformer_task")?
-            && task != "sequence-classification"
-        {
-            return Err(fields.error("transformer_task", "`sequence-classification`", format!("`{task}`")));
+        // What is absent is the older files' way to say the second.
+        let task = fields.string("transformer_task")?;
+        let expected = if classifies { "sequence-classification" } else { "feature-extraction" };
+        if task.is_some_and(|task| task != expected) {
+            let expected =
+                format!("`{expected}`, as modules.json has {} head", if classifies { "no" } else { "a" });
+            return Err(fields.error(
+                "transformer_task",
+                &expected,
+                format!("`{}`", task.unwrap_or_default()),
+            ));
         }
         for field in [
             "model_args",
@@ -272,27 +280,6 @@ impl Settings {
             .string("activation_fn")?
             .map(|name| ModelActivation::named(&file.name, "activation_fn", name)))
     }
-}
-
-/// A classifier alone: what stands behind it in other folders is not supported.
-fn check_modules(file: &File, json: &Value) -> Result<()> {
-    let fields = Fields { file, map: &serde_json::Map::new() };
-    let modules = json.as_array().filter(|modules| !modules.is_empty());
-    let modules = modules.ok_or_else(|| fields.error("(the whole file)", "a list of modules", kind(json)))?;
-    for (number, module) in modules.iter().enumerate() {
-        let class = &module["type"];
-        let name = class.as_str().unwrap_or_default();
-        let is_transformer = name.starts_with("sentence_transformers.") && name.ends_with(".Transformer");
-        if number > 0 || !is_transformer {
-            let expected = "one module alone, a Transformer of sentence-transformers";
-            return Err(fields.error(&format!("[{number}].type"), expected, class));
-        }
-        let path = &module["path"];
-        if !path.as_str().is_some_and(|path| path.is_empty() || path == ".") {
-            return Err(fields.error(&format!("[{number}].path"), "an empty path, this folder", path));
-        }
-    }
-    Ok(())
 }
 
 /// Looks in the two places of `config.json` that sentence-transformers has used, the newer first, whose null is an

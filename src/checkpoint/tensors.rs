@@ -176,6 +176,18 @@ impl Weights {
         self.tensors = tensors.into_iter().map(|(name, entry)| (name[len..].to_owned(), entry)).collect();
     }
 
+    /// Adds the tensors of a module's file, by names that begin with `prefix`.
+    pub(crate) fn add_module(&mut self, file: File, prefix: &str) -> Result<()> {
+        let module = Self::parse_files(vec![file], None)?;
+        let shards = self.shards.len();
+        let prefixed = |(name, entry): (String, Entry)| {
+            (format!("{prefix}{}{name}", module.wrappers), Entry { shard: shards + entry.shard, ..entry })
+        };
+        self.tensors.extend(module.tensors.into_iter().map(prefixed));
+        self.shards.extend(module.shards);
+        Ok(())
+    }
+
     /// What the file puts before the name of each tensor; often nothing.
     pub(crate) fn wrappers(&self) -> &str {
         &self.wrappers

@@ -6,11 +6,13 @@
 use crossrank_kernels::{Epilogue, Isa, LayerNorm, LhsRows, LinearScratch, Matrix, Rows, linear};
 
 use super::attention::HeadShape;
+use super::encoder::Last;
 use super::feed_forward::FeedForward;
-use super::last_layer::{LastLayer, copy_cls_rows};
+use super::feed_forward::residual;
+use super::last_layer::{FirstToken, copy_cls_rows};
 use super::layer::Layer;
-use super::{ChunkSize, Model, Workspace};
-use crate::family::{
+use super::{ChunkSize, Model, Scratch, Workspace};
+use crate::family::roles::{
     ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, EMBEDDINGS_NORM, FEED_FORWARD_NORM, KEY, QUERY, UP, VALUE,
     head_role, role,
 };
@@ -39,7 +41,7 @@ impl Model {
     /// What enters the first layer of one chunk.
     pub(crate) fn embed_pairs(&self, chunk: &[Tokenized]) -> Matrix {
         let mut ws = self.workspace();
-        self.embed(chunk, &mut ws);
+        self.embed(chunk, &mut ws, &mut [self.scratch()]);
         ws.hidden
     }
 
@@ -58,7 +60,9 @@ impl Model {
         observer: &mut dyn FnMut(Reading<'_>),
     ) {
         let mut ws = self.workspace();
-        ws.reserve(ChunkSize::of(chunk), 1);
+        let (size, mut scratch) = (ChunkSize::of(chunk), [self.scratch()]);
+        ws.reserve(size);
+        self.reserve_scratch(&mut scratch[0], size);
         ws.set_sequences(chunk);
         assert_eq!(ws.cu_seqlens.last(), Some(&hidden.view().rows()), "a row a token");
         std::mem::swap(&mut ws.hidden, hidden);
@@ -79,12 +83,13 @@ impl Model {
             observer(Reading { linears: &linears, rows, all_tokens, residual, neurons_of, norms });
         };
         if let Some(layer) = self.encoder.layers.get(layer) {
-            layer.observe(self.isa, shape, &mut ws, &mut observe);
+            layer.observe(self.isa, shape, &mut ws, &mut scratch, &mut observe);
             *hidden = ws.hidden;
             return;
         }
         assert_eq!(layer, self.encoder.layers.len(), "no such layer");
-        self.encoder.last.observe(self.isa, shape, &mut ws, &mut observe);
+        let Last::First(last) = &self.encoder.last else { return };
+        last.observe(self.isa, shape, &mut ws, &mut scratch, &mut observe);
         if self.description.head.len() > 1 {
             let (linears, rows) = (&[self.module(&head_role(0))], ws.cls.hidden.view());
             let (all_tokens, residual, neurons_of, norms) = (false, None, None, None);
@@ -100,19 +105,33 @@ pub(crate) type Observer<'a> = &'a mut dyn FnMut(&[&str], Rows<'_>, Option<Rows<
 
 impl Layer {
     /// [`Layer::forward`] by one worker, observed.
-    pub(crate) fn observe(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, observer: Observer<'_>) {
+    pub(crate) fn observe(
+        &self,
+        isa: Isa,
+        shape: HeadShape<'_>,
+        ws: &mut Workspace,
+        scratches: &mut [Scratch],
+        observer: Observer<'_>,
+    ) {
         let before = ws.hidden.clone();
         observer(&[QUERY, KEY, VALUE], before.view(), None);
-        self.forward(isa, shape, ws, 1);
+        self.forward(isa, shape, ws, scratches);
         let context = LhsRows { rows: ws.context.view(), fine: shape.fine_rows(&ws.cu_seqlens) };
         self.feed_forward.observe(isa, context, before, observer);
     }
 }
 
-impl LastLayer {
-    /// [`LastLayer::forward`] by one worker, observed.
-    pub(crate) fn observe(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, observer: Observer<'_>) {
-        self.forward(isa, shape, ws, 1);
+impl FirstToken {
+    /// [`FirstToken::forward`] by one worker, observed.
+    pub(crate) fn observe(
+        &self,
+        isa: Isa,
+        shape: HeadShape<'_>,
+        ws: &mut Workspace,
+        scratches: &mut [Scratch],
+        observer: Observer<'_>,
+    ) {
+        self.forward(isa, shape, ws, scratches);
         // What entered the layer; its rows of the workspace now hold what leaves it.
         let mut before = ws.cls.hidden.clone();
         copy_cls_rows(ws.hidden.view(), &ws.cu_seqlens, before.view_mut());
@@ -127,8 +146,8 @@ impl LastLayer {
 impl FeedForward {
     fn observe(&self, isa: Isa, context: LhsRows<'_>, mut hidden: Matrix, observer: Observer<'_>) {
         let mut scratch = LinearScratch::default();
-        observer(&[ATTENTION_OUTPUT], context.rows, Some(scaled(&hidden, &self.output_norm).view()));
-        let epilogue = Epilogue::ResidualNorm(&self.output_norm);
+        observer(&[ATTENTION_OUTPUT], context.rows, Some(scaled(&hidden, self.output_norm.as_ref()).view()));
+        let epilogue = residual(self.output_norm.as_ref());
         linear(isa, context, &self.output, epilogue, &mut scratch, hidden.view_mut());
         observer(&[UP], hidden.view(), None);
         let mut inner = Matrix::new(self.up.n());
@@ -136,13 +155,14 @@ impl FeedForward {
         let epilogue = Epilogue::Activation(self.activation);
         let rows = LhsRows { rows: hidden.view(), ..context };
         linear(isa, rows, &self.up, epilogue, &mut scratch, inner.view_mut());
-        observer(&[DOWN], inner.view(), Some(scaled(&hidden, &self.down_norm).view()));
+        observer(&[DOWN], inner.view(), Some(scaled(&hidden, self.down_norm.as_ref()).view()));
     }
 }
 
 /// What a norm adds of a residual.
-fn scaled(residual: &Matrix, norm: &LayerNorm) -> Matrix {
+fn scaled(residual: &Matrix, norm: Option<&LayerNorm>) -> Matrix {
     let mut scaled = residual.clone();
+    let Some(norm) = norm else { return scaled };
     for i in 0..residual.view().rows() {
         scaled.view_mut().row_mut(i).iter_mut().zip(norm.residual_scale()).for_each(|(x, scale)| *x *= scale);
     }

@@ -1,40 +1,94 @@
 //! Token ids to the first layer's input.
 
-use crossrank_kernels::{EmbeddingTables, Isa, LayerNorm, RowsMut, embed};
+use crossrank_kernels::{
+    Epilogue, Isa, LayerNorm, PackedWeights, PanelDtype, RowsMut, TableRows, embed, linear,
+};
 
-use crate::checkpoint::roles::Roles;
+use super::loading::Loading;
+use super::workspace::{Places, Scratch};
 use crate::checkpoint::tensors::{MatrixTensor, Weights};
 use crate::error::Result;
-use crate::family::{self, Description};
+use crate::family::description::{PositionTable, TokenTypes};
+use crate::family::roles::{EMBEDDINGS_NORM, POSITIONS, PROJECTION, TOKEN_TYPES, WORDS};
 use crate::tokenized::Tokenized;
 
 /// The tables stay in the checkpoint; only the rows that occur are read.
 pub(crate) struct Embeddings {
     words: MatrixTensor,
-    positions: MatrixTensor,
-    token_types: MatrixTensor,
-    norm: LayerNorm,
+    token_types: Option<(MatrixTensor, TokenTypes)>,
+    positions: Option<(MatrixTensor, PositionTable)>,
+    norm: Option<LayerNorm>,
+    /// From the tables' width to that of the states, in f32 whatever the dtype: it is small, and all else is made of
+    /// its result.
+    projection: Option<PackedWeights>,
 }
 
 impl Embeddings {
-    pub(crate) fn find(roles: Roles<'_>, description: &Description, isa: Isa) -> Result<Self> {
-        let hidden = description.hidden;
-        let family::Embeddings { words, positions, token_types, norm } = description.embeddings;
-        Ok(Self {
-            words: roles.find_matrix(family::WORDS, words, hidden)?,
-            positions: roles.find_matrix(family::POSITIONS, positions, hidden)?,
-            token_types: roles.find_matrix(family::TOKEN_TYPES, token_types, hidden)?,
-            norm: roles.norm(isa, family::EMBEDDINGS_NORM, hidden, norm.eps)?,
-        })
+    pub(crate) fn find(loading: Loading<'_>) -> Result<Self> {
+        let Loading { roles, description, .. } = loading;
+        let embeddings = description.embeddings;
+        let (width, hidden) = (embeddings.width, description.hidden);
+        let words = roles.find_matrix(WORDS, embeddings.words, width)?;
+        let find = |role, rows| roles.find_matrix(role, rows, width);
+        let positions = match embeddings.positions {
+            Some(table) => Some((find(POSITIONS, table.rows)?, table)),
+            None => None,
+        };
+        let token_types = match embeddings.token_types {
+            Some(table) => Some((find(TOKEN_TYPES, table.rows)?, table)),
+            None => None,
+        };
+        let norm = embeddings.norm.map(|norm| loading.norm(EMBEDDINGS_NORM, width, norm)).transpose()?;
+        let projection = match embeddings.projected {
+            true => {
+                let weight = roles.find_matrix(&format!("{PROJECTION}.weight"), hidden, width)?;
+                let bias = roles.vector(loading.isa(), &format!("{PROJECTION}.bias"), hidden)?;
+                let matrix = roles.weights.matrix(&weight);
+                Some(PackedWeights::pack(loading.isa(), PanelDtype::F32, &[(matrix, &bias)]))
+            }
+            false => None,
+        };
+        Ok(Self { words, positions, token_types, norm, projection })
+    }
+
+    /// Memory of what is packed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.projection.as_ref().map_or(0, PackedWeights::bytes)
     }
 
     /// Embeds one sequence; its ids have been checked against the tables.
-    pub(crate) fn embed(&self, isa: Isa, weights: &Weights, sequence: &Tokenized, dst: RowsMut<'_>) {
-        let tables = EmbeddingTables {
-            words: weights.matrix(&self.words),
-            positions: weights.matrix(&self.positions),
-            token_types: weights.matrix(&self.token_types),
+    pub(crate) fn embed(
+        &self,
+        isa: Isa,
+        weights: &Weights,
+        sequence: &Tokenized,
+        places: &mut Places,
+        scratch: &mut Scratch,
+        mut dst: RowsMut<'_>,
+    ) {
+        let Places { types, positions, sums } = places;
+        let words = weights.matrix(&self.words);
+        let mut tables = [TableRows { table: words, rows: &sequence.ids }; 3];
+        let mut count = 1;
+        if let Some((table, TokenTypes { first_only, .. })) = &self.token_types {
+            types.clear();
+            types.resize(if *first_only { sequence.len() } else { 0 }, 0);
+            let rows = if *first_only { &types[..] } else { &sequence.type_ids };
+            tables[count] = TableRows { table: weights.matrix(table), rows };
+            count += 1;
+        }
+        if let Some((table, numbers)) = &self.positions {
+            positions.clear();
+            positions.extend(numbers.rows_of(&sequence.ids));
+            tables[count] = TableRows { table: weights.matrix(table), rows: positions };
+            count += 1;
+        }
+        let tables = &tables[..count];
+        let Some(projection) = &self.projection else {
+            return embed(isa, tables, self.norm.as_ref(), dst);
         };
-        embed(isa, tables, &self.norm, &sequence.ids, &sequence.type_ids, dst);
+        sums.set_rows(sequence.len());
+        embed(isa, tables, self.norm.as_ref(), sums.view_mut());
+        linear(isa, sums.view(), projection, Epilogue::Bias, &mut scratch.linear, dst.reborrow());
     }
 }

@@ -1,17 +1,15 @@
 //! A layer that is computed for all tokens: attention, then what follows it.
 
 use std::slice::{from_mut, from_ref};
+use std::sync::Arc;
 
 use crossrank_kernels::{Isa, LhsRows, PackedWeights};
 
 use super::attention::{Attention, HeadShape};
 use super::feed_forward::FeedForward;
-use super::linear::Packing;
-use super::workspace::Workspace;
-use crate::checkpoint::roles::Roles;
-use crate::error::Result;
-use crate::family::{Description, QKV};
-use crate::schedule::fork::fork_rows;
+use super::workspace::{Scratch, Workspace};
+use crate::family::roles::QKV;
+use crate::workers::fork::fork_rows;
 
 /// What follows attention is shared by the columns of its weights while they have more than so many bytes an output for
 /// each row of a worker: what each then need not read of them outweighs what it reads of the others' columns.
@@ -20,42 +18,36 @@ const BYTES_FOR_A_ROW: usize = 24;
 /// The same for attention and what it reads, where the price is less: all rows are prepared for the products by each.
 const HEADS_BYTES_FOR_A_ROW: usize = 6;
 
-/// A layer that is computed for all tokens.
+/// A layer that is computed for all tokens. Layers may have the same weights.
 pub(crate) struct Layer {
-    pub(super) attention: Attention,
-    pub(super) feed_forward: FeedForward,
+    pub(super) attention: Arc<Attention>,
+    pub(super) feed_forward: Arc<FeedForward>,
 }
 
 impl Layer {
-    pub(crate) fn load(
-        roles: Roles<'_>,
-        description: &Description,
-        packing: Packing,
-        i: usize,
-    ) -> Result<Self> {
-        Ok(Self {
-            attention: Attention::load(roles, description, packing, i)?,
-            feed_forward: FeedForward::load(roles, description, packing, i)?,
-        })
-    }
-
     /// `ws.hidden` in, `ws.hidden` out, for all tokens of the chunk, by as many workers as it is given.
     ///
     /// Attention needs the keys and values of a whole sequence; all else goes row by row. So there are two steps, and
     /// in each a worker keeps its rows. With few rows the weights are most of what a core must read, and a worker had
     /// better read its own columns of them only. For what follows attention that takes more steps, as each needs whole
     /// rows of the one before.
-    pub(crate) fn forward(&self, isa: Isa, shape: HeadShape, ws: &mut Workspace, workers: usize) {
+    pub(crate) fn forward(
+        &self,
+        isa: Isa,
+        shape: HeadShape<'_>,
+        ws: &mut Workspace,
+        scratches: &mut [Scratch],
+    ) {
+        let workers = scratches.len();
         let output_bytes = self.attention.qkv.bytes() / self.attention.qkv.n();
         let rows = ws.hidden.view().rows();
         let few = |bytes_for_a_row| workers > 1 && rows * bytes_for_a_row < workers * output_bytes;
         let panel_heads = shape.panel_heads().filter(|_| few(HEADS_BYTES_FOR_A_ROW));
         match panel_heads {
-            Some(panel_heads) => self.attention.attend_by_heads(isa, shape, panel_heads, ws, workers),
-            None => self.attention.project_by_rows(isa, shape, ws, workers),
+            Some(panel_heads) => self.attention.attend_by_heads(isa, shape, panel_heads, ws, scratches),
+            None => self.attention.project_by_rows(isa, shape, ws, scratches),
         }
-        let Workspace { cu_seqlens, hidden, qkv, context, scratches, .. } = ws;
-        let scratches = &mut scratches[..workers];
+        let Workspace { cu_seqlens, hidden, qkv, context, .. } = ws;
         let fine = shape.fine_rows(cu_seqlens);
         if panel_heads.is_some() && few(BYTES_FOR_A_ROW) {
             let context = LhsRows { rows: context.view(), fine };
@@ -67,15 +59,16 @@ impl Layer {
         fork_rows(0..rows, dst, scratches, &|rows, [mut context, hidden], scratch| {
             if panel_heads.is_none() {
                 let qkv = [q.row_range(rows.clone()), k, v];
-                shape.attend(isa, qkv, cu_seqlens, rows.clone(), &mut scratch.attention, context.reborrow());
+                let (all, scratch) = (rows.clone(), &mut scratch.attention);
+                shape.attend(isa, qkv, cu_seqlens, all, 0, scratch, context.reborrow());
             }
             let context = LhsRows { rows: context.as_rows(), fine: fine.row_range(rows) };
             self.feed_forward.forward(isa, context, hidden, from_mut(scratch));
         });
     }
 
-    /// All products, by the part that they play.
-    pub(crate) fn products(&self) -> Vec<(&'static str, &[PackedWeights])> {
-        [vec![(QKV, from_ref(&self.attention.qkv))], self.feed_forward.products()].concat()
+    /// The products of attention, by the part that they play.
+    pub(crate) fn own_products(&self) -> Vec<(&'static str, &[PackedWeights])> {
+        vec![(QKV, from_ref(&self.attention.qkv))]
     }
 }

@@ -6,7 +6,7 @@ use super::workspace::Scratch;
 use crate::checkpoint::tensors::Weights;
 use crate::error::{Error, Result};
 use crate::family::Description;
-use crate::schedule::fork::{fork_columns, fork_rows};
+use crate::workers::fork::{fork_columns, fork_rows};
 
 /// By which instructions weights are packed, and how they hold their values.
 #[derive(Clone, Copy)]

@@ -3,10 +3,12 @@
 use crossrank_kernels::{PackedWeights, PanelDtype, StoredMatrix};
 
 use super::linear::Packing;
+use super::loading::Loading;
 use crate::checkpoint::packed::panels_name;
 use crate::checkpoint::roles::Roles;
 use crate::checkpoint::tensors::MatrixTensor;
 use crate::error::Result;
+use crate::family::roles::role;
 
 /// A Linear layer of the encoder. In a packed checkpoint its weights are part of a product, and only the bias is there.
 pub(crate) struct EncoderLinear {
@@ -17,25 +19,53 @@ pub(crate) struct EncoderLinear {
 
 impl EncoderLinear {
     /// Finds the weight of shape [n, k] of the Linear layer that plays `role`, unless it is packed, and its bias of
-    /// shape [n].
-    pub(crate) fn find(roles: Roles<'_>, packing: Packing, role: String, n: usize, k: usize) -> Result<Self> {
+    /// shape [n], where it has one.
+    pub(crate) fn find(
+        loading: Loading<'_>,
+        role: String,
+        [n, k]: [usize; 2],
+        has_bias: bool,
+    ) -> Result<Self> {
+        let roles = loading.roles;
         let weight = match roles.weights.packed() {
             Some(_) => None,
             None => Some(roles.find_matrix(&format!("{role}.weight"), n, k)?),
         };
-        let bias = roles.vector(packing.isa, &format!("{role}.bias"), n)?;
+        let bias = match has_bias {
+            true => roles.vector(loading.isa(), &format!("{role}.bias"), n)?,
+            // What is added to a number and leaves all its bits, so that there is one kernel for both.
+            false => vec![-0.0; n],
+        };
         Ok(Self { role, weight, bias })
     }
 
-    /// A product of this layer alone, which has the layer's role.
-    pub(crate) fn load(&self, roles: Roles<'_>, packing: Packing, k: usize) -> Result<PackedWeights> {
-        let shape = [self.bias.len(), k];
-        let product = Product { role: &self.role, shape, parts: &[self], biases: &[&self.bias] };
-        let pack = |matrices: &[StoredMatrix<'_>]| {
-            vec![PackedWeights::pack(packing.isa, packing.panels, &[(matrices[0], &self.bias)])]
-        };
-        product.load(roles, packing, pack).map(one)
+    /// A product of this layer alone, as part `part` of layer `i`.
+    pub(crate) fn load(
+        &self,
+        loading: Loading<'_>,
+        (i, part): (usize, &str),
+        k: usize,
+    ) -> Result<PackedWeights> {
+        stacked(loading, (i, part), k, &[self])
     }
+}
+
+/// One product of Linear layers that read the same, whose outputs stand side by side, as part `part` of layer `i`.
+pub(crate) fn stacked(
+    loading: Loading<'_>,
+    (i, part): (usize, &str),
+    k: usize,
+    parts: &[&EncoderLinear],
+) -> Result<PackedWeights> {
+    let Packing { isa, panels } = loading.packing;
+    let bias = parts.iter().map(|part| &*part.bias).collect::<Vec<_>>().concat();
+    let product = Product { role: &role(i, part), shape: [bias.len(), k], parts, biases: &[&bias] };
+    let pack = |matrices: &[StoredMatrix<'_>]| {
+        let parts: Vec<_> = matrices.iter().zip(parts).map(|(&matrix, part)| (matrix, &*part.bias)).collect();
+        vec![PackedWeights::pack(isa, panels, &parts)]
+    };
+    let mut products = product.load(loading.roles, loading.packing, pack)?;
+    Ok(products.pop().expect("a product was loaded for its one bias"))
 }
 
 /// Products of one shape, which lie side by side in one tensor of a packed checkpoint.
@@ -84,9 +114,4 @@ impl Product<'_> {
         roles.release(&panels_name(self.role));
         Ok(packed)
     }
-}
-
-/// Of products that are one.
-pub(crate) fn one(mut products: Vec<PackedWeights>) -> PackedWeights {
-    products.pop().expect("a product was loaded for its one bias")
 }

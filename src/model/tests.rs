@@ -10,8 +10,8 @@ use super::{ChunkSize, Model, Packing, Workspace};
 use crate::checkpoint::files::{Files, WeightSource};
 use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
-use crate::schedule::threads::Threads;
 use crate::tokenized::Tokenized;
+use crate::workers::Threads;
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -20,7 +20,8 @@ fn load(folder: &Path, isa: Isa, panels: PanelDtype) -> Model {
     let config = Config::parse(&files).unwrap();
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
     let described = config.family.describe(&weights).unwrap();
-    Model::load(described, weights, Packing { isa, panels }, &Threads::Caller).unwrap()
+    let most = config.max_positions();
+    Model::load(described, weights, Packing { isa, panels }, most, &Threads::Caller).unwrap()
 }
 
 /// Data in F32.
@@ -69,16 +70,17 @@ fn hidden_states_of_every_layer_are_pytorchs() {
             let sequence = Tokenized::new(numbers("ids"), numbers("type_ids"));
             let chunk = [other, sequence];
             let mut ws = model.workspace();
-            ws.reserve(ChunkSize { tokens: 100, sequences: 2, longest: 64 }, 2);
-            model.embed(&chunk, &mut ws);
+            ws.reserve(ChunkSize { tokens: 100, sequences: 2, longest: 64 });
+            let mut scratches = [model.scratch(), model.scratch()];
+            model.embed(&chunk, &mut ws, &mut scratches);
             for l in 0..layers {
                 let states = ws.hidden.view().row_range(7..7 + chunk[1].len());
                 compared += usize::from(compare(&stored, &format!("pair.{p}.layer.{l}"), states));
                 if l + 1 < layers {
-                    model.layer(l, &mut ws, 2);
+                    model.layer(l, &mut ws, &mut scratches);
                 }
             }
-            model.last_layer(&mut ws, 2);
+            model.finish(&mut ws, &mut scratches);
             let states = ws.cls.hidden.view().row_range(1..2);
             compared += usize::from(compare(&stored, &format!("pair.{p}.layer.{layers}"), states));
         }
@@ -109,8 +111,9 @@ fn check_observed(folder: &Path, residuals_are_scaled: bool) {
     let model = load(folder, Isa::by_name("portable").unwrap(), PanelDtype::F32);
     let chunk = [7, 20].map(|len| Tokenized::new((3..3 + len).collect(), vec![0; len as usize]));
     let mut ws = model.workspace();
-    ws.reserve(ChunkSize::of(&chunk), 1);
-    model.embed(&chunk, &mut ws);
+    let mut scratch = [model.scratch()];
+    ws.reserve(ChunkSize::of(&chunk));
+    model.embed(&chunk, &mut ws, &mut scratch);
     let mut hidden = model.embed_pairs(&chunk);
     let states = |rows: Rows<'_>| (0..rows.rows()).map(|i| rows.row(i).to_vec()).collect::<Vec<_>>();
     let layers = model.description.layers.len();
@@ -142,12 +145,12 @@ fn check_observed(folder: &Path, residuals_are_scaled: bool) {
         });
         if layer + 1 < layers {
             assert_eq!(seen, [(3, 27, true), (1, 27, false), (1, 27, true), (1, 27, false)]);
-            model.layer(layer, &mut ws, 1);
+            model.layer(layer, &mut ws, &mut scratch);
         } else {
             // Query; key and value; the three that follow attention; the pooler.
             let of_cls = (1, 2, false);
             assert_eq!(seen, [of_cls, (2, 27, false), of_cls, of_cls, of_cls, of_cls]);
-            model.last_layer(&mut ws, 1);
+            model.finish(&mut ws, &mut scratch);
         }
     }
     assert_eq!(states(hidden.view()), states(ws.cls.hidden.view()));
@@ -162,8 +165,8 @@ fn exact_and_rounded(layer: impl Fn(&Model, &mut Workspace) -> Matrix) -> [Matri
     [PanelDtype::F32, PanelDtype::Int8].map(|panels| {
         let model = load(&folder, isa, panels);
         let mut ws = model.workspace();
-        ws.reserve(ChunkSize::of(&chunk), 1);
-        model.embed(&chunk, &mut ws);
+        ws.reserve(ChunkSize::of(&chunk));
+        model.embed(&chunk, &mut ws, &mut [model.scratch()]);
         layer(&model, &mut ws)
     })
 }
@@ -171,7 +174,7 @@ fn exact_and_rounded(layer: impl Fn(&Model, &mut Workspace) -> Matrix) -> [Matri
 #[test]
 fn int8_takes_cls_rows_in_two_bytes_and_no_others() {
     let [exact, rounded] = exact_and_rounded(|model, ws| {
-        model.layer(0, ws, 1);
+        model.layer(0, ws, &mut [model.scratch()]);
         ws.qkv.clone()
     });
     let error = |i: usize| {
@@ -188,7 +191,7 @@ fn int8_takes_cls_rows_in_two_bytes_and_no_others() {
 #[test]
 fn int8_takes_all_rows_of_the_last_layer_in_two_bytes() {
     let [exact, rounded] = exact_and_rounded(|model, ws| {
-        model.last_layer(ws, 1);
+        model.finish(ws, &mut [model.scratch()]);
         ws.cls.hidden.clone()
     });
     for cls in [0, 1] {

@@ -1,9 +1,12 @@
 //! The memory of a forward pass: grows to the largest chunk and stays.
 
-use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix, max_block_rows};
+use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix};
 
+use super::attention::slot_values;
+use super::feed_forward::Inner;
 use super::linear::Packing;
-use crate::family::{Description, HeadStep, Layer};
+use crate::family::Description;
+use crate::family::description::{Layer, Order};
 use crate::tokenized::Tokenized;
 
 /// What a chunk needs room for.
@@ -38,24 +41,31 @@ impl ChunkSize {
 
 /// Activations of one chunk. T tokens, S sequences, H hidden, I intermediate, A heads.
 pub(crate) struct Workspace {
-    widths: Widths,
     /// Where each sequence begins, and the end of the last: S + 1 numbers.
     pub(super) cu_seqlens: Vec<usize>,
+    pub(super) places: Places,
     /// T x H: what enters and leaves a layer.
     pub(super) hidden: Matrix,
+    /// T x H: what attention reads, where norms come first.
+    pub(super) normed: Matrix,
     /// T x 3H, or half of it in pairs: queries, keys and values side by side.
     pub(super) qkv: Matrix,
     /// T x H: what attention gathers.
     pub(super) context: Matrix,
     pub(super) cls: ClsWorkspace,
-    /// One for each worker that shares the chunk.
-    pub(super) scratches: Vec<Scratch>,
+}
+
+/// Which rows of the embeddings' tables the tokens of one sequence take, and their sums where those are projected.
+pub(super) struct Places {
+    pub(super) types: Vec<u32>,
+    pub(super) positions: Vec<u32>,
+    /// The longest sequence x the tables' width.
+    pub(super) sums: Matrix,
 }
 
 /// What one worker needs for itself.
 pub(crate) struct Scratch {
-    /// A block of rows x I, or half of it in pairs: inside the feed-forward network.
-    pub(super) inner: Matrix,
+    pub(super) inner: Inner,
     pub(super) attention: AttentionScratch,
     pub(super) linear: LinearScratch,
 }
@@ -82,9 +92,9 @@ impl Widths {
 }
 
 impl Scratch {
-    pub(super) fn new(widths: Widths) -> Self {
+    pub(super) fn new(description: &Description, packing: Packing) -> Self {
         Self {
-            inner: Matrix::new(widths.intermediate / widths.packing.slot_values(widths.intermediate)),
+            inner: Inner::new(description, packing),
             attention: AttentionScratch::default(),
             linear: LinearScratch::default(),
         }
@@ -92,7 +102,7 @@ impl Scratch {
 
     pub(super) fn reserve(&mut self, size: ChunkSize, widths: Widths) {
         let Widths { heads, head_dim, intermediate, packing } = widths;
-        self.inner.set_rows(size.tokens.min(max_block_rows(packing.isa)));
+        self.inner.reserve(packing.isa, size.tokens);
         self.attention.reserve(size.longest, heads, head_dim);
         let transposed = packing.transposed();
         self.linear.reserve(packing.isa, packing.panels, intermediate.max(heads * head_dim));
@@ -106,6 +116,8 @@ pub(crate) struct ClsWorkspace {
     pub(super) numbers: Vec<usize>,
     /// S x H: what enters and leaves the last layer.
     pub(super) hidden: Matrix,
+    /// S x H: the same normalised, where norms come first.
+    pub(super) normed: Matrix,
     /// S x H
     pub(super) query: Matrix,
     /// S x (A * H): queries with the key projection moved into them, head by head.
@@ -124,6 +136,7 @@ impl ClsWorkspace {
     fn matrices(&mut self) -> impl Iterator<Item = &mut Matrix> {
         let own = [
             &mut self.hidden,
+            &mut self.normed,
             &mut self.query,
             &mut self.folded,
             &mut self.gathered,
@@ -141,63 +154,47 @@ impl ClsWorkspace {
 }
 
 impl Workspace {
-    pub(super) fn new(description: &Description, widths: Widths) -> Self {
+    pub(super) fn new(description: &Description, packing: Packing) -> Self {
         let width = description.hidden;
-        let hidden = || Matrix::new(width);
         let cls_hidden = || Matrix::unpadded(width);
-        let steps = &description.head[..description.head.len() - 1];
+        let heads = description.layers.iter().map(|layer| layer.attention.heads).max().unwrap_or(0);
+        let slots = description.layers.iter().map(|layer| slot_values(&layer.attention, packing)).min();
+        let norm_first = description.layers[0].order == Order::NormFirst;
+        let [normed, cls_normed] = if norm_first { [width; 2] } else { [0; 2] };
+        let mut steps: Vec<usize> = description.head_widths().collect();
+        steps.pop();
+        let sums = if description.embeddings.projected { description.embeddings.width } else { 0 };
         Self {
-            widths,
             cu_seqlens: Vec::new(),
-            hidden: hidden(),
-            qkv: Matrix::new(3 * width / widths.packing.slot_values(widths.head_dim)),
-            context: hidden(),
+            places: Places { types: Vec::new(), positions: Vec::new(), sums: Matrix::new(sums) },
+            hidden: Matrix::new(width),
+            normed: Matrix::new(normed),
+            qkv: Matrix::new(3 * width / slots.unwrap_or(1)),
+            context: Matrix::new(width),
             cls: ClsWorkspace {
                 numbers: Vec::new(),
                 hidden: cls_hidden(),
+                normed: Matrix::unpadded(cls_normed),
                 query: cls_hidden(),
-                folded: Matrix::unpadded(widths.heads * width),
-                gathered: Matrix::unpadded(widths.heads * width),
+                folded: Matrix::unpadded(heads * width),
+                gathered: Matrix::unpadded(heads * width),
                 context: cls_hidden(),
-                pooled: steps
-                    .iter()
-                    .map(|HeadStep::Dense { outputs, .. }| Matrix::unpadded(*outputs))
-                    .collect(),
+                pooled: steps.into_iter().map(Matrix::unpadded).collect(),
                 logits: Matrix::unpadded(description.labels()),
             },
-            scratches: Vec::new(),
         }
     }
 
-    /// Grows to a size, so that no chunk within it allocates, and to the number of workers that share a chunk.
-    pub(crate) fn reserve(&mut self, size: ChunkSize, workers: usize) {
+    /// Grows to a size, so that no chunk within it allocates.
+    pub(crate) fn reserve(&mut self, size: ChunkSize) {
         let missing = (size.sequences + 1).saturating_sub(self.cu_seqlens.len());
         self.cu_seqlens.reserve(missing);
+        for places in [&mut self.places.types, &mut self.places.positions] {
+            places.reserve(size.longest.saturating_sub(places.len()));
+        }
+        self.places.sums.set_rows(size.longest);
         self.set_tokens(size.tokens);
         self.cls.set_sequences(size.sequences);
-        self.scratches.reserve(workers.saturating_sub(self.scratches.len()));
-        while self.scratches.len() < workers {
-            self.scratches.push(Scratch::new(self.widths));
-        }
-        for scratch in &mut self.scratches {
-            scratch.reserve(size, self.widths);
-        }
-    }
-
-    /// How many workers it is ready for.
-    pub(crate) fn workers(&self) -> usize {
-        self.scratches.len()
-    }
-
-    /// Takes what is spare, up to what `workers` need.
-    pub(crate) fn take_scratches(&mut self, spare: &mut Vec<Scratch>, workers: usize) {
-        let missing = workers.saturating_sub(self.scratches.len()).min(spare.len());
-        self.scratches.extend(spare.drain(spare.len() - missing..));
-    }
-
-    /// Leaves what `workers` need and gives the others to `spare`.
-    pub(crate) fn give_scratches(&mut self, spare: &mut Vec<Scratch>, workers: usize) {
-        spare.extend(self.scratches.drain(workers.min(self.scratches.len())..));
     }
 
     /// Where each sequence begins, and a row for each of their tokens.
@@ -214,7 +211,7 @@ impl Workspace {
 
     /// A row a token in all matrices that have one.
     fn set_tokens(&mut self, tokens: usize) {
-        for matrix in [&mut self.hidden, &mut self.qkv, &mut self.context] {
+        for matrix in [&mut self.hidden, &mut self.normed, &mut self.qkv, &mut self.context] {
             matrix.set_rows(tokens);
         }
     }

@@ -10,6 +10,8 @@ use crate::tokenized::Tokenized;
 /// What one worker needs to take a leaf from texts to logits.
 pub(super) struct Slot {
     pub(super) workspace: Workspace,
+    /// One for each worker that shares its chunk; its own is first.
+    pub(super) scratches: Vec<Scratch>,
     /// Ids that were made of texts.
     pub(super) ids: Vec<Tokenized>,
     /// The largest numbers of the chunks it has seen.
@@ -18,13 +20,12 @@ pub(super) struct Slot {
 
 impl Slot {
     fn new(model: &Model) -> Self {
-        Self { workspace: model.workspace(), ids: Vec::new(), largest: ChunkSize::default() }
-    }
-
-    /// Makes the workspace ready for a chunk.
-    pub(super) fn reserve(&mut self, size: ChunkSize) {
-        self.largest = self.largest.max(size);
-        self.workspace.reserve(size, 1);
+        Self {
+            workspace: model.workspace(),
+            scratches: Vec::new(),
+            ids: Vec::new(),
+            largest: ChunkSize::default(),
+        }
     }
 }
 
@@ -58,7 +59,7 @@ impl Slots {
             idle.scratches_made += 1;
         }
         for slot in &mut idle.slots {
-            slot.workspace.reserve(idle.largest, 0);
+            slot.workspace.reserve(idle.largest);
         }
         for scratch in &mut idle.scratches {
             model.reserve_scratch(scratch, idle.largest);
@@ -71,7 +72,9 @@ impl Slots {
             idle.made += 1;
             Slot::new(model)
         });
-        slot.workspace.take_scratches(&mut idle.scratches, 1);
+        // One that is there is grown already. Else it is made here: a leaf has at least its own.
+        let scratch = idle.scratches.pop().unwrap_or_else(|| model.scratch());
+        slot.scratches.push(scratch);
         slot
     }
 
@@ -79,7 +82,7 @@ impl Slots {
     pub(super) fn put(&self, mut slot: Slot) {
         slot.ids.clear();
         let idle = &mut *lock(&self.idle);
-        slot.workspace.give_scratches(&mut idle.scratches, 0);
+        idle.scratches.append(&mut slot.scratches);
         idle.largest = idle.largest.max(slot.largest);
         idle.slots.push(slot);
     }
@@ -91,18 +94,24 @@ impl Slots {
         (idle.slots.len(), idle.made)
     }
 
-    /// Makes a slot ready for `workers` to share its chunk.
-    pub(super) fn share(&self, workspace: &mut Workspace, size: ChunkSize, workers: usize) {
-        if workspace.workers() < workers {
-            workspace.take_scratches(&mut lock(&self.idle).scratches, workers);
-            workspace.reserve(size, workers);
+    /// Makes `scratches` as many as there are workers that share a chunk, if there are fewer.
+    pub(super) fn share(&self, scratches: &mut Vec<Scratch>, size: ChunkSize, workers: usize, model: &Model) {
+        let missing = workers.saturating_sub(scratches.len());
+        if missing == 0 {
+            return;
         }
+        let spare = &mut lock(&self.idle).scratches;
+        scratches.extend(spare.drain(spare.len().saturating_sub(missing)..));
+        while scratches.len() < workers {
+            scratches.push(model.scratch());
+        }
+        scratches.iter_mut().for_each(|scratch| model.reserve_scratch(scratch, size));
     }
 
     /// Takes the scratches of helpers back.
-    pub(super) fn unshare(&self, workspace: &mut Workspace) {
-        if workspace.workers() > 1 {
-            workspace.give_scratches(&mut lock(&self.idle).scratches, 1);
+    pub(super) fn take_back(&self, scratches: &mut Vec<Scratch>) {
+        if scratches.len() > 1 {
+            lock(&self.idle).scratches.extend(scratches.drain(1..));
         }
     }
 }

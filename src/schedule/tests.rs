@@ -68,7 +68,7 @@ fn model() -> Model {
     let weights = Weights::parse(files.weights, files.shard_index).unwrap();
     let packing = Packing { isa: Isa::best(), panels: PanelDtype::F32 };
     let described = config.family.describe(&weights).unwrap();
-    Model::load(described, weights, packing, &Threads::Caller).unwrap()
+    Model::load(described, weights, packing, config.max_positions(), &Threads::Caller).unwrap()
 }
 
 /// 1 to 60 tokens, in an order that looks like none.

@@ -77,25 +77,25 @@ impl Template {
                 piece;
             largest = largest.max(*type_id);
             if let Piece::Special { id, .. } = piece
-                && *id as usize >= config.vocab
+                && *id as usize >= config.facts().vocab
             {
                 return Err(format!(
                     "its pair template has token id {id}, but the model's vocab_size is {}",
-                    config.vocab
+                    config.facts().vocab
                 ));
             }
         }
-        if largest as usize >= config.token_types {
+        if largest as usize >= config.facts().token_types {
             return Err(format!(
                 "its pair template gives type id {largest}, but type_vocab_size is {}",
-                config.token_types
+                config.facts().token_types
             ));
         }
-        if segments && config.token_types > 1 && largest == 0 {
+        if segments && config.facts().token_types > 1 && largest == 0 {
             return Err(format!(
                 "its pair template gives every token type id 0, but the model has {} token types: documents would be \
                  scored as part of the query",
-                config.token_types
+                config.facts().token_types
             ));
         }
         Ok(())

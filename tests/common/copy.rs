@@ -10,6 +10,19 @@ use serde_json::Value;
 /// dtype, shape and bytes of each tensor.
 pub type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let copy = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            std::fs::create_dir(&copy).unwrap();
+            copy_folder(&path, &copy);
+        } else {
+            std::fs::copy(&path, copy).unwrap();
+        }
+    }
+}
+
 /// A model folder that may be changed.
 pub struct ModelCopy {
     folder: tempfile::TempDir,
@@ -18,10 +31,7 @@ pub struct ModelCopy {
 impl ModelCopy {
     pub fn of(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(super::fixture(name)).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-        }
+        copy_folder(&super::fixture(name), folder.path());
         Self { folder }
     }
 

@@ -32,7 +32,7 @@ pub fn run(args: &InspectArgs, start: Instant) -> Result<(), Failure> {
 
 fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
     let mut facts = vec![
-        ("family", info.family.to_owned()),
+        ("family", format!("{}, by {}", info.family, info.recognised_by)),
         ("layers", info.layers.to_string()),
         ("hidden size", info.hidden.to_string()),
         ("attention heads", info.heads.to_string()),
@@ -64,6 +64,10 @@ fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
         ("packed weights", packed(info)),
         ("dtype", info.dtype.to_owned()),
         ("instruction set", info.isa.to_owned()),
+        ("products", info.products.to_owned()),
+        ("attention", info.attention.to_owned()),
+        ("between steps", info.between.to_owned()),
+        ("last layer", info.last_layer.to_owned()),
         ("threads", info.threads.to_string()),
         ("tokens per chunk", info.chunk_tokens.to_string()),
     ]);

@@ -10,17 +10,71 @@ use tempfile::TempDir;
 use crate::failure::{Failure, describe};
 use crate::interrupt::Interrupt;
 
-/// What a model folder holds beside its weights. Only the first two must be there, which loading has shown.
-const COPIED: [&str; 4] =
-    ["config.json", "tokenizer.json", "tokenizer_config.json", "config_sentence_transformers.json"];
+/// What a model folder holds beside its weights. Only the first must be there, which loading has shown.
+const COPIED: [&str; 12] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "config_sentence_transformers.json",
+    MODULES,
+    "sentence_bert_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "special_tokens_map.json",
+];
+const MODULES: &str = "modules.json";
 
-/// Copies all of a model but its weights.
-pub fn copy_neighbours(from: &Path, to: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
+/// What a module of `modules.json` holds: its settings, and its weights where those do not become part of the model's.
+const OF_MODULE: [&str; 2] = ["config.json", "model.safetensors"];
+
+/// Copies all of a model but its weights; those of modules behind the encoder with `their_weights`.
+pub fn copy_neighbours(
+    from: &Path,
+    to: &Path,
+    their_weights: bool,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
     for name in COPIED {
         copy(&from.join(name), &to.join(name))?;
         interrupt.check()?;
     }
+    for folder in module_folders(&from.join(MODULES))? {
+        let to = to.join(&folder);
+        fs::create_dir_all(&to).map_err(|error| Failure::about(to.display(), error))?;
+        for name in &OF_MODULE[..if their_weights { 2 } else { 1 }] {
+            copy(&from.join(&folder).join(name), &to.join(name))?;
+        }
+        interrupt.check()?;
+    }
     Ok(())
+}
+
+/// The folders of modules that are not the model's own. Loading has checked what the file says.
+fn module_folders(path: &Path) -> Result<Vec<String>, Failure> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Failure::about(path.display(), error)),
+    };
+    let json: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|error| Failure::about(path.display(), error))?;
+    if let Some(own) = json[0]["path"].as_str().filter(|path| !matches!(*path, "" | ".")) {
+        let reason = format!("expected the Transformer in the model's own folder, found it in `{own}`");
+        return Err(Failure::about(path.display(), reason));
+    }
+    let paths = json.as_array().into_iter().flatten().filter_map(|module| module["path"].as_str());
+    let inside = |path: &&str| {
+        let normal = |part| matches!(part, std::path::Component::Normal(_));
+        !path.is_empty() && Path::new(path).components().all(normal)
+    };
+    Ok(paths
+        .filter(inside)
+        .filter(|folder| path.with_file_name(folder).is_dir())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Loads what has been written, before anyone else does.

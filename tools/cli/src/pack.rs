@@ -46,7 +46,7 @@ pub fn run(args: &PackArgs, interrupt: &Interrupt) -> Result<(), Failure> {
             Err(error) => Err(error.into()),
         }
     })?;
-    copy_neighbours(&args.model_dir, folder.path(), interrupt)?;
+    copy_neighbours(&args.model_dir, folder.path(), false, interrupt)?;
     let result = load_result(folder.path())?;
     result.verify()?;
     let (info, size) = (result.info(), path.metadata().map_err(failed)?.len() as usize);

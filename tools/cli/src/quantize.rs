@@ -66,7 +66,7 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         sequence::round(&source, texts, &args.model_dir, &mut result, interrupt)?;
     }
     let summary = result.write(&folder.path().join(checkpoint::WEIGHTS))?;
-    copy_neighbours(&args.model_dir, folder.path(), interrupt)?;
+    copy_neighbours(&args.model_dir, folder.path(), true, interrupt)?;
     load_result(folder.path())?;
     let after = Weights::find(folder.path())?.bytes()?;
     interrupt.check()?;
