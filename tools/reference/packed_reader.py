@@ -90,61 +90,156 @@ def softmax(x):
     return x / x.sum(-1, keepdims=True)
 
 
+def bucket(form, ahead):
+    """The row of the table for a key that is so many tokens ahead."""
+    half, exact = form["count"] // 2, form["count"] // 4
+    own, distance = (half if ahead > 0 else 0), abs(ahead)
+    if distance < exact:
+        return own + distance
+    share = np.float32(math.log(distance / exact)) / np.float32(math.log(form["max_distance"] / exact))
+    return own + min(exact + int(share * (half - exact)), half - 1)
+
+
+def slopes(heads):
+    power = lambda n: [2 ** (-8 * h / n) for h in range(1, n + 1)]
+    below = 1 << (heads.bit_length() - 1)
+    return np.array((power(below) + power(2 * below)[::2])[:heads])
+
+
+def frequencies(form, dim):
+    """Of half a head, and the factor of cosines and sines."""
+    theta, d = form["theta"], np.arange(dim // 2)
+    plain = theta ** (-2.0 * d / dim)
+    kind, scaling = next(iter(form.get("scaling", {"none": {}}).items()))
+    if kind == "none":
+        return plain, 1.0
+    if kind == "linear":
+        return plain / scaling["factor"], 1.0
+    column = lambda n: dim * math.log(scaling["original"] / (2 * math.pi * n)) / (2 * math.log(theta))
+    low, high = column(scaling["beta_fast"]), column(scaling["beta_slow"])
+    if scaling["truncate"]:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, dim - 1)
+    high += 0.001 if low == high else 0
+    share = np.clip((d - low) / (high - low), 0, 1)
+    return plain * (share / scaling["factor"] + 1 - share), scaling["attention_factor"]
+
+
+def turn(form, x):
+    """x is heads x tokens x columns."""
+    half = x.shape[-1] // 2
+    f, factor = frequencies(form, x.shape[-1])
+    # The angle in f32, as frameworks have it.
+    angles = (np.arange(x.shape[1], dtype=np.float32)[:, None] * f.astype(np.float32)).astype(np.float64)
+    cos, sin, a, b = factor * np.cos(angles), factor * np.sin(angles), x[..., :half], x[..., half:]
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+
+
 class Network:
     def __init__(self, packed):
-        self.packed, self.network, tensor = packed, packed.network, packed.tensor
+        self.packed, self.network = packed, packed.network
         hidden, last = self.network["hidden"], len(self.network["layers"]) - 1
         self.layers = []
         for i, form in enumerate(self.network["layers"]):
-            role = f"layer.{i}"
-            inner = form["feed_forward"]["intermediate"]
+            own, role = f"layer.{i}", f"layer.{form['weights']}"
+            inner, gated = form["feed_forward"]["intermediate"], form["feed_forward"].get("gated", False)
             heads, dim = form["attention"]["heads"], form["attention"]["head_dim"]
-            if i < last:
+            weights = {}
+            if i < last or self.network["pooling"] == "mean":
                 qkv = packed.product(f"{role}.qkv", 3 * hidden, hidden)[0]
-                query, key, value = qkv[:hidden], qkv[hidden : 2 * hidden], qkv[2 * hidden :]
+                weights["query"], weights["key"], weights["value"] = np.split(qkv, 3)
             else:
-                query = packed.product(f"{role}.query", hidden, hidden)[0]
-                key = packed.product(f"{role}.key_fold", hidden, dim).transpose(0, 2, 1).reshape(hidden, hidden)
-                value = packed.product(f"{role}.value_heads", dim, hidden).reshape(heads * dim, hidden)
-            weights = {
-                "query": query,
-                "key": key,
-                "value": value,
-                "attention_output": packed.product(f"{role}.attention_output", hidden, hidden)[0],
-                "up": packed.product(f"{role}.up", inner, hidden)[0],
-                "down": packed.product(f"{role}.down", hidden, inner)[0],
-            }
-            self.layers.append({name: (w, tensor(f"{role}.{name}.bias")) for name, w in weights.items()})
+                weights["query"] = packed.product(f"{own}.query", hidden, hidden)[0]
+                if f"{own}.key.panels" in packed.header:
+                    weights["key"] = packed.product(f"{own}.key", hidden, hidden)[0]
+                else:
+                    fold = packed.product(f"{own}.key_fold", hidden, dim)
+                    weights["key"] = fold.transpose(0, 2, 1).reshape(hidden, hidden)
+                weights["value"] = packed.product(f"{own}.value_heads", dim, hidden).reshape(heads * dim, hidden)
+            weights["attention_output"] = packed.product(f"{role}.attention_output", hidden, hidden)[0]
+            if gated:
+                both = packed.product(f"{role}.up_gate", 2 * inner, hidden)[0]
+                weights["up"], weights["gate"] = both[:inner], both[inner:]
+            else:
+                weights["up"] = packed.product(f"{role}.up", inner, hidden)[0]
+            weights["down"] = packed.product(f"{role}.down", hidden, inner)[0]
+            self.layers.append({name: (w, self.bias(f"{role}.{name}")) for name, w in weights.items()})
 
-    def norm(self, role, eps, x):
-        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)
-        return x * self.packed.tensor(f"{role}.weight") + self.packed.tensor(f"{role}.bias")
+    def bias(self, role):
+        name = f"{role}.bias"
+        return self.packed.tensor(name) if name in self.packed.header else 0.0
+
+    def norm(self, role, form, x):
+        if form is None:
+            return x
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + form["eps"])
+        return x * self.packed.tensor(f"{role}.weight") + self.bias(role)
 
     def residual(self, role, x):
         name = f"{role}.residual_scale"
         return x * self.packed.tensor(name) if name in self.packed.header else x
 
-    def logits(self, ids, type_ids):
+    def embed(self, ids, type_ids):
         tensor, form = self.packed.tensor, self.network["embeddings"]
-        x = tensor("embeddings.words")[ids] + tensor("embeddings.positions")[: len(ids)]
-        x = self.norm("embeddings.norm", form["norm"]["eps"], x + tensor("embeddings.token_types")[type_ids])
-        for i, (form, weights) in enumerate(zip(self.network["layers"], self.layers)):
+        x = tensor("embeddings.words")[ids]
+        if "positions" in form:
+            places, pad = np.arange(len(ids)), form["positions"].get("pad")
+            if pad is not None:
+                counted = np.array(ids) != pad
+                places = np.where(counted, pad + np.cumsum(counted), pad)
+            x = x + tensor("embeddings.positions")[places]
+        if "token_types" in form:
+            x = x + tensor("embeddings.token_types")[[0] * len(ids) if form["token_types"].get("first_only") else type_ids]
+        x = self.norm("embeddings.norm", form.get("norm"), x)
+        if form.get("projected"):
+            x = x @ tensor("embeddings.projection.weight").T + self.bias("embeddings.projection")
+        return x
+
+    def attend(self, role, form, linear, x):
+        heads, dim, positions = form["heads"], form["head_dim"], form.get("positions", {})
+        q, k, v = (linear(name, x).reshape(-1, heads, dim).transpose(1, 0, 2) for name in ("query", "key", "value"))
+        if "rotary" in positions:
+            q, k = turn(positions["rotary"], q), turn(positions["rotary"], k)
+        scores = form["scale"] * q @ k.transpose(0, 2, 1)
+        ahead = np.arange(len(x))[None, :] - np.arange(len(x))[:, None]
+        if positions == "alibi":
+            scores = scores - slopes(heads)[:, None, None] * np.abs(ahead)
+        if "buckets" in positions:
+            buckets = positions["buckets"]
+            table = self.packed.tensor("shared.buckets" if buckets["shared"] else f"{role}.buckets")
+            rows = np.vectorize(lambda n: bucket(buckets, n), otypes=[int])(ahead)
+            scores = scores + table[rows].transpose(2, 0, 1)
+        if "span" in form:
+            scores = np.where(np.abs(ahead) > form["span"], -np.inf, scores)
+        return (softmax(scores) @ v).transpose(1, 0, 2).reshape(-1, heads * dim)
+
+    def logits(self, ids, type_ids):
+        x = self.embed(ids, type_ids)
+        for form, weights in zip(self.network["layers"], self.layers):
             linear = lambda name, x: x @ weights[name][0].T + weights[name][1]
-            heads, dim = form["attention"]["heads"], form["attention"]["head_dim"]
-            q, k, v = (linear(name, x).reshape(-1, heads, dim).transpose(1, 0, 2) for name in ("query", "key", "value"))
-            context = softmax(form["attention"]["scale"] * q @ k.transpose(0, 2, 1)) @ v
-            context = context.transpose(1, 0, 2).reshape(-1, heads * dim)
-            role = f"layer.{i}.attention_norm"
-            x = linear("attention_output", context) + self.residual(role, x)
-            x = self.norm(role, form["attention_norm"]["eps"], x)
-            role = f"layer.{i}.feed_forward_norm"
-            inner = ACTIVATIONS[form["feed_forward"]["activation"]](linear("up", x))
-            x = linear("down", inner) + self.residual(role, x)
-            x = self.norm(role, form["feed_forward_norm"]["eps"], x)
-        features = x[0]
+            role, feed_forward = f"layer.{form['weights']}", form["feed_forward"]
+            norms = [(f"{role}.{name}", form.get(name)) for name in ("attention_norm", "feed_forward_norm")]
+
+            def inside(x):
+                x, gate = ACTIVATIONS[feed_forward["activation"]](linear("up", x)), x
+                return x * linear("gate", gate) if feed_forward.get("gated") else x
+
+            attend = lambda x: linear("attention_output", self.attend(role, form["attention"], linear, x))
+            for (name, norm), f in zip(norms, [attend, lambda x: linear("down", inside(x))]):
+                if form["order"] == "norm_first":
+                    x = x + f(self.norm(name, norm, x))
+                else:
+                    x = self.norm(name, norm, f(x) + self.residual(name, x))
+        x = self.norm("final_norm", self.network.get("final_norm"), x)
+        features = x[0] if self.network["pooling"] == "first" else x.mean(0)
         for i, step in enumerate(self.network["head"]):
-            features = tensor(f"head.{i}.weight") @ features + tensor(f"head.{i}.bias")
-            features = ACTIVATIONS[step["dense"]["activation"]](features)
+            if "norm" in step:
+                features = self.norm(f"head.{i}", step["norm"], features)
+                continue
+            made = self.packed.tensor(f"head.{i}.weight") @ features + self.bias(f"head.{i}")
+            made = ACTIVATIONS[step["dense"].get("activation")](made)
+            added = {"plain": lambda: features, "projected": lambda: self.packed.tensor(f"head.{i}.residual.weight") @ features}
+            features = made + added.get(step["dense"].get("residual"), lambda: 0.0)()
         return features
 
 
