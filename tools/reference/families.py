@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 import transformers
 
-import family_models as models
-from family_specs import SPECS
+import family_models
+import family_modular
 from family_models import Spec
+from family_modular import ModularSpec
+from family_specs import SPECS
 from reference import HERE, Json, read_pairs, write_jsonl
 
 MAX_MODEL = 350_000  # bytes
@@ -26,21 +28,28 @@ def pairs() -> list[Json]:
     return read_pairs(HERE / "fixture_pairs.jsonl") + read_pairs(HERE / "family_pairs.jsonl")
 
 
+def library(spec: Spec):
+    """The module that writes, loads and runs a fixture."""
+    return family_modular if isinstance(spec, ModularSpec) else family_models
+
+
 def make(out: Path, spec: Spec, seed: int) -> None:
     folder = out / spec.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    models = library(spec)
     models.write_checkpoint(folder, spec, seed)
-    rows = models.encoded(folder, spec, pairs())
+    rows = family_models.encoded(folder, spec, pairs())
     found = models.logits(models.load(folder), spec, rows)
     write_jsonl(folder / "reference.jsonl", [row | {"logits": values.tolist()} for row, values in zip(rows, found)])
     if spec.hidden_of:
-        models.write_hidden(folder, spec, rows)
+        family_models.write_hidden(folder, spec, rows)
     check(folder, spec, rows, found)
 
 
 def check(folder: Path, spec: Spec, rows: list[Json], found: torch.Tensor) -> None:
     """Fails for a model that is too tame, too wild or too large."""
+    models = library(spec)
     exact = models.logits(models.load(folder).double(), spec, rows)
     rounding = (exact - found).abs().max().item()
     spread = (found.max(0).values - found.min(0).values).min().item()

@@ -1,6 +1,5 @@
 """Random checkpoints of the families, and what transformers computes of them."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -122,16 +121,10 @@ def encoded(folder: Path, spec: Spec, pairs: list[Json]) -> list[Json]:
     return rows
 
 
-Change = Callable[[torch.nn.Module], None]
-
-
-def load(folder: Path, changes: Json | None = None) -> torch.nn.Module:
-    """The model as transformers loads it, in f32 and with eager attention, `changes` made to its config."""
-    config = AutoConfig.from_pretrained(folder)
-    for key, value in (changes or {}).items():
-        setattr(config, key, value)
+def load(folder: Path) -> torch.nn.Module:
+    """The model as transformers loads it, in f32 and with eager attention."""
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, dtype=torch.float32, attn_implementation="eager"
+        folder, dtype=torch.float32, attn_implementation="eager"
     ).eval()
     assert model.config._attn_implementation == "eager"
     assert all(p.dtype == torch.float32 for p in model.parameters())
@@ -191,7 +184,3 @@ def write_hidden(folder: Path, spec: Spec, rows: list[Json]) -> None:
             last = layer == model.config.num_hidden_layers
             tensors[f"pair.{i}.layer.{layer}"] = (state[:1] if last else state).clone()
     safetensors.torch.save_file(tensors, folder / "hidden.safetensors")
-
-
-def read_json(path: Path) -> Json:
-    return json.loads(path.read_text("utf-8"))
