@@ -20,11 +20,12 @@ VERSIONS: Json = {"pytorch": "2.15.0", "sentence_transformers": "6.2.0", "transf
 
 @dataclass
 class Module:
-    """A module after the transformer: its class path, its config.json, and the gain of its weights."""
+    """A module after the transformer: its class path, its config.json, the gain of its weights, its biases' mean."""
 
     type: str
     config: Json
     gain: float = 1.0
+    bias: float = 0.0
 
     @property
     def kind(self) -> str:
@@ -48,7 +49,7 @@ def tensors_of(module: Module, rng: np.random.Generator) -> Tensors:
         rows, columns = config["out_features"], config["in_features"]
         arrays = {"linear.weight": module.gain / np.sqrt(columns) * rng.standard_normal((rows, columns))}
         if config.get("bias", True):
-            arrays["linear.bias"] = 0.2 * rng.standard_normal(rows)
+            arrays["linear.bias"] = module.bias + 0.2 * rng.standard_normal(rows)
         if config.get("use_residual") and rows != columns:
             arrays["residual.weight"] = module.gain / np.sqrt(columns) * rng.standard_normal((rows, columns))
     else:

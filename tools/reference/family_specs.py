@@ -17,8 +17,8 @@ def labels(*names: str) -> Json:
 ONE_LABEL = labels("LABEL_0")
 DROPOUT: Json = {"attention_probs_dropout_prob": 0.1, "hidden_dropout_prob": 0.1}
 VERSION: Json = {"transformers_version": "5.23.0"}
-# The head's norm hands the classifier larger values than tanh does.
-MODERNBERT_GAINS = [("classifier", 2.0)]
+# A head's activation that shows, and a norm behind it that hands the classifier larger values than tanh does.
+MODERNBERT_GAINS = [("head.dense", 2.0), ("classifier", 3.0)]
 FAIRSEQ_IDS: Json = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
 SPECS = [
@@ -136,7 +136,7 @@ SPECS = [
         scale=0.05,
         dtype=torch.bfloat16,
         model_max_length=8192,
-        gains=MODERNBERT_GAINS,
+        gains=[("head.dense", 2.0), ("classifier", 5.0)],
     ),
     ModularSpec(
         "modular",
@@ -185,7 +185,9 @@ SPECS = [
                     "module_input_name": "sentence_embedding",
                     "module_output_name": "sentence_embedding",
                 },
-                gain=0.1,  # so small that the eps of the norm shows
+                # Around -2 both kinds of GELU differ most, and are so small that the eps of the norm shows.
+                gain=0.4,
+                bias=-2.2,
             ),
             Module(
                 "sentence_transformers.sentence_transformer.modules.layer_norm.LayerNorm",
@@ -374,6 +376,7 @@ SPECS = [
         window=100,
         scale=0.006,
         token_types=True,
+        gains=[("ffn.weight", 2.0), ("classifier", 10.0)],
         hidden_of=(3, 27),
     ),
 ]  # fmt: skip

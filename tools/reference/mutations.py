@@ -8,6 +8,7 @@ The command fails where a mistake moves no logit by ten times the tolerance: the
 """
 
 import argparse
+import multiprocessing
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,8 @@ import transformers
 
 from families import library
 from family_specs import SPECS
-from mutations_by_family import Mistake, mistakes
+from mutation_kinds import Mistake
+from mutations_by_family import mistakes
 from reference import PROOF, TOLERANCE, read_pairs
 
 HEAD = f"""# Mistakes that the families' fixtures tell
@@ -36,6 +38,11 @@ def moved_by(folder: Path, spec, mistake: Mistake, rows, right: torch.Tensor) ->
         return (models.logits(model, spec, rows) - right).abs().max().item()
 
 
+def prepare() -> None:
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+
+
 def table(folder: Path, spec) -> str:
     rows = read_pairs(folder / "reference.jsonl")
     right = torch.tensor([row["logits"] for row in rows])
@@ -48,15 +55,19 @@ def table(folder: Path, spec) -> str:
     return "\n".join(lines) + "\n"
 
 
+def named_table(folder: Path, name: str) -> str:
+    """A spec has functions that cannot be sent to another process, so that its name is."""
+    return table(folder / name, next(spec for spec in SPECS if spec.name == name))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FIXTURES_DIR")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(1)
     specs = [spec for spec in SPECS if not options.names or spec.name in options.names]
-    text = HEAD + "".join(table(options.folder / spec.name, spec) for spec in specs)
+    with multiprocessing.Pool(2, prepare) as pool:
+        text = HEAD + "".join(pool.starmap(named_table, [(options.folder, spec.name) for spec in specs], 1))
     if options.names:
         print(text)
     else:

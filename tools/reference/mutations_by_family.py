@@ -2,144 +2,36 @@
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from unittest import mock
 
 import torch
 from torch import nn
 from transformers.activations import ACT2FN
 from transformers.models.modernbert import modeling_modernbert
+from transformers.models.mpnet import modeling_mpnet
+from transformers.models.roberta.modeling_roberta import RobertaEmbeddings
+from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaEmbeddings
 
 from family_models import Spec, layers
-from family_modular import ModularSpec, base_of
-
-Make = Callable[[nn.Module, ExitStack], None]
-
-
-@dataclass
-class Mistake:
-    name: str
-    make: Make  # changes the model; what it patches elsewhere is undone by the stack
-
-
-# What is common to families
-
-
-def base(model: nn.Module) -> nn.Module:
-    return base_of(model) if hasattr(model, "predict") else model.base_model
-
-
-def each(names: tuple[str, ...], value: Callable[[], nn.Module]) -> Make:
-    """Sets attributes of these names anywhere in the base."""
-
-    def make(model, _stack) -> None:
-        found = [(m, name) for m in base(model).modules() for name in names if isinstance(getattr(m, name, None), nn.Module)]
-        assert found, names
-        for module, name in found:
-            setattr(module, name, value())
-
-    return make
-
-
-def activation(name: str) -> Mistake:
-    return Mistake(
-        f"layers' activation {name}", each(("intermediate_act_fn", "activation", "act"), lambda: ACT2FN[name])
-    )
-
-
-def eps(change: Callable[[float], float], name: str) -> Mistake:
-    def make(model, _stack) -> None:
-        for module in model.modules():
-            if isinstance(module, nn.LayerNorm):
-                module.eps = change(module.eps)
-
-    return Mistake(name, make)
-
-
-EPS_10 = eps(lambda eps: 10 * eps, "eps times ten")
-
-
-def set_at(path: str, value: Callable[[nn.Module], object], name: str) -> Mistake:
-    """Replaces the module at a path (of the whole model) by what is made of it."""
-
-    def make(model, _stack) -> None:
-        parent, _, last = path.rpartition(".")
-        owner = model.get_submodule(parent)
-        setattr(owner, last, value(getattr(owner, last)))
-
-    return Mistake(name, make)
-
-
-def dropped(path: str, name: str) -> Mistake:
-    return set_at(path, lambda _: nn.Identity(), name)
-
-
-def zeroed(part: str, name: str) -> Mistake:
-    """Zeroes parameters whose names contain `part`."""
-
-    def make(model, _stack) -> None:
-        found = [p for key, p in model.named_parameters() if part in key]
-        assert found, part
-        for parameter in found:
-            parameter.data.zero_()
-
-    return Mistake(name, make)
-
-
-def parameter(part: str, change: Callable[[torch.Tensor, nn.Module], torch.Tensor], name: str) -> Mistake:
-    """Changes parameters whose names contain `part`."""
-
-    def make(model, _stack) -> None:
-        found = [p for key, p in model.named_parameters() if part in key]
-        assert found, part
-        for p in found:
-            p.data = change(p.data, base(model)).contiguous()
-
-    return Mistake(name, make)
-
-
-def pooled(combine: Callable[[torch.Tensor], torch.Tensor], name: str, path: str = "") -> Mistake:
-    """Puts another pooling of the last states, [1, tokens, hidden], in the place of all of them."""
-
-    def hook(_module, _inputs, output):
-        states = output.last_hidden_state
-        output.last_hidden_state = combine(states).unsqueeze(1).expand_as(states)
-        return output
-
-    def make(model, _stack) -> None:
-        owner = base(model).get_submodule(path) if path else base(model)
-        owner.register_forward_hook(hook)
-
-    return Mistake(name, make)
-
-
-def mean(states: torch.Tensor) -> torch.Tensor:
-    return states.mean(1)
-
-
-TYPE_ROWS = "token_type_embeddings.weight"
-NO_SEGMENTS = parameter(TYPE_ROWS, lambda table, _: table[:1].expand_as(table).clone(), "every token of type 0")
-NO_TYPES = zeroed(TYPE_ROWS, "no row of the type table added")
-
-
-def moved_positions(by: int) -> Mistake:
-    return parameter(
-        "position_embeddings.weight", lambda table, _: table.roll(-by, 0), f"positions {abs(by)} too {'high' if by > 0 else 'low'}"
-    )
-
-
-def qk_swapped(query: str, key: str) -> Mistake:
-    def make(model, _stack) -> None:
-        tensors = dict(model.named_parameters())
-        names = [name for name in tensors if query in name]
-        assert names
-        for name in names:
-            a, b = tensors[name], tensors[name.replace(query, key)]
-            a.data, b.data = b.data.clone(), a.data.clone()
-
-    return Mistake("queries and keys swapped", make)
-
+from family_modular import ModularSpec
+from mutation_kinds import (
+    EPS_10,
+    NO_SEGMENTS,
+    NO_TYPES,
+    Make,
+    Mistake,
+    activation,
+    base,
+    dropped,
+    eps,
+    mean,
+    moved_positions,
+    parameter,
+    pooled,
+    qk_swapped,
+    set_at,
+    zeroed,
+)
 
 # RoBERTa and kin
 
@@ -183,9 +75,6 @@ TANH_HEAD = [
 
 
 def roberta_kin(spec: Spec) -> list[Mistake]:
-    from transformers.models.roberta.modeling_roberta import RobertaEmbeddings
-    from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaEmbeddings
-
     kind = RobertaEmbeddings if spec.name == "roberta" else XLMRobertaEmbeddings
     return [
         pads_counted(kind),
@@ -254,13 +143,13 @@ def by_heads(weight: torch.Tensor, model: nn.Module) -> torch.Tensor:
 
 
 def shifted_kinds(model, _stack) -> None:
-    kinds = [layer.attention_type for layer in layers(model)]
-    for layer, kind in zip(layers(model), kinds[-1:] + kinds[:-1]):
+    kinds = [layer.attention_type for layer in layers(base(model))]
+    for layer, kind in zip(layers(base(model)), kinds[-1:] + kinds[:-1]):
         layer.attention_type = kind
 
 
 def first_norm(model, _stack) -> None:
-    layer, other = layers(model)[:2]
+    layer, other = layers(base(model))[:2]
     layer.attn_norm = nn.LayerNorm(other.attn_norm.normalized_shape, eps=other.attn_norm.eps)
 
 
@@ -433,7 +322,7 @@ def bucket(relative: torch.Tensor, sign: int = -1, farthest: int = 128, exact: i
     n = sign * relative
     far = n.abs()
     large = exact + (torch.log(far.float() / exact) / math.log(farthest / exact) * (16 - exact)).long()
-    return (n < 0).long() * 16 + torch.where(far < exact, far, large.clamp(max=most))
+    return ((n < 0).long() * 16 + torch.where(far < exact, far, large.clamp(max=most))).clamp(max=31)
 
 
 def buckets(name: str, **options: int) -> Mistake:
@@ -447,13 +336,11 @@ def buckets(name: str, **options: int) -> Mistake:
 
 
 def bias_of_first_layer(model, _stack) -> None:
-    for layer in layers(model)[1:]:
-        layer.forward = lambda states, mask, _bias, forward=layer.forward, **kwargs: forward(states, mask, None, **kwargs)
+    for layer in layers(base(model))[1:]:
+        layer.forward = lambda states, mask, _, forward=layer.forward, **rest: forward(states, mask, None, **rest)
 
 
 def mpnet(_spec: Spec) -> list[Mistake]:
-    from transformers.models.mpnet import modeling_mpnet
-
     table = "relative_attention_bias"
     return [
         buckets("bucket: query minus key", sign=1),
