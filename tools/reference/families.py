@@ -10,6 +10,10 @@ import sys
 import zlib
 from pathlib import Path
 
+import numpy
+import safetensors
+import sentence_transformers
+import tokenizers
 import torch
 import transformers
 
@@ -23,6 +27,29 @@ from reference import HERE, Json, read_pairs, write_jsonl
 MAX_MODEL = 350_000  # bytes
 LEAST_SPREAD = 1.0  # of a label's logits, from the lowest to the highest
 MOST_ROUNDING = 2e-5  # f32 against f64
+
+LISTING = """# Fixtures of families beside BERT's sequence classifier
+
+Written by `tools/reference/families.py`; do not edit. Each folder is a small random checkpoint with {pairs} pairs in
+`reference.jsonl`, as described in README.md: ids, type ids, and logits in f32 with eager attention, one pair at a time, on the
+stored values widened to f32. Those of `modular` and `modular-mean` are what sentence-transformers' `CrossEncoder.predict` gives
+without its activation. `mutations.md` says what a mistake in each detail is worth.
+
+The ids are those of tokenizer.json's own pipeline and pair template, and those of `AutoTokenizer`: both are compared when the
+files are made. Texts are cut longest first to the window in the table, an empty document keeps its separator. The type ids are
+those of the template for BERT, ELECTRA and ALBERT, and 0 for the models that take none. For ALBERT that is how its checkpoints
+were trained; transformers 5.23 on its own runs every ALBERT with type 0 throughout.
+
+Where there is a `hidden.safetensors`, `pair.<i>.layer.<l>` is, for `l` = 0, what enters the first layer (ELECTRA and ALBERT:
+after the projection), then what leaves each layer; of the last layer the first token only. ModernBERT's last is the sum of its
+residual, before `final_norm`. ALBERT's are counted by layer, not by group.
+
+| model | class | layers | hidden | heads | intermediate | window | besides |
+|---|---|---|---|---|---|---|---|
+{rows}
+
+Made with {versions}.
+"""
 
 
 def pairs() -> list[Json]:
@@ -64,6 +91,21 @@ def check(folder: Path, spec: Spec, rows: list[Json], found: torch.Tensor) -> No
         sys.exit(f"{spec.name}: rounding {rounding:.1e}, spread {spread:.2f}, {size:,} bytes")
 
 
+def listing() -> str:
+    """What families.md says: one row a fixture."""
+    rows = []
+    for spec in SPECS:
+        config = spec.config
+        keys = [("num_hidden_layers", "n_layers"), ("hidden_size", "dim"), ("num_attention_heads", "n_heads")]
+        keys.append(("intermediate_size", "hidden_dim"))
+        sizes = [str(config.get(key, config.get(other))) for key, other in keys]
+        cells = [f"`{spec.name}`", str(config["architectures"][0]), *sizes, str(spec.window), spec.about]
+        rows.append("| " + " | ".join(cells) + " |")
+    packages = (numpy, safetensors, sentence_transformers, tokenizers, torch, transformers)
+    versions = ", ".join(f"{m.__name__} {m.__version__.split('+')[0]}" for m in packages)
+    return LISTING.format(rows="\n".join(rows), versions=versions, pairs=len(pairs()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT_DIR")
@@ -74,6 +116,7 @@ def main() -> None:
     for spec in SPECS:
         if not options.names or spec.name in options.names:
             make(options.out, spec, zlib.crc32(spec.name.encode()))
+    (options.out / "families.md").write_text(listing(), "utf-8")
 
 
 if __name__ == "__main__":

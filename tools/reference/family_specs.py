@@ -103,7 +103,7 @@ SPECS = [
     Spec(
         "modernbert-old",
         "keys of transformers 4; silu; every bias; mean pooled; every second layer global; half window 6; stored BF16; "
-        "head size 16",
+        "head size 16; a `layer_norm_eps` that does nothing",
         {
             "architectures": ["ModernBertForSequenceClassification"],
             "model_type": "modernbert",
