@@ -95,9 +95,9 @@ def bert_template(tokenizer: Tokenizer) -> processors.TemplateProcessing:
 def unigram(first: list[str], unknown: int, size: int, last: list[str], normalizer) -> models.Unigram:
     """`first`, the pieces of highest score, `last`. The pieces and scores are counted here, not trained.
 
-    The trainer's pieces depend on the order of a hash map. A piece here is a beginning, an end or the whole of a word, or
-    a letter; its score is what SentencePiece's is near: the logarithm of its share of the text, and a little noise, so
-    that no two ways to cut a word tie.
+    The trainer's pieces depend on the order of a hash map. A piece here is a beginning, an end or the whole of a word,
+    or a letter; its score is near what SentencePiece's is: the logarithm of its share of the text, and a little noise,
+    so that no two ways to cut a word tie.
     """
     counts: Counter[str] = Counter()
     for line in corpus():
