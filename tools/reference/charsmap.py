@@ -4,8 +4,9 @@ The published maps (nmt_nfkc) take 300 kB; this one has the same form and covers
 use: the NFKC forms of some blocks, and SentencePiece's own rules for white space and control characters.
 
 Form: a little-endian u32, the size in bytes of a double-array trie, then the trie, then the replacements, each ended
-by NUL. A key's value in the trie is the offset of its replacement. A unit of the trie (darts-clone) is a u32: its label in
-the low byte, bit 8 where a value hangs below it, bit 9 where the offset in bits 10 to 30 counts 256s; a value has bit 31.
+by NUL. A key's value in the trie is the offset of its replacement. A unit of the trie (darts-clone) is a u32: its
+label in the low byte, bit 8 where a value hangs below it, bit 9 where the offset in bits 10 to 30 counts 256s; a value
+has bit 31.
 """
 
 import struct

@@ -215,7 +215,8 @@ SPECS = [
     ModularSpec(
         "modular-mean",
         "sentence-transformers with old class paths and old keys: BERT without prefix (its pooler stands unused), "
-        "mean pooled, Dense without activation (tanh) with a residual, Dense with `residual.weight`, Dense to `scores`; `max_seq_length` 60",
+        "mean pooled, Dense without activation (tanh) with a residual, Dense with `residual.weight`, "
+        "Dense to `scores`; `max_seq_length` 60",
         {
             "architectures": ["BertModel"],
             "model_type": "bert",
