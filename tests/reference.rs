@@ -8,9 +8,11 @@ use crossrank::{Dtype, Reranker};
 
 /// What the scores promise, in absolute terms.
 const TOLERANCE: f32 = 1e-4;
+/// What those of fixtures keep to, which are small.
+const OF_FIXTURES: f32 = 3e-5;
 
 /// Scores the stored pairs from text and compares ids, type ids and logits.
-fn check(name: &str, reranker: &Reranker, pairs: &[Pair]) {
+fn check(name: &str, reranker: &Reranker, pairs: &[Pair], tolerance: f32) {
     let mut worst = 0.0f32;
     for (i, pair) in pairs.iter().enumerate() {
         let tokenized = &reranker.tokenize(&pair.query, &[&pair.document]).unwrap()[0];
@@ -24,7 +26,7 @@ fn check(name: &str, reranker: &Reranker, pairs: &[Pair]) {
         for (found, expected) in score.logits.iter().zip(&pair.logits) {
             worst = worst.max((found - expected).abs());
             assert!(
-                (found - expected).abs() <= TOLERANCE,
+                (found - expected).abs() <= tolerance,
                 "{name} on {}, pair {i}: expected {expected}, found {found}",
                 reranker.info().isa
             );
@@ -41,7 +43,7 @@ fn fixtures_give_pytorchs_ids_and_logits() {
             let reranker = Reranker::builder().isa(isa).load(&folder).unwrap();
             let pairs = read_pairs(&folder.join("reference.jsonl"));
             assert!(pairs.len() >= 20, "{name} has {} pairs", pairs.len());
-            check(&name, &reranker, &pairs);
+            check(&name, &reranker, &pairs, OF_FIXTURES);
         }
     });
 }
@@ -53,7 +55,7 @@ fn the_default_model_gives_the_logits_of_its_widened_tensors() {
     for_each_isa(|isa| {
         let reranker =
             Reranker::builder().dtype(Dtype::F32).isa(isa).load(root().join("models/default")).unwrap();
-        check("the default model", &reranker, &pairs);
+        check("the default model", &reranker, &pairs, TOLERANCE);
     });
 }
 
@@ -109,7 +111,7 @@ fn the_trained_model_gives_pytorchs_ids_and_logits() {
         } else {
             &pairs
         };
-        check("minilm-l6", &reranker, pairs);
+        check("minilm-l6", &reranker, pairs, TOLERANCE);
     });
 }
 

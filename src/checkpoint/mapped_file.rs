@@ -1,6 +1,7 @@
 //! The one place that maps a file into memory, and the only unsafe code of the engine.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -11,7 +12,11 @@ use super::files::{cannot_open, open_regular};
 use crate::error::Result;
 
 /// A file in memory, to be read.
-pub(crate) struct MappedFile(Mmap);
+pub(crate) struct MappedFile {
+    map: Mmap,
+    /// The same file, for what is better read than mapped.
+    file: File,
+}
 
 impl MappedFile {
     /// Maps a whole file. [`WeightSource::Mmap`](crate::WeightSource::Mmap) says what the caller vouches for.
@@ -20,9 +25,10 @@ impl MappedFile {
             let file = open_regular(path)?;
             // SAFETY: the map is only read, as bytes and as f32, for which every value is valid; that the file neither
             // shrinks nor changes is what `WeightSource::Mmap` asks of the caller, who can choose `WeightSource::Read`.
-            unsafe { Mmap::map(&file) }
+            let map = unsafe { Mmap::map(&file) }?;
+            Ok(Self { map, file })
         };
-        open().map(Self).map_err(|source| cannot_open(path, source))
+        open().map_err(|source| cannot_open(path, source))
     }
 
     /// Reads a whole file into memory of its own, which begins on a page as a map does.
@@ -37,27 +43,42 @@ impl MappedFile {
         read().map_err(|source| cannot_open(path, source))
     }
 
+    /// Reads some bytes of the file into `dst`, so that nothing more of the map becomes resident. False where the system
+    /// cannot, or the file no longer has them.
+    pub(crate) fn read_at(&self, offset: usize, dst: &mut [u8]) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileExt;
+            self.file.read_exact_at(dst, offset as u64).is_ok()
+        }
+        #[cfg(not(unix))]
+        {
+            let found = self.map.get(offset..offset.saturating_add(dst.len()));
+            found.map(|bytes| dst.copy_from_slice(bytes)).is_some()
+        }
+    }
+
     /// Gives back the memory of bytes that are not needed for now, and of what shares a page with them. All can still
     /// be read: it then comes from the file again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         {
-            let range = range.start.min(self.0.len())..range.end.min(self.0.len());
+            let range = range.start.min(self.map.len())..range.end.min(self.map.len());
             // It is advice: where it fails nothing is lost but memory.
             // SAFETY: the line above keeps to the map. `MappedFile` is made by `open` alone, so it is of a file and never
             // written: whoever holds a view of pages that this drops reads the same bytes of the file in their place.
             let _ = unsafe {
-                self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
             };
         }
         #[cfg(not(unix))]
-        let _ = range;
+        let _ = (range, &self.file);
     }
 }
 
 impl AsRef<[u8]> for MappedFile {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.map
     }
 }
 

@@ -26,6 +26,25 @@ const ADAPTER_PREFIX: &str = "lora_";
 /// What the encoder is called within a model, which is part of its tensors' names and never a wrapper of them all.
 const ENCODERS: [&str; 7] = ["albert", "bert", "deberta", "distilbert", "electra", "mpnet", "roberta"];
 
+/// Matrices of more bytes are large.
+const LARGE: usize = 64 << 20;
+
+/// Room for rows that are read from a file.
+#[derive(Default)]
+pub(crate) struct RowBytes {
+    bytes: Vec<u8>,
+    scales: Vec<u8>,
+}
+
+impl RowBytes {
+    /// Makes room for so many rows of a matrix.
+    pub(crate) fn reserve(&mut self, tensor: &MatrixTensor, rows: usize) {
+        let width = tensor.cols * tensor.stored.size();
+        self.bytes.reserve((rows * width).saturating_sub(self.bytes.len()));
+        self.scales.reserve((rows * size_of::<f32>()).saturating_sub(self.scales.len()));
+    }
+}
+
 /// The tensors of a checkpoint, in one file or several shards.
 pub(crate) struct Weights {
     pub(super) shards: Vec<Shard>,
@@ -300,6 +319,56 @@ impl Weights {
 
     pub(super) fn bytes(&self, shard: usize, range: &Range<usize>) -> &[u8] {
         &(*self.shards[shard].file.bytes).as_ref()[range.clone()]
+    }
+
+    /// Whether rows of a matrix are better read from its file than through the map: with a warm page cache the system
+    /// maps whole blocks of the file around each row that is touched.
+    pub(crate) fn is_large(&self, tensor: &MatrixTensor) -> bool {
+        tensor.bytes.len() > LARGE && self.shards[tensor.shard].file.map.is_some()
+    }
+
+    /// Copies rows of a [large](Self::is_large) matrix, one after the other, into `room`, and makes a matrix of the
+    /// copies. A row that the file no longer has becomes NaN, which no score is made of.
+    pub(crate) fn read_rows<'a>(
+        &self,
+        tensor: &MatrixTensor,
+        rows: &[u32],
+        room: &'a mut RowBytes,
+    ) -> StoredMatrix<'a> {
+        let RowBytes { bytes, scales } = room;
+        let width = tensor.cols * tensor.stored.size();
+        bytes.clear();
+        bytes.resize(rows.len() * width, 0);
+        scales.clear();
+        let read = |shard: usize, offset: usize, dst: &mut [u8]| match &self.shards[shard].file.map {
+            Some(map) => map.read_at(offset, dst),
+            None => {
+                dst.copy_from_slice(self.bytes(shard, &(offset..offset + dst.len())));
+                true
+            }
+        };
+        if tensor.stored == Stored::I8 {
+            scales.resize(rows.len() * size_of::<f32>(), 0);
+        }
+        for (i, &row) in rows.iter().enumerate() {
+            let row = row as usize;
+            assert!(row < tensor.rows, "row {row} of {}", tensor.rows);
+            let dst = &mut bytes[i * width..(i + 1) * width];
+            let mut there = read(tensor.shard, tensor.bytes.start + row * width, dst);
+            if tensor.stored == Stored::I8 {
+                const SCALE: usize = size_of::<f32>();
+                let (shard, range) = &tensor.scales;
+                let dst = &mut scales[i * SCALE..(i + 1) * SCALE];
+                there &= read(*shard, range.start + row * SCALE, dst);
+                if !there {
+                    dst.copy_from_slice(&f32::NAN.to_le_bytes());
+                }
+            } else if !there {
+                // All bits set are a NaN in every format of floats.
+                dst.fill(0xff);
+            }
+        }
+        StoredMatrix::new(tensor.stored, bytes, scales, rows.len(), tensor.cols)
     }
 
     /// A view of a matrix where it lies.

@@ -66,9 +66,16 @@ impl Embeddings {
         scratch: &mut Scratch,
         mut dst: RowsMut<'_>,
     ) {
-        let Places { types, positions, sums } = places;
-        let words = weights.matrix(&self.words);
-        let mut tables = [TableRows { table: words, rows: &sequence.ids }; 3];
+        let Places { types, positions, numbers, rows, sums } = places;
+        let words = match weights.is_large(&self.words) {
+            false => TableRows { table: weights.matrix(&self.words), rows: &sequence.ids },
+            true => {
+                numbers.clear();
+                numbers.extend(0..sequence.len() as u32);
+                TableRows { table: weights.read_rows(&self.words, &sequence.ids, rows), rows: numbers }
+            }
+        };
+        let mut tables = [words; 3];
         let mut count = 1;
         if let Some((table, TokenTypes { first_only, .. })) = &self.token_types {
             types.clear();

@@ -5,6 +5,7 @@ use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix};
 use super::attention::slot_values;
 use super::feed_forward::Inner;
 use super::linear::Packing;
+use crate::checkpoint::tensors::RowBytes;
 use crate::family::Description;
 use crate::family::description::{Layer, Order};
 use crate::tokenized::Tokenized;
@@ -59,6 +60,9 @@ pub(crate) struct Workspace {
 pub(super) struct Places {
     pub(super) types: Vec<u32>,
     pub(super) positions: Vec<u32>,
+    /// 0, 1, 2 ...: the rows of words that were read from a large table, and the bytes of those.
+    pub(super) numbers: Vec<u32>,
+    pub(super) rows: RowBytes,
     /// The longest sequence x the tables' width.
     pub(super) sums: Matrix,
 }
@@ -166,7 +170,13 @@ impl Workspace {
         let sums = if description.embeddings.projected { description.embeddings.width } else { 0 };
         Self {
             cu_seqlens: Vec::new(),
-            places: Places { types: Vec::new(), positions: Vec::new(), sums: Matrix::new(sums) },
+            places: Places {
+                types: Vec::new(),
+                positions: Vec::new(),
+                numbers: Vec::new(),
+                rows: RowBytes::default(),
+                sums: Matrix::new(sums),
+            },
             hidden: Matrix::new(width),
             normed: Matrix::new(normed),
             qkv: Matrix::new(3 * width / slots.unwrap_or(1)),
