@@ -19,7 +19,7 @@ use std::io::Write;
 
 use crossrank_kernels::{Isa, PanelDtype};
 
-pub use calibration::Reading;
+pub use calibration::{Input, NewLinear, Reading, SourceTensor, TensorUse, Untreated};
 pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
 
