@@ -6,6 +6,8 @@
 mod inputs;
 mod replace;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 use crossrank_kernels::{Epilogue, Isa, LayerNorm, LhsRows, LinearScratch, Matrix, Rows, linear};
 

@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 
 use super::{ChunkSize, Model, Packing, Workspace};
 use crate::checkpoint::files::{Files, WeightSource};
+use crate::checkpoint::names::Names;
 use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::schedule::threads::Threads;
@@ -15,12 +16,23 @@ use crate::tokenized::Tokenized;
 
 const TOLERANCE: f32 = 1e-4;
 
-fn load(folder: &Path, isa: Isa, panels: PanelDtype) -> Model {
+pub(super) fn load(folder: &Path, isa: Isa, panels: PanelDtype) -> Model {
+    load_changed(folder, isa, panels, |_, _| ())
+}
+
+/// Loads weights that have been changed in memory.
+pub(super) fn load_changed(
+    folder: &Path,
+    isa: Isa,
+    panels: PanelDtype,
+    change: impl FnOnce(&mut Weights, &Names),
+) -> Model {
     let files = Files::open(folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
-    let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    let described = config.family.describe(&weights).unwrap();
-    Model::load(described, weights, Packing { isa, panels }, &Threads::Caller).unwrap()
+    let mut weights = Weights::parse(files.weights, files.shard_index).unwrap();
+    let (description, names) = config.family.describe(&weights).unwrap();
+    change(&mut weights, &names);
+    Model::load((description, names), weights, Packing { isa, panels }, &Threads::Caller).unwrap()
 }
 
 /// Data in F32.

@@ -44,7 +44,7 @@ pub struct Untreated {
 
 impl fmt::Display for Untreated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "calibration expects {} of `{}`, found {}", self.expected, self.role, self.found)
+        write!(f, "`{}`: calibration expects {}, found {}", self.role, self.expected, self.found)
     }
 }
 

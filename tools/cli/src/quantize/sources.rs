@@ -1,28 +1,29 @@
 //! The tensors of a checkpoint as the engine sees them: it alone knows what each is for, and what files call it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crossrank::{Reranker, TensorUse};
 
 /// Which tensors of which files the engine uses, and what for.
 pub struct Sources<'a> {
     model: &'a Reranker,
-    /// By name: the file that has the copy which counts.
-    tensors: BTreeMap<String, (PathBuf, TensorUse)>,
+    /// By name: the file that has the copy which counts, as the engine shows it.
+    tensors: BTreeMap<String, (String, TensorUse)>,
 }
 
 impl<'a> Sources<'a> {
     /// Those of a model that was loaded from a folder.
     pub fn of(model: &'a Reranker) -> Self {
         let tensors = model.sources().into_iter();
-        let tensors = tensors.map(|source| (source.name, (PathBuf::from(source.file), source.used_for)));
+        let tensors = tensors.map(|source| (source.name, (source.file, source.used_for)));
         Self { model, tensors: tensors.collect() }
     }
 
     /// What the engine uses a tensor of a file for, if it does.
     pub fn use_of(&self, file: &Path, tensor: &str) -> Option<TensorUse> {
-        self.tensors.get(tensor).filter(|(own, _)| own == file).map(|&(_, used_for)| used_for)
+        let shown = file.display().to_string();
+        self.tensors.get(tensor).filter(|(own, _)| *own == shown).map(|&(_, used_for)| used_for)
     }
 
     /// What the checkpoint calls a part of a Linear layer or norm, given by its role; also of a `residual_scale` that it
