@@ -52,7 +52,7 @@ pub use checkpoint::files::{ModelBytes, WeightSource};
 pub use error::{Error, Result};
 pub use info::ModelInfo;
 #[doc(hidden)]
-pub use model::Reading;
+pub use model::{Input, NewLinear, Reading, SourceTensor, TensorUse, Untreated};
 #[cfg(feature = "tokenizers")]
 pub use ranking::{Ranked, RerankOptions};
 pub use reranker::{PairScore, Reranker};

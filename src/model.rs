@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crossrank_kernels::{Isa, PackedWeights, PanelDtype};
 
-pub use calibration::Reading;
+pub use calibration::{Input, NewLinear, Reading, SourceTensor, TensorUse, Untreated};
 pub(crate) use linear::Packing;
 pub(crate) use workspace::{ChunkSize, Scratch, Workspace};
 

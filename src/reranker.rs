@@ -9,7 +9,7 @@ use crate::checkpoint::files::ModelBytes;
 use crate::checkpoint::packed::verify;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::{Model, Reading};
+use crate::model::{Model, NewLinear, Reading, SourceTensor, Untreated};
 use crate::schedule::{Control, Extent, Results, Scheduler, Source};
 use crate::score::ScoreMode;
 use crate::timings::LoadTimings;
@@ -318,5 +318,34 @@ impl Reranker {
         observer: &mut dyn FnMut(Reading<'_>),
     ) {
         self.model().observe(layer, pairs, hidden, observer);
+    }
+
+    /// Every tensor of the checkpoint that the model is made of, once for each role that it plays.
+    pub fn sources(&self) -> Vec<SourceTensor> {
+        self.model().sources()
+    }
+
+    /// What the checkpoint's file calls the tensor of a role such as `layer.0.query.weight`; of a norm's
+    /// `residual_scale` also what it would call it if it had one. None where there is no such role.
+    pub fn tensor_of(&self, role: &str) -> Option<String> {
+        self.model().tensor_of(role)
+    }
+
+    /// Decides whether calibration can treat this model: whether what [`Reranker::observe`] shows is all that its Linear
+    /// layers and norms have to do with each other, and each has tensors of its own.
+    ///
+    /// # Errors
+    /// When it cannot, with the first layer or norm, by its role, that stands in the way.
+    pub fn check_calibration(&self) -> std::result::Result<(), Untreated> {
+        self.model().check_calibration()
+    }
+
+    /// Puts Linear layers in the place of those of `layer`, or of the head where that is the last, and packs that layer
+    /// anew. The model is then the one that loading a checkpoint with these tensors gives.
+    ///
+    /// # Errors
+    /// When a role or a shape is not the model's; it must not be used then.
+    pub fn replace(&mut self, layer: usize, linears: Vec<NewLinear>) -> Result<()> {
+        self.model.replace(layer, linears)
     }
 }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// The part of a norm that scales the residual which is added before it.
+const RESIDUAL_SCALE: &str = "residual_scale";
+
 /// A tensor, or some rows of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Source {
@@ -67,6 +70,14 @@ impl Names {
     pub(crate) fn module(&self, role: &str) -> String {
         let tensor = self.get(&format!("{role}.weight")).map_or(role, |source| &source.tensor);
         tensor.rsplit_once('.').map_or(tensor, |(module, _)| module).to_owned()
+    }
+
+    /// What a checkpoint calls the factors of a residual, a norm's `residual_scale`, whether or not it has some: they
+    /// lie beside the weight of the norm. None where `role` is no such factors, or the norm has no tensor.
+    pub(crate) fn residual_scale(&self, role: &str) -> Option<String> {
+        let (norm, part) = role.rsplit_once('.')?;
+        self.get(&format!("{norm}.weight")).filter(|_| part == RESIDUAL_SCALE)?;
+        Some(format!("{}.{RESIDUAL_SCALE}", self.module(norm)))
     }
 
     /// All roles with what plays them.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use crossrank_kernels::{PanelDtype, Stored, StoredMatrix};
 pub(crate) use safetensors::Dtype;
@@ -272,6 +273,30 @@ impl Weights {
         };
         let ignored = self.tensors.keys().filter(|name| !is_used(name));
         ignored.chain(&self.passed_over).cloned().collect()
+    }
+
+    /// The file that holds a tensor, as errors name it.
+    pub(crate) fn file_of(&self, name: &str) -> Option<&str> {
+        self.tensors.get(name).map(|entry| &*self.shards[entry.shard].file.name)
+    }
+
+    /// Puts a tensor that is no file's in the place of the one of this name, if there is one. I8 is of the scheme that
+    /// this engine reads.
+    pub(crate) fn put(&mut self, name: &str, dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) {
+        let range = 0..bytes.len();
+        let file = File { name: format!("a new {name}"), bytes: Arc::new(bytes), map: None };
+        let metadata =
+            [QUANTIZATION, QUANTIZATION_VERSION].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let shard = Shard { file, data: 0, metadata: metadata.into() };
+        // A file's tensors lie behind its header.
+        let before =
+            self.tensors.get(name).map(|entry| entry.shard).filter(|&shard| self.shards[shard].data == 0);
+        let at = before.unwrap_or(self.shards.len());
+        match self.shards.get_mut(at) {
+            Some(place) => *place = shard,
+            None => self.shards.push(shard),
+        }
+        self.tensors.insert(name.to_owned(), Entry { shard: at, dtype, shape, range });
     }
 
     pub(super) fn find(&self, name: &str, hint: &'static str) -> Result<&Entry> {

@@ -3,38 +3,39 @@
 //! A layer runs as it always does; its steps leave most of it in the workspace, and the rest is computed once more. So
 //! nothing is paid for it where nobody looks.
 
+mod inputs;
+mod replace;
+mod sources;
+#[cfg(test)]
+mod tests;
+
 use crossrank_kernels::{Epilogue, Isa, LayerNorm, LhsRows, LinearScratch, Matrix, Rows, linear};
+
+pub use inputs::{Input, Untreated};
+pub use replace::NewLinear;
+pub use sources::{SourceTensor, TensorUse};
 
 use super::attention::HeadShape;
 use super::encoder::Last;
-use super::feed_forward::FeedForward;
-use super::feed_forward::residual;
+use super::feed_forward::{FeedForward, residual};
 use super::last_layer::{FirstToken, copy_cls_rows};
 use super::layer::Layer;
 use super::{ChunkSize, Model, Scratch, Workspace};
-use crate::family::roles::{
-    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, EMBEDDINGS_NORM, FEED_FORWARD_NORM, KEY, QUERY, UP, VALUE,
-    head_role, role,
-};
+use crate::family::roles::{ATTENTION_OUTPUT, DOWN, KEY, QUERY, UP, VALUE, head_role, role};
 use crate::tokenized::Tokenized;
+pub(crate) use inputs::check;
+use inputs::inputs;
 
-/// What Linear layers read.
+/// What Linear layers read of some texts.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
-    /// Names of all that read it, without `.weight`.
-    pub linears: &'a [String],
+    /// Which layers do, and how they hang together with others.
+    pub input: &'a Input,
     /// A row a token, or a row a pair: its `[CLS]`.
     pub rows: Rows<'a>,
-    /// Where false, the rows are those of `[CLS]`.
-    pub all_tokens: bool,
     /// What is added to the product of each row before the norm that follows, if one does.
     pub residual: Option<Rows<'a>>,
-    /// Where each column is what the activation makes of an output of another Linear layer, that one.
-    pub neurons_of: Option<&'a str>,
-    /// Where a dtype rounds the rows, the norm that they come from and the norm whose residual they are: nothing else
-    /// has them.
-    pub norms: Option<&'a [String; 2]>,
 }
 
 impl Model {
@@ -45,13 +46,8 @@ impl Model {
         ws.hidden
     }
 
-    /// What the file calls the Linear layer or norm of a role.
-    fn module(&self, role: &str) -> String {
-        format!("{}{}", self.weights.wrappers(), self.names.module(role))
-    }
-
     /// Takes `hidden` of one chunk through a layer by one worker; shows what each of its Linear layers reads, and after
-    /// the last what the pooler does.
+    /// the last what the pooler does: [`inputs`], in their order.
     pub(crate) fn observe(
         &self,
         layer: usize,
@@ -67,20 +63,14 @@ impl Model {
         assert_eq!(ws.cu_seqlens.last(), Some(&hidden.view().rows()), "a row a token");
         std::mem::swap(&mut ws.hidden, hidden);
         let shape = self.heads(layer);
+        let inputs = inputs(&self.description, layer);
+        let mut show = |linears: &[String], rows: Rows<'_>, residual: Option<Rows<'_>>| {
+            let input = inputs.iter().find(|input| input.linears == linears);
+            observer(Reading { input: input.expect("all inputs are described"), rows, residual });
+        };
         let mut observe = |parts: &[&str], rows: Rows<'_>, residual: Option<Rows<'_>>| {
-            let module = |i, part| self.module(&role(i, part));
-            let linears: Vec<String> = parts.iter().map(|part| module(layer, part)).collect();
-            let norms = match parts {
-                _ if layer == self.encoder.layers.len() => None,
-                [QUERY, ..] if layer == 0 => Some([self.module(EMBEDDINGS_NORM), module(0, ATTENTION_NORM)]),
-                [QUERY, ..] => Some([module(layer - 1, FEED_FORWARD_NORM), module(layer, ATTENTION_NORM)]),
-                [UP] => Some([ATTENTION_NORM, FEED_FORWARD_NORM].map(|part| module(layer, part))),
-                _ => None,
-            };
-            let neurons_of = (parts == [DOWN]).then(|| module(layer, UP));
-            let (neurons_of, norms) = (neurons_of.as_deref(), norms.as_ref());
-            let all_tokens = layer < self.encoder.layers.len() || parts.contains(&KEY);
-            observer(Reading { linears: &linears, rows, all_tokens, residual, neurons_of, norms });
+            let linears: Vec<String> = parts.iter().map(|part| role(layer, part)).collect();
+            show(&linears, rows, residual);
         };
         if let Some(layer) = self.encoder.layers.get(layer) {
             layer.observe(self.isa, shape, &mut ws, &mut scratch, &mut observe);
@@ -88,18 +78,17 @@ impl Model {
             return;
         }
         assert_eq!(layer, self.encoder.layers.len(), "no such layer");
+        // Of a network that has another form nothing can be calibrated.
         let Last::First(last) = &self.encoder.last else { return };
         last.observe(self.isa, shape, &mut ws, &mut scratch, &mut observe);
         if self.description.head.len() > 1 {
-            let (linears, rows) = (&[self.module(&head_role(0))], ws.cls.hidden.view());
-            let (all_tokens, residual, neurons_of, norms) = (false, None, None, None);
-            observer(Reading { linears, rows, all_tokens, residual, neurons_of, norms });
+            show(&[head_role(0)], ws.cls.hidden.view(), None);
         }
         *hidden = ws.cls.hidden;
     }
 }
 
-/// Linear layers by their names within a layer, the rows that each of them reads, and the residual that is added to
+/// Linear layers by the parts that they play in a layer, the rows that each of them reads, and the residual that is added to
 /// what it makes of them, as it is added.
 pub(crate) type Observer<'a> = &'a mut dyn FnMut(&[&str], Rows<'_>, Option<Rows<'_>>);
 

@@ -93,6 +93,17 @@ impl Encoder {
         Ok(encoder)
     }
 
+    /// Packs a layer that has weights of its own, and shares them with no other, once more.
+    pub(super) fn load_layer_anew(&mut self, loading: Loading<'_>, i: usize) -> Result<()> {
+        let feed_forward = Arc::new(FeedForward::load(loading, i)?);
+        if let Some(place) = self.layers.get_mut(i) {
+            *place = Layer { attention: Arc::new(Attention::load(loading, i)?), feed_forward };
+        } else if let Last::First(place) = &mut self.last {
+            **place = FirstToken::new(FirstTokenAttention::load(loading, i)?, feed_forward);
+        }
+        Ok(())
+    }
+
     /// Gives the memory of what has been packed back once more: reading what lies beside it may have mapped it again.
     fn release_sources(&self, loading: Loading<'_>) {
         let Loading { roles, description, packing } = loading;

@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 
 use super::{ChunkSize, Model, Packing, Workspace};
 use crate::checkpoint::files::{Files, WeightSource};
+use crate::checkpoint::names::Names;
 use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::tokenized::Tokenized;
@@ -15,13 +16,28 @@ use crate::workers::Threads;
 
 const TOLERANCE: f32 = 1e-4;
 
-fn load(folder: &Path, isa: Isa, panels: PanelDtype) -> Model {
+pub(super) fn load(folder: &Path, isa: Isa, panels: PanelDtype) -> Model {
+    load_changed(folder, isa, panels, |_, _| ())
+}
+
+/// Loads weights that have been changed in memory.
+pub(super) fn load_changed(
+    folder: &Path,
+    isa: Isa,
+    panels: PanelDtype,
+    change: impl FnOnce(&mut Weights, &Names),
+) -> Model {
     let files = Files::open(folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
-    let weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    let described = config.family.describe(&weights).unwrap();
+    let mut weights = Weights::parse(files.weights, files.shard_index).unwrap();
+    for module in files.head {
+        let prefix = crate::family::modular::prefix(&module.module.path);
+        module.weights.into_iter().for_each(|file| weights.add_module(file, &prefix).unwrap());
+    }
+    let (description, names) = config.family.describe(&weights).unwrap();
+    change(&mut weights, &names);
     let most = config.max_positions();
-    Model::load(described, weights, Packing { isa, panels }, most, &Threads::Caller).unwrap()
+    Model::load((description, names), weights, Packing { isa, panels }, most, &Threads::Caller).unwrap()
 }
 
 /// Data in F32.
@@ -143,35 +159,51 @@ fn check_observed(folder: &Path, residuals_are_scaled: bool) {
         assert_eq!(states(hidden.view()), states(ws.hidden.view()), "what enters layer {layer}");
         let (before, mut seen, mut up) = (states(hidden.view()), Vec::new(), Vec::new());
         model.observe(layer, &chunk, &mut hidden, &mut |reading| {
-            let linear = reading.linears[0].as_str();
+            let input = reading.input;
             let residual = reading.residual.map(states);
-            match linear.split_once(&format!("layer.{layer}.")).map_or(linear, |(_, part)| part) {
-                "intermediate.dense" => up = states(reading.rows),
-                "output.dense" => {
+            let own = |part: &str| Some(format!("layer.{layer}.{part}"));
+            let part = input.linears[0].rsplit('.').next().unwrap();
+            match part {
+                "up" => up = states(reading.rows),
+                "down" => {
                     assert_eq!(
                         residual,
                         Some(scaled(&format!("layer.{layer}.output.LayerNorm"), up.clone()))
                     );
-                    assert!(reading.neurons_of.is_some_and(|name| name.ends_with("intermediate.dense")));
+                    assert_eq!(
+                        (&input.adds_to, &input.activation_of),
+                        (&own("feed_forward_norm"), &own("up"))
+                    );
                 }
-                "attention.output.dense" => {
+                "attention_output" => {
                     let rows = if layer + 1 == layers { vec![0, 7] } else { (0..27).collect() };
                     let rows = rows.into_iter().map(|i: usize| before[i].clone()).collect();
                     let norm = format!("layer.{layer}.attention.output.LayerNorm");
                     assert_eq!(residual, Some(scaled(&norm, rows)));
+                    assert_eq!(input.adds_to, own("attention_norm"));
                 }
-                _ => assert_eq!(residual, None, "{linear}"),
+                _ => assert_eq!((residual, &input.adds_to), (None, &None), "{part}"),
             }
-            assert_eq!(reading.all_tokens, reading.rows.rows() == 27);
-            seen.push((reading.linears.len(), reading.rows.rows(), reading.norms.is_some()));
+            let norms = match part {
+                "query" | "key" if layer == 0 => [Some("embeddings.norm".to_owned()), own("attention_norm")],
+                "query" | "key" => {
+                    [Some(format!("layer.{}.feed_forward_norm", layer - 1)), own("attention_norm")]
+                }
+                "up" => [own("attention_norm"), own("feed_forward_norm")],
+                _ => [None, None],
+            };
+            assert_eq!([input.norm.clone(), input.residual_of.clone()], norms, "{part}");
+            assert_eq!(input.activation_of.is_some(), part == "down");
+            assert_eq!(input.all_tokens, reading.rows.rows() == 27);
+            assert_eq!(input.in_one_byte, layer + 1 < layers);
+            seen.push((input.linears.len(), reading.rows.rows()));
         });
         if layer + 1 < layers {
-            assert_eq!(seen, [(3, 27, true), (1, 27, false), (1, 27, true), (1, 27, false)]);
+            assert_eq!(seen, [(3, 27), (1, 27), (1, 27), (1, 27)]);
             model.layer(layer, &mut ws, &mut scratch);
         } else {
             // Query; key and value; the three that follow attention; the pooler.
-            let of_cls = (1, 2, false);
-            assert_eq!(seen, [of_cls, (2, 27, false), of_cls, of_cls, of_cls, of_cls]);
+            assert_eq!(seen, [(1, 2), (2, 27), (1, 2), (1, 2), (1, 2), (1, 2)]);
             model.finish(&mut ws, &mut scratch);
         }
     }

@@ -9,6 +9,7 @@ mod result;
 mod rows;
 mod sequence;
 mod smooth;
+mod sources;
 mod split;
 mod verify;
 
@@ -28,6 +29,7 @@ use calibrate::Texts;
 use checkpoint::Weights;
 use recipe::Recipe;
 use result::{Quantization, WorstRow};
+use sources::Sources;
 use verify::Verdict;
 
 /// Runs the command.
@@ -43,6 +45,9 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
             "expected a checkpoint that is not packed, found one that is packed already",
         ));
     }
+    if args.calibrate.is_some() {
+        source.check_calibration().map_err(|reason| Failure::about(args.model_dir.display(), reason))?;
+    }
     let eval_set = verify::prepare(args, &source)?;
     let texts = args.calibrate.as_ref().map(|path| Texts::read(path, &source)).transpose()?;
 
@@ -50,12 +55,13 @@ pub fn run(args: &QuantizeArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let held = interrupt.hold();
     let folder = out.temporary("quantize")?;
     let weights = Weights::find(&args.model_dir)?;
-    weights.refuse_quantized(&info.ignored)?;
+    let sources = Sources::of(&source);
+    weights.refuse_quantized(&sources)?;
     let before = weights.bytes()?;
-    let mut result = Quantization::new(&info.ignored);
+    let mut result = Quantization::new(&sources);
     if let Some(texts) = &texts {
-        let (smoothing, linears) = texts.smooth(&source, &weights, interrupt)?;
-        result.calibrate(texts.calibration(&source), smoothing, linears);
+        let (smoothing, open) = texts.smooth(&source, &weights, &sources, interrupt)?;
+        result.calibrate(texts.calibration(&source), smoothing, open);
     }
     let done = AtomicUsize::new(0);
     progress::watch("quantizing", before, &done, || {

@@ -5,7 +5,7 @@ use std::iter;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossrank::{Reranker, Tokenized};
+use crossrank::{Reading, Reranker, Tokenized};
 use indexmap::IndexSet;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +13,8 @@ use super::checkpoint::Weights;
 use super::compensate::DAMPING;
 use super::recipe::{Calibration, hex};
 use super::sequence::CLS_WEIGHT;
-use super::smooth::{STRENGTH, Smoothing, largest_of_columns};
+use super::smooth::{STRENGTH, Smoothed, Smoothing, largest_of_columns};
+use super::sources::Sources;
 use crate::failure::{Failure, describe};
 use crate::input::{self, Lines};
 use crate::interrupt::Interrupt;
@@ -103,16 +104,18 @@ impl Texts {
         })
     }
 
-    /// What smooths the activations of these, and the names of all Linear layers that read any, without `.weight`.
+    /// What smooths the activations of these, and the weights of all Linear layers that read any, by the names of their
+    /// tensors.
     pub fn smooth(
         &self,
         model: &Reranker,
         weights: &Weights,
+        sources: &Sources<'_>,
         interrupt: &Interrupt,
     ) -> Result<(Smoothing, BTreeSet<String>), Failure> {
         let mut linears = BTreeSet::new();
-        // Layers that read the same go by their names.
-        let mut inputs: BTreeMap<Vec<String>, Input> = BTreeMap::new();
+        // Layers that read the same go by their roles.
+        let mut inputs: BTreeMap<Vec<String>, SmoothedInput> = BTreeMap::new();
         let done = AtomicUsize::new(0);
         progress::watch("smoothing", self.pairs.len(), &done, || {
             for batch in self.batches() {
@@ -120,14 +123,16 @@ impl Texts {
                 let mut hidden = model.embed(batch)?;
                 for layer in 0..model.info().layers {
                     model.observe(layer, batch, &mut hidden, &mut |reading| {
-                        linears.extend(reading.linears.iter().cloned());
-                        let Some(norms) = reading.norms else { return };
-                        let input = inputs.entry(reading.linears.to_vec()).or_insert_with(|| Input {
-                            largest: vec![0.0; reading.rows.cols()],
-                            norms: norms.clone(),
+                        let Reading { input, rows, .. } = reading;
+                        let input = inputs.entry(input.linears.clone()).or_insert_with(|| {
+                            linears.extend(input.linears.iter().map(|linear| sources.name(linear, "weight")));
+                            SmoothedInput {
+                                largest: vec![0.0; rows.cols()],
+                                smoothed: Smoothed::around(input, sources),
+                            }
                         });
-                        for i in 0..reading.rows.rows() {
-                            for (largest, value) in input.largest.iter_mut().zip(reading.rows.row(i)) {
+                        for i in 0..rows.rows() {
+                            for (largest, value) in input.largest.iter_mut().zip(rows.row(i)) {
                                 *largest = largest.max(value.abs());
                             }
                         }
@@ -135,10 +140,15 @@ impl Texts {
                 }
                 done.fetch_add(batch.len(), Ordering::Relaxed);
             }
-            let names: Vec<_> = inputs.keys().cloned().collect();
+            let inputs = inputs.into_values();
+            let inputs: Vec<_> = inputs
+                .filter_map(|SmoothedInput { largest, smoothed }| smoothed.map(|s| (s, largest)))
+                .collect();
+            let of_weights =
+                largest_of_columns(weights, sources, inputs.iter().map(|(smoothed, _)| smoothed))?;
             let mut smoothing = Smoothing::default();
-            for ((names, input), weights) in inputs.into_iter().zip(largest_of_columns(weights, &names)?) {
-                smoothing.add(&names, &input.norms, &input.largest, &weights);
+            for ((smoothed, largest), weights) in inputs.into_iter().zip(of_weights) {
+                smoothing.add(smoothed, &largest, &weights);
             }
             Ok((smoothing, linears))
         })
@@ -150,8 +160,9 @@ fn tokens(pairs: &[Tokenized]) -> usize {
 }
 
 /// What some Linear layers read.
-struct Input {
+struct SmoothedInput {
     /// The largest magnitude of each column.
     largest: Vec<f32>,
-    norms: [String; 2],
+    /// What takes factors, where it is smoothed.
+    smoothed: Option<Smoothed>,
 }

@@ -11,6 +11,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 
+use super::sources::Sources;
 use crate::failure::Failure;
 
 pub const WEIGHTS: &str = "model.safetensors";
@@ -41,13 +42,14 @@ impl Weights {
         Ok(Self { files: shards.into_iter().map(|shard| folder.join(shard)).collect() })
     }
 
-    /// Fails where a tensor that the engine uses, none of `ignored`, is quantized already.
-    pub fn refuse_quantized(&self, ignored: &[String]) -> Result<(), Failure> {
+    /// Fails where a tensor that the engine uses is quantized already.
+    pub fn refuse_quantized(&self, sources: &Sources) -> Result<(), Failure> {
         for file in &self.files {
             let name = file.display();
             let metadata = read_header(file).map_err(|error| Failure::about(&name, error))?;
-            let is_quantized =
-                |(tensor, info): &(String, &TensorInfo)| info.dtype == Dtype::I8 && !ignored.contains(tensor);
+            let is_quantized = |(tensor, info): &(String, &TensorInfo)| {
+                info.dtype == Dtype::I8 && sources.use_of(file, tensor).is_some()
+            };
             let quantized =
                 metadata.tensors().into_iter().filter(is_quantized).map(|(tensor, _)| tensor).min();
             if let Some(tensor) = quantized {
@@ -99,8 +101,12 @@ struct Header<'a> {
 }
 
 /// Writes a safetensors file with metadata.
-pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Tensor]) -> Result<(), Failure> {
-    let write = || -> io::Result<()> {
+pub fn write<'a>(
+    path: &Path,
+    metadata: &[(String, String)],
+    tensors: impl Iterator<Item = &'a Tensor>,
+) -> Result<(), Failure> {
+    let write = move || -> io::Result<()> {
         let mut file = BufWriter::new(File::create(path)?);
         write_to(&mut file, metadata, tensors)?;
         file.into_inner()?.sync_all()
@@ -110,8 +116,12 @@ pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Tensor]) -> 
 
 /// What such a file holds. The `safetensors` crate writes tensors and metadata in the order of a hash map, another in
 /// each run; here the same tensors give the same bytes.
-pub fn write_to(out: &mut impl Write, metadata: &[(String, String)], tensors: &[Tensor]) -> io::Result<()> {
-    let mut tensors: Vec<&Tensor> = tensors.iter().collect();
+pub fn write_to<'a>(
+    out: &mut impl Write,
+    metadata: &[(String, String)],
+    tensors: impl Iterator<Item = &'a Tensor>,
+) -> io::Result<()> {
+    let mut tensors: Vec<&Tensor> = tensors.collect();
     // Widest first, as the crate does, which aligns every tensor.
     tensors.sort_by(|a, b| (Reverse(a.dtype), &a.name).cmp(&(Reverse(b.dtype), &b.name)));
     let mut metadata: BTreeMap<&str, &str> =

@@ -1,11 +1,13 @@
 //! The result as it grows.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crossrank::{NewLinear, TensorUse};
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -15,23 +17,26 @@ use super::checkpoint::{self, Tensor};
 use super::recipe::{Calibration, Recipe, hex};
 use super::rows::{self, Quantized};
 use super::smooth::Smoothing;
+use super::sources::Sources;
 use super::split::Split;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
-/// Ends of the names of a Linear layer's tensors.
-const WEIGHT: &str = ".weight";
-const WEIGHT_SCALE: &str = ".weight_scale";
-const BIAS: &str = ".bias";
+/// Parts of a Linear layer.
+const WEIGHT: &str = "weight";
+const BIAS: &str = "bias";
+
+const PRESENT: &str = "all tensors that the engine uses have been added";
 
 /// Tensors, file by file. What calibration is to round is in F32 until it is: by then it is all in memory, while the
 /// rest of the source never is.
 pub struct Quantization<'a> {
-    ignored: &'a [String],
+    sources: &'a Sources<'a>,
     smoothing: Smoothing,
-    /// Linear layers that are rounded when all is there.
+    /// Weights of Linear layers that are rounded when all is there, by name.
     open: BTreeSet<String>,
-    tensors: Vec<Tensor>,
+    /// By name.
+    tensors: BTreeMap<String, Tensor>,
     /// Of the source's files.
     digest: Sha256,
     recipe: Recipe,
@@ -73,13 +78,13 @@ impl Linear {
 }
 
 impl<'a> Quantization<'a> {
-    /// Of a source of which some tensors are not used.
-    pub fn new(ignored: &'a [String]) -> Self {
+    /// Of a source whose tensors are used so.
+    pub fn new(sources: &'a Sources<'a>) -> Self {
         Self {
-            ignored,
+            sources,
             smoothing: Smoothing::default(),
             open: BTreeSet::new(),
-            tensors: Vec::new(),
+            tensors: BTreeMap::new(),
             digest: Sha256::new(),
             recipe: Recipe::default(),
             left_out: Vec::new(),
@@ -87,10 +92,10 @@ impl<'a> Quantization<'a> {
         }
     }
 
-    /// Smooths what is added from now on, and leaves `linears` to be rounded when all is there.
-    pub fn calibrate(&mut self, calibration: Calibration, smoothing: Smoothing, linears: BTreeSet<String>) {
+    /// Smooths what is added from now on, and leaves the weights `open` to be rounded when all is there.
+    pub fn calibrate(&mut self, calibration: Calibration, smoothing: Smoothing, open: BTreeSet<String>) {
         self.recipe.calibration = Some(calibration);
-        (self.smoothing, self.open) = (smoothing, linears);
+        (self.smoothing, self.open) = (smoothing, open);
     }
 
     pub fn add_file(
@@ -109,13 +114,16 @@ impl<'a> Quantization<'a> {
             interrupt.check()?;
             let (dtype, shape, data) = (view.dtype(), view.shape().to_vec(), view.data());
             let failed = |reason| Failure::about(format_args!("{name}: tensor `{tensor}`"), reason);
-            if self.ignored.contains(&tensor) {
+            let Some(used_for) = self.sources.use_of(file, &tensor) else {
                 self.left_out.push(format!("`{tensor}` ({dtype:?})"));
-            } else if is_quantized(&tensor, &shape) {
+                done.fetch_add(data.len(), Ordering::Relaxed);
+                continue;
+            };
+            if is_quantized(used_for) {
                 let columns = self.smoothing.columns.get(&tensor).map(|columns| &**columns);
                 let rows = rows::read(dtype, data, shape[1], columns).map_err(failed)?;
-                if self.open.contains(tensor.strip_suffix(WEIGHT).unwrap_or(&tensor)) {
-                    self.tensors.push(Tensor::f32(tensor, shape, rows));
+                if self.open.contains(&tensor) {
+                    self.add(Tensor::f32(tensor, shape, rows));
                 } else {
                     let quantized = rows::quantize(&rows, shape[1], None);
                     self.put(tensor, shape, quantized);
@@ -124,10 +132,10 @@ impl<'a> Quantization<'a> {
                 rows::check_finite(dtype, data).map_err(failed)?;
                 if let Some(elements) = self.smoothing.elements.get(&tensor) {
                     let values = rows::widen(dtype, data).zip(elements).map(|(value, factor)| value * factor);
-                    self.tensors.push(Tensor::f32(tensor, shape, values));
+                    self.add(Tensor::f32(tensor, shape, values));
                     self.recipe.tensors_f32 += 1;
                 } else {
-                    self.tensors.push(Tensor { name: tensor, dtype, shape, data: data.to_vec() });
+                    self.add(Tensor { name: tensor, dtype, shape, data: data.to_vec() });
                     self.recipe.tensors_kept += 1;
                 }
             }
@@ -139,9 +147,9 @@ impl<'a> Quantization<'a> {
     /// Adds the scales of residuals that the source has none for.
     pub fn add_residual_scales(&mut self) {
         for (name, scales) in self.smoothing.residual_scales() {
-            if !self.tensors.iter().any(|tensor| tensor.name == *name) {
+            if let Entry::Vacant(place) = self.tensors.entry(name.clone()) {
                 let shape = vec![scales.len()];
-                self.tensors.push(Tensor::f32(name.clone(), shape, scales.iter().copied()));
+                place.insert(Tensor::f32(name.clone(), shape, scales.iter().copied()));
                 self.recipe.tensors_f32 += 1;
             }
         }
@@ -149,34 +157,47 @@ impl<'a> Quantization<'a> {
 
     /// By what the columns are divided that a Linear layer reads.
     pub fn columns(&self, linear: &str) -> Option<&[f32]> {
-        self.smoothing.columns.get(&format!("{linear}{WEIGHT}")).map(|columns| &**columns)
+        self.smoothing.columns.get(&self.sources.name(linear, WEIGHT)).map(|columns| &**columns)
     }
 
-    /// A Linear layer that is still open.
-    pub fn linear(&mut self, name: &str) -> Linear {
+    /// A Linear layer that is still open, by its role.
+    pub fn linear(&self, role: &str) -> Linear {
         let [weight, bias] = [WEIGHT, BIAS].map(|part| {
-            let tensor = self.tensor(&format!("{name}{part}"));
+            let tensor = self.tensor(&self.sources.name(role, part));
             rows::widen(tensor.dtype, &tensor.data).collect()
         });
         Linear { weight, bias }
     }
 
+    /// A Linear layer that has been rounded, by its role.
+    pub fn rounded(&self, role: &str) -> NewLinear {
+        let (weight, bias) = (self.sources.name(role, WEIGHT), self.sources.name(role, BIAS));
+        let f32s = |name: &str| rows::widen(Dtype::F32, &self.tensor(name).data).collect();
+        NewLinear {
+            role: role.to_owned(),
+            values: self.tensor(&weight).data.iter().map(|&byte| byte as i8).collect(),
+            scales: f32s(&scale_of(&weight)),
+            bias: f32s(&bias),
+        }
+    }
+
     /// Puts a rounded Linear layer in the place of an open one.
-    pub fn put_linear(&mut self, name: &str, quantized: Quantized, bias: Vec<f32>) {
-        let tensor = format!("{name}{WEIGHT}");
-        let at = self.position(&tensor);
-        let shape = self.tensors.remove(at).shape;
-        self.put(tensor, shape, quantized);
-        let tensor = self.tensor(&format!("{name}{BIAS}"));
-        *tensor = Tensor::f32(tensor.name.clone(), tensor.shape.clone(), bias);
+    pub fn put_linear(&mut self, role: &str, quantized: Quantized, bias: Vec<f32>) {
+        let weight = self.sources.name(role, WEIGHT);
+        let shape = self.tensor(&weight).shape.clone();
+        self.put(weight, shape, quantized);
+        let name = self.sources.name(role, BIAS);
+        let shape = self.tensor(&name).shape.clone();
+        self.add(Tensor::f32(name, shape, bias));
         self.recipe.tensors_kept -= 1;
         self.recipe.tensors_f32 += 1;
     }
 
     /// Lets the outputs of a rounded Linear layer give way to copies of others.
-    pub fn copy_neurons(&mut self, linear: &str, split: &Split) {
-        for part in [WEIGHT, WEIGHT_SCALE, BIAS] {
-            let tensor = self.tensor(&format!("{linear}{part}"));
+    pub fn copy_neurons(&mut self, role: &str, split: &Split) {
+        let (weight, bias) = (self.sources.name(role, WEIGHT), self.sources.name(role, BIAS));
+        for name in [scale_of(&weight), weight, bias] {
+            let tensor = self.tensors.get_mut(&name).expect(PRESENT);
             let size = tensor.data.len() / split.from.len();
             let row = |&from: &usize| &tensor.data[from * size..(from + 1) * size];
             tensor.data = split.from.iter().flat_map(row).copied().collect();
@@ -184,14 +205,12 @@ impl<'a> Quantization<'a> {
         self.recipe.neurons_replaced += split.replaced().count();
     }
 
-    fn position(&self, name: &str) -> usize {
-        let found = self.tensors.iter().position(|tensor| tensor.name == name);
-        found.expect("the engine has found all that its Linear layers need")
+    fn tensor(&self, name: &str) -> &Tensor {
+        self.tensors.get(name).expect(PRESENT)
     }
 
-    fn tensor(&mut self, name: &str) -> &mut Tensor {
-        let at = self.position(name);
-        &mut self.tensors[at]
+    fn add(&mut self, tensor: Tensor) {
+        self.tensors.insert(tensor.name.clone(), tensor);
     }
 
     /// Adds a matrix in I8.
@@ -200,32 +219,37 @@ impl<'a> Quantization<'a> {
         if error > self.worst.as_ref().map_or(-1.0, |worst| worst.error) {
             self.worst = Some(WorstRow { error, row, tensor: name.clone() });
         }
-        self.tensors.push(Tensor::f32(format!("{name}_scale"), vec![shape[0]], scales));
+        self.add(Tensor::f32(scale_of(&name), vec![shape[0]], scales));
         let data = values.into_iter().map(|byte| byte as u8).collect();
-        self.tensors.push(Tensor { name, dtype: Dtype::I8, shape, data });
+        self.add(Tensor { name, dtype: Dtype::I8, shape, data });
         self.recipe.tensors_i8 += 1;
     }
 
     /// The checkpoint as it is so far.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        checkpoint::write_to(&mut bytes, &self.recipe.metadata(), &self.tensors)?;
+        checkpoint::write_to(&mut bytes, &self.recipe.metadata(), self.tensors.values())?;
         Ok(bytes)
     }
 
     /// Writes the checkpoint.
     pub fn write(mut self, path: &Path) -> Result<Summary, Failure> {
         self.recipe.source_sha256 = hex(self.digest);
-        checkpoint::write(path, &self.recipe.metadata(), &self.tensors)?;
+        checkpoint::write(path, &self.recipe.metadata(), self.tensors.values())?;
         Ok(Summary { recipe: self.recipe, left_out: self.left_out, worst: self.worst })
     }
 }
 
-/// Embeddings of words and the Linear weights of encoder and pooler. The classifier is small, and every score goes
-/// through it; so are the two rows of token types, one of which is added to every token: in I8 they were most of what
-/// all embeddings moved logits by (0.63 of 0.74 % of the standard deviation; of their elements one is 15 times as large
-/// as the norm of the row). Those of positions, 1 % of the default model, are common to all texts as well.
-fn is_quantized(name: &str, shape: &[usize]) -> bool {
-    let kept = |part| ["classifier", "token_type_embeddings", "position_embeddings"].contains(&part);
-    shape.len() == 2 && name.ends_with(WEIGHT) && !name.split('.').any(kept)
+/// The name of the scales of a matrix in I8.
+fn scale_of(weight: &str) -> String {
+    format!("{weight}_scale")
+}
+
+/// Embeddings of words and the Linear weights of encoder and head, but for those that make the logits. These are few,
+/// and every score goes through them; so are the two rows of token types, one of which is added to every token: in I8
+/// they were most of what all embeddings moved logits by (0.63 of 0.74 % of the standard deviation; of their elements one
+/// is 15 times as large as the norm of the row). Those of positions, 1 % of the default model, are common to all texts as
+/// well.
+fn is_quantized(used_for: TensorUse) -> bool {
+    matches!(used_for, TensorUse::Words | TensorUse::LinearWeight)
 }

@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crossrank::{Dtype, ModelBytes, Reading, Reranker, Tokenized};
+use crossrank::{Dtype, Input, ModelBytes, Reading, Reranker, Tokenized};
 use crossrank_kernels::{Isa, Matrix, Rows};
 
 use super::calibrate::Texts;
@@ -63,25 +63,29 @@ pub fn round(
     let layers = source.info().layers;
     let done = AtomicUsize::new(0);
     progress::watch("calibrating", layers, &done, || {
-        let mut hidden = embed([source, &load(folder, result)?], texts)?;
+        let mut rounded = load(folder, result)?;
+        let mut hidden = embed([source, &rounded], texts)?;
         for layer in 0..layers {
             // One product after another, and then, as there is none left, what enters the next layer.
             for step in 0.. {
-                let models = [source, &load(folder, result)?];
+                let models = [source, &rounded];
                 let mut observed = None;
                 for (batch, hidden) in texts.batches().zip(&mut hidden) {
                     interrupt.check()?;
                     match pass(models, layer, step, batch, hidden) {
                         [(Some(exact), _), (Some(rounded), _)] => {
                             let observed = observed.get_or_insert_with(|| Observed::new(isa, &exact));
-                            let columns = result.columns(&exact.linears[0]);
+                            let columns = result.columns(&exact.input.linears[0]);
                             observed.add(batch, columns, &exact, &rounded);
                         }
                         [(_, exact), (_, rounded)] => *hidden = [exact, rounded],
                     }
                 }
                 match observed {
-                    Some(observed) => observed.round(texts, result)?,
+                    Some(observed) => {
+                        let changed = observed.round(texts, result)?;
+                        rounded.replace(layer, changed.iter().map(|role| result.rounded(role)).collect())?;
+                    }
                     None => break,
                 }
             }
@@ -137,22 +141,14 @@ fn pass(
 
 /// A copy of a reading.
 struct Kept {
-    linears: Vec<String>,
-    neurons_of: Option<String>,
-    all_tokens: bool,
+    input: Input,
     rows: Matrix,
     residual: Option<Matrix>,
 }
 
 impl Kept {
     fn new(reading: &Reading<'_>) -> Self {
-        Self {
-            linears: reading.linears.to_vec(),
-            neurons_of: reading.neurons_of.map(str::to_owned),
-            all_tokens: reading.all_tokens,
-            rows: copy(reading.rows),
-            residual: reading.residual.map(copy),
-        }
+        Self { input: reading.input.clone(), rows: copy(reading.rows), residual: reading.residual.map(copy) }
     }
 }
 
@@ -165,10 +161,8 @@ fn copy(rows: Rows<'_>) -> Matrix {
 
 /// What some Linear layers of both models read of all texts.
 struct Observed {
-    linears: Vec<String>,
-    neurons_of: Option<String>,
-    /// Whether they read all tokens, not `[CLS]` alone: of that there are too few rows to foretell anything by.
-    all_tokens: bool,
+    /// Where it has only the rows of `[CLS]`, these are too few to foretell anything by.
+    input: Input,
     /// Of x', x - x', and the difference of residuals.
     moments: Moments,
 }
@@ -177,12 +171,7 @@ impl Observed {
     fn new(isa: Isa, kept: &Kept) -> Self {
         let inputs = kept.rows.view().cols();
         let outputs = kept.residual.as_ref().map_or(0, |residual| residual.view().cols());
-        Self {
-            linears: kept.linears.clone(),
-            neurons_of: kept.neurons_of.clone(),
-            all_tokens: kept.all_tokens,
-            moments: Moments::new(isa, inputs, 2 * inputs + outputs),
-        }
+        Self { input: kept.input.clone(), moments: Moments::new(isa, inputs, 2 * inputs + outputs) }
     }
 
     /// In the result `columns` are smoothed.
@@ -196,7 +185,7 @@ impl Observed {
             next += pair.len();
         }
         for i in 0..x.rows() {
-            let weight = if self.all_tokens && starts.contains(&i) { CLS_WEIGHT } else { 1 };
+            let weight = if self.input.all_tokens && starts.contains(&i) { CLS_WEIGHT } else { 1 };
             let (x, y) = (x.row(i), y.row(i));
             let missing = x.iter().zip(y).enumerate().map(|(j, (x, y))| x * factor(j) - y);
             let residuals = exact.residual.iter().zip(&rounded.residual);
@@ -206,39 +195,38 @@ impl Observed {
         }
     }
 
-    /// Rounds the Linear layers.
-    fn round(self, texts: &Texts, result: &mut Quantization<'_>) -> Result<(), Failure> {
+    /// Rounds the Linear layers; gives the roles of all that have changed.
+    fn round(self, texts: &Texts, result: &mut Quantization<'_>) -> Result<Vec<String>, Failure> {
+        let Input { linears, all_tokens, activation_of, .. } = self.input;
         let all = self.moments.covariance().ok_or_else(|| {
-            texts.failure(format!(
-                "`{}` reads NaN or what has no square in f32 of these texts",
-                self.linears[0]
-            ))
+            texts.failure(format!("`{}` reads NaN or what has no square in f32 of these texts", linears[0]))
         })?;
-        let mut split = None;
-        if let (Some(neurons), true, [linear]) = (&self.neurons_of, self.all_tokens, &self.linears[..]) {
+        let (mut split, mut changed) = (None, linears.clone());
+        if let (Some(neurons), true, [linear]) = (activation_of, all_tokens, &linears[..]) {
             let found = Split::choose(&result.linear(linear).weight, &all);
             if found.replaced().next().is_some() {
-                result.copy_neurons(neurons, &found);
+                result.copy_neurons(&neurons, &found);
+                changed.push(neurons);
                 split = Some(found);
             }
         }
         let own = split.as_ref().map(|split| all.with_inputs(&split.from));
         let own = own.as_ref().unwrap_or(&all);
         let factor = Factor::new(own);
-        for name in &self.linears {
-            let linear = result.linear(name);
+        for role in &linears {
+            let linear = result.linear(role);
             let mut weight: Vec<f32> = match &split {
                 Some(split) => linear.rows().flat_map(|row| split.share(row)).collect(),
                 None => linear.weight.clone(),
             };
-            if let (true, Some(factor)) = (self.all_tokens, &factor) {
+            if let (true, Some(factor)) = (all_tokens, &factor) {
                 correct(&linear, split.as_ref(), &all, own, factor, &mut weight);
             }
             let quantized = quantize(&weight, own.inputs, factor.as_ref());
             let bias = bias(&linear, &all, own, &quantized.values, &quantized.scales);
-            result.put_linear(name, quantized, bias);
+            result.put_linear(role, quantized, bias);
         }
-        Ok(())
+        Ok(changed)
     }
 }
 
@@ -321,7 +309,16 @@ mod tests {
     }
 
     fn kept(rows: Matrix, residual: Option<Matrix>) -> Kept {
-        Kept { linears: vec!["linear".into()], neurons_of: None, all_tokens: true, rows, residual }
+        let input = Input {
+            linears: vec!["linear".into()],
+            all_tokens: true,
+            in_one_byte: true,
+            norm: None,
+            residual_of: None,
+            adds_to: None,
+            activation_of: None,
+        };
+        Kept { input, rows, residual }
     }
 
     fn pairs(lens: &[usize]) -> Vec<Tokenized> {

@@ -19,14 +19,16 @@
 //! | each column's mean taken off instead, which asks for no factor | 1.62 / 1.25 | 2.02 / 1.84 |
 //! | by sqrt(1 / largest activation) alone, the second product too | 1.10 / 0.81 | 2.96 / 1.79 |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::rc::Rc;
 
+use crossrank::Input;
 use safetensors::SafeTensors;
 
 use super::checkpoint::Weights;
 use super::rows::widen;
+use super::sources::Sources;
 use crate::failure::Failure;
 
 /// The power of each of the two largest magnitudes.
@@ -39,25 +41,51 @@ pub struct Smoothing {
     pub columns: BTreeMap<String, Rc<[f32]>>,
     /// Factors of a vector's elements.
     pub elements: BTreeMap<String, Vec<f32>>,
+    /// Those of the vectors that scale a residual, which a checkpoint has only with factors.
+    scales: BTreeSet<String>,
+}
+
+/// The tensors that take the factors of some rows.
+pub struct Smoothed {
+    /// The weights that read the rows.
+    pub weights: Vec<String>,
+    /// Those of the norm that gives the rows.
+    pub norm: Vec<String>,
+    /// The scale of the residual that the rows are.
+    pub residual_scale: String,
+}
+
+impl Smoothed {
+    /// Those around an input, by its roles; none where no norm gives its rows, or what a dtype makes of them does not
+    /// ask for it.
+    pub fn around(input: &Input, sources: &Sources<'_>) -> Option<Self> {
+        let (norm, residual) =
+            input.norm.as_ref().zip(input.residual_of.as_ref()).filter(|_| input.in_one_byte)?;
+        Some(Self {
+            weights: input.linears.iter().map(|linear| sources.name(linear, "weight")).collect(),
+            norm: ["weight", "bias"].iter().filter_map(|part| sources.optional_name(norm, part)).collect(),
+            residual_scale: sources.name(residual, "residual_scale"),
+        })
+    }
 }
 
 impl Smoothing {
-    /// Scales the columns of what `linears` read, which the norm `from` gives and to whose residual `to` adds. `inputs`
-    /// and `weights` are the largest magnitudes of each column.
-    pub fn add(&mut self, linears: &[String], [from, to]: &[String; 2], inputs: &[f32], weights: &[f32]) {
+    /// Scales the columns of some rows. `inputs` and `weights` are the largest magnitudes of each column, of the rows
+    /// and of the weights that read them.
+    pub fn add(&mut self, smoothed: Smoothed, inputs: &[f32], weights: &[f32]) {
         let factors: Rc<[f32]> =
             inputs.iter().zip(weights).map(|(&input, &weight)| factor(input, weight)).collect();
-        self.columns.extend(linears.iter().map(|name| (format!("{name}.weight"), factors.clone())));
-        for part in ["weight", "bias", "gamma", "beta"] {
-            self.elements.insert(format!("{from}.{part}"), factors.to_vec());
-        }
+        let Smoothed { weights, norm, residual_scale } = smoothed;
+        self.columns.extend(weights.into_iter().map(|name| (name, factors.clone())));
+        self.elements.extend(norm.into_iter().map(|name| (name, factors.to_vec())));
         let inverses = factors.iter().map(|factor| 1.0 / factor).collect();
-        self.elements.insert(format!("{to}.residual_scale"), inverses);
+        self.scales.insert(residual_scale.clone());
+        self.elements.insert(residual_scale, inverses);
     }
 
     /// Those vectors that a checkpoint has only with factors.
     pub fn residual_scales(&self) -> impl Iterator<Item = (&String, &Vec<f32>)> {
-        self.elements.iter().filter(|(name, _)| name.ends_with(".residual_scale"))
+        self.elements.iter().filter(|(name, _)| self.scales.contains(*name))
     }
 }
 
@@ -67,16 +95,20 @@ fn factor(input: f32, weight: f32) -> f32 {
     if factor.is_normal() && (1.0 / factor).is_normal() { factor } else { 1.0 }
 }
 
-/// The largest magnitude of each column of matrices that read the same, by the names of their Linear layers.
-pub fn largest_of_columns(weights: &Weights, linears: &[Vec<String>]) -> Result<Vec<Vec<f32>>, Failure> {
-    let mut largest = vec![Vec::new(); linears.len()];
-    for file in &weights.files {
+/// The largest magnitude of each column of matrices that read the same.
+pub fn largest_of_columns<'a>(
+    files: &Weights,
+    sources: &Sources<'_>,
+    smoothed: impl Iterator<Item = &'a Smoothed> + Clone,
+) -> Result<Vec<Vec<f32>>, Failure> {
+    let mut largest = vec![Vec::new(); smoothed.clone().count()];
+    for file in &files.files {
         let bytes = fs::read(file).map_err(|error| Failure::about(file.display(), error))?;
         let tensors =
             SafeTensors::deserialize(&bytes).map_err(|error| Failure::about(file.display(), error))?;
-        for (largest, names) in largest.iter_mut().zip(linears) {
-            for name in names {
-                let Ok(view) = tensors.tensor(&format!("{name}.weight")) else { continue };
+        for (largest, smoothed) in largest.iter_mut().zip(smoothed.clone()) {
+            for name in smoothed.weights.iter().filter(|name| sources.use_of(file, name).is_some()) {
+                let Ok(view) = tensors.tensor(name) else { continue };
                 let &[_, cols] = view.shape() else { continue };
                 largest.resize(cols, 0.0);
                 for (i, value) in widen(view.dtype(), view.data()).enumerate() {
@@ -110,12 +142,16 @@ mod tests {
     #[test]
     fn a_norm_and_the_next_take_the_factors() {
         let mut smoothing = Smoothing::default();
-        let norms = ["a.LayerNorm", "b.LayerNorm"].map(str::to_owned);
-        smoothing.add(&["query".to_owned(), "key".to_owned()], &norms, &[4.0, 0.0], &[1.0, 1.0]);
-        assert_eq!(*smoothing.columns["query.weight"], [0.5, 1.0]);
-        assert_eq!(*smoothing.columns["key.weight"], [0.5, 1.0]);
-        assert_eq!(smoothing.elements["a.LayerNorm.gamma"], [0.5, 1.0]);
+        let smoothed = Smoothed {
+            weights: ["query", "key"].map(str::to_owned).into(),
+            norm: vec!["gamma".to_owned()],
+            residual_scale: "scale".to_owned(),
+        };
+        smoothing.add(smoothed, &[4.0, 0.0], &[1.0, 1.0]);
+        assert_eq!(*smoothing.columns["query"], [0.5, 1.0]);
+        assert_eq!(*smoothing.columns["key"], [0.5, 1.0]);
+        assert_eq!(smoothing.elements["gamma"], [0.5, 1.0]);
         let scales: Vec<_> = smoothing.residual_scales().collect();
-        assert_eq!(scales, [(&"b.LayerNorm.residual_scale".to_owned(), &vec![2.0, 1.0])]);
+        assert_eq!(scales, [(&"scale".to_owned(), &vec![2.0, 1.0])]);
     }
 }
