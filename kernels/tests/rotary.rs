@@ -9,7 +9,8 @@ use crossrank_kernels::{Activation, RotaryTable, gate, rotate};
 #[test]
 fn a_rotation_is_that_of_f64() {
     for (heads, head_dim) in [(1, 2), (3, 6), (2, 16), (2, 34), (1, 64), (2, 10)] {
-        let frequencies = RotaryTable::frequencies(10_000.0, head_dim);
+        let frequency = |i: usize| 10_000f64.powf(-2.0 * i as f64 / head_dim as f64) as f32;
+        let frequencies: Vec<f32> = (0..head_dim / 2).map(frequency).collect();
         let table = RotaryTable::new(&frequencies, 1.0, 20);
         assert_eq!((table.positions(), table.head_dim()), (20, head_dim));
         let (rows, first, cols) = (7, 13, heads * head_dim);

@@ -122,7 +122,7 @@ pub(crate) fn check(
             _ => Ok(()),
         }
     };
-    for Input { linears, norm, .. } in (0..layers.len()).flat_map(|layer| inputs(description, layer)) {
+    for Input { linears, norm, .. } in (0..description.layers.len()).flat_map(|layer| inputs(description, layer)) {
         for linear in &linears {
             own(linear, "weight")?;
             own(linear, "bias")?;
