@@ -1,0 +1,32 @@
+//! The files beside `config.json`.
+
+use crossrank::ModelBytes;
+
+use crate::model::{self, CONFIG, TOKENIZER, WEIGHTS};
+
+/// Stands between the files.
+const SEPARATOR: &[u8] = b"====\n";
+
+/// The bytes are `tokenizer_config.json`, `config_sentence_transformers.json`, `modules.json` and
+/// `sentence_bert_config.json`, a line of `====` between them; the last may be missing.
+pub fn neighbours(bytes: &[u8]) -> bool {
+    let add = [
+        ModelBytes::tokenizer_config,
+        ModelBytes::sentence_transformers_config,
+        ModelBytes::modules,
+        ModelBytes::sentence_bert_config,
+    ];
+    let model = ModelBytes::new(CONFIG, WEIGHTS).tokenizer(TOKENIZER);
+    let with = |model, (add, file): (&fn(ModelBytes, Vec<u8>) -> ModelBytes, Vec<u8>)| add(model, file);
+    model::load(add.iter().zip(split(bytes)).fold(model, with)).is_some()
+}
+
+fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut files = Vec::new();
+    while let Some(at) = bytes.windows(SEPARATOR.len()).position(|window| window == SEPARATOR) {
+        files.push(bytes[..at].to_vec());
+        bytes = &bytes[at + SEPARATOR.len()..];
+    }
+    files.push(bytes.to_vec());
+    files
+}
