@@ -7,12 +7,13 @@ mod mutate;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crossrank_fuzz::{TARGETS, Target, packed_seeds};
 use mutate::Mutator;
 
 /// Mutations of each target, all seeds together, unless `CROSSRANK_FUZZ_ROUNDS` says how many.
-const ROUNDS: usize = 6000;
+const ROUNDS: usize = 2000;
 /// Inputs are a few kB. What the largest tables of small vocabularies take is below this, and what a size out of a
 /// hostile file would take is far above.
 const MAX_MEMORY: usize = 64 << 20;
@@ -35,6 +36,9 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 
 /// Runs a target. Where it fails the input is kept for whoever looks into it.
 fn run(target: Target, name: &str, bytes: &[u8]) {
+    // Memory is counted for all threads together.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut failure = None;
     let peak = counting::peak(|| {
         failure = catch_unwind(AssertUnwindSafe(|| _ = target(bytes))).err();
