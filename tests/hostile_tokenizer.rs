@@ -40,6 +40,13 @@ fn what_the_tokenizers_crate_would_panic_at_is_refused() {
             copy.fails_with(&[FILE, "broken tokenizer", "`normalizer`", "precompiled_charsmap"]);
         }
     }
+    let copy = generic("gelu-60");
+    copy.edit_json(FILE, |json| {
+        let vocab = json["model"]["vocab"].take();
+        json["model"] = json!({"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocab});
+        json["model"]["vocab"]["sea"] = json!(u32::MAX);
+    });
+    copy.fails_with(&[FILE, "broken tokenizer", "`model.vocab`", "`sea`", "4294967295"]);
 }
 
 #[test]

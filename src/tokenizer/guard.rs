@@ -6,9 +6,13 @@ use tokenizers::normalizers::Precompiled;
 use tokenizers::{DecoderWrapper, NormalizerWrapper};
 
 /// Fails where the crate would panic: its decoders expect that what they are read from is JSON, its normalizers that a
-/// table of characters can be read.
+/// table of characters can be read, its added tokens that there is an id behind those of the vocabulary.
 pub(super) fn check(json: &[u8]) -> Result<(), String> {
     let json: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let words = json["model"]["vocab"].as_object();
+    if let Some((token, _)) = words.into_iter().flatten().find(|(_, id)| **id == u32::MAX) {
+        return Err(format!("`model.vocab`: expected ids below {0}, found `{token}` with {0}", u32::MAX));
+    }
     check_normalizer(&json["normalizer"])
 }
 

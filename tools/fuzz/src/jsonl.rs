@@ -12,7 +12,7 @@ const KEYS: [&str; 4] = ["id", "text", "title", "body"];
 pub fn jsonl(bytes: &[u8]) -> bool {
     let mut lines = Lines::of("fuzz".to_owned(), bytes.to_vec());
     let (mut numbers, mut valid) = (1.., true);
-    while let Some(line) = lines.next().expect("memory is always read") {
+    while let Some(line) = lines.next_line().expect("memory is always read") {
         assert_eq!(Some(line.number), numbers.next(), "lines are counted");
         valid &= noted(line.text).is_some_and(|text| text.trim().is_empty() || check(&text));
     }
