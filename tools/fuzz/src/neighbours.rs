@@ -7,18 +7,23 @@ use crate::model::{self, CONFIG, TOKENIZER, WEIGHTS};
 /// Stands between the files.
 const SEPARATOR: &[u8] = b"====\n";
 
+/// Adds a file to a model.
+type Part = fn(ModelBytes, Vec<u8>) -> ModelBytes;
+
 /// The bytes are `tokenizer_config.json`, `config_sentence_transformers.json`, `modules.json` and
 /// `sentence_bert_config.json`, a line of `====` between them; the last may be missing.
 pub fn neighbours(bytes: &[u8]) -> bool {
-    let add = [
+    let parts: [Part; 4] = [
         ModelBytes::tokenizer_config,
         ModelBytes::sentence_transformers_config,
         ModelBytes::modules,
         ModelBytes::sentence_bert_config,
     ];
-    let model = ModelBytes::new(CONFIG, WEIGHTS).tokenizer(TOKENIZER);
-    let with = |model, (add, file): (&fn(ModelBytes, Vec<u8>) -> ModelBytes, Vec<u8>)| add(model, file);
-    model::load(add.iter().zip(split(bytes)).fold(model, with)).is_some()
+    let mut model = ModelBytes::new(CONFIG, WEIGHTS).tokenizer(TOKENIZER);
+    for (part, file) in parts.into_iter().zip(split(bytes)) {
+        model = part(model, file);
+    }
+    model::load(model).is_some()
 }
 
 fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
