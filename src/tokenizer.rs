@@ -2,6 +2,7 @@
 
 mod backend;
 mod bert;
+mod guard;
 mod inner;
 mod settings;
 mod template;

@@ -27,6 +27,29 @@ fn a_tokenizer_that_is_missing_or_broken() {
 }
 
 #[test]
+fn what_the_tokenizers_crate_would_panic_at_is_refused() {
+    for copy in [ModelCopy::of("gelu-60"), generic("gelu-60")] {
+        let whole = std::fs::read_to_string(copy.file(FILE)).unwrap();
+        let broken = whole.replace("\"decoder\":", "\"decoder\"::");
+        assert_ne!(broken, whole);
+        copy.write(FILE, broken).fails_with(&[FILE, "broken tokenizer", "expected value"]);
+        copy.write(FILE, whole);
+        let table = json!({"type": "Precompiled", "precompiled_charsmap": "AAA="});
+        for normalizer in [table.clone(), json!({"type": "Sequence", "normalizers": [table]})] {
+            copy.edit_json(FILE, |json| json["normalizer"] = normalizer);
+            copy.fails_with(&[FILE, "broken tokenizer", "`normalizer`", "precompiled_charsmap"]);
+        }
+    }
+    let copy = generic("gelu-60");
+    copy.edit_json(FILE, |json| {
+        let vocab = json["model"]["vocab"].take();
+        json["model"] = json!({"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocab});
+        json["model"]["vocab"]["sea"] = json!(u32::MAX);
+    });
+    copy.fails_with(&[FILE, "broken tokenizer", "`model.vocab`", "`sea`", "4294967295"]);
+}
+
+#[test]
 fn a_template_without_segments_is_refused() {
     let copy = generic("gelu-60");
     copy.edit_json(FILE, |json| {

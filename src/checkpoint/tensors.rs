@@ -37,15 +37,6 @@ pub(crate) struct RowBytes {
     scales: Vec<u8>,
 }
 
-impl RowBytes {
-    /// Makes room for so many rows of a matrix.
-    pub(crate) fn reserve(&mut self, tensor: &MatrixTensor, rows: usize) {
-        let width = tensor.cols * tensor.stored.size();
-        self.bytes.reserve((rows * width).saturating_sub(self.bytes.len()));
-        self.scales.reserve((rows * size_of::<f32>()).saturating_sub(self.scales.len()));
-    }
-}
-
 /// The tensors of a checkpoint, in one file or several shards.
 pub(crate) struct Weights {
     pub(super) shards: Vec<Shard>,

@@ -16,6 +16,7 @@ use tokenizers::{
     PreTokenizerWrapper, TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
+use super::guard;
 use super::settings::{Added, BertSettings};
 use super::vocabulary::Words;
 
@@ -47,10 +48,11 @@ struct Json {
     _padding: Option<PaddingParams>,
     #[serde(default)]
     added_tokens: Vec<JsonToken>,
+    #[serde(default, deserialize_with = "guard::normalizer")]
     normalizer: Option<NormalizerWrapper>,
     pre_tokenizer: Option<PreTokenizerWrapper>,
     post_processor: Option<PostProcessorWrapper>,
-    #[serde(rename = "decoder")]
+    #[serde(rename = "decoder", default, deserialize_with = "guard::decoder")]
     _decoder: Option<DecoderWrapper>,
     model: JsonModel,
 }
@@ -302,8 +304,9 @@ const BLOCK: usize = 4096;
 
 impl Any {
     pub(super) fn parse(json: &[u8]) -> Result<(Self, Outline), String> {
-        let mut any =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|error| format!("broken tokenizer: {error}"))?;
+        let broken = |error: String| format!("broken tokenizer: {error}");
+        guard::check(json).map_err(broken)?;
+        let mut any = tokenizers::Tokenizer::from_bytes(json).map_err(|error| broken(error.to_string()))?;
         let mut added: Vec<_> = any.get_added_tokens_decoder().into_iter().collect();
         added.sort_by_key(|&(id, _)| id);
         let added = added.into_iter().map(|(_, token)| Added {

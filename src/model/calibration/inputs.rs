@@ -115,14 +115,19 @@ pub(crate) fn check(
         };
         let whole = format!("a {part} that is a tensor of its own");
         if let Some(rows) = rows {
-            return Err(untreated(&whole, format!("rows {} to {} of `{tensor}`", rows.rows.start, rows.rows.end)));
+            return Err(untreated(
+                &whole,
+                format!("rows {} to {} of `{tensor}`", rows.rows.start, rows.rows.end),
+            ));
         }
         match owners.insert(tensor, role.to_owned()) {
             Some(other) if other != role => Err(untreated(&whole, format!("that of `{other}`"))),
             _ => Ok(()),
         }
     };
-    for Input { linears, norm, .. } in (0..description.layers.len()).flat_map(|layer| inputs(description, layer)) {
+    for Input { linears, norm, .. } in
+        (0..description.layers.len()).flat_map(|layer| inputs(description, layer))
+    {
         for linear in &linears {
             own(linear, "weight")?;
             own(linear, "bias")?;
@@ -149,7 +154,11 @@ fn check_forms(description: &Description) -> Result<(), Untreated> {
         }
     }
     if *pooling != Pooling::First || final_norm.is_some() {
-        return untreated(head_role(0), "the first token's state as it leaves the last layer", "another pooling");
+        return untreated(
+            head_role(0),
+            "the first token's state as it leaves the last layer",
+            "another pooling",
+        );
     }
     for (i, layer) in layers.iter().enumerate() {
         let Layer { weights, order, attention, feed_forward, attention_norm, feed_forward_norm } = layer;

@@ -36,11 +36,9 @@ fn untreated(role: &str, other: Option<Source>) -> String {
 
 #[test]
 fn forms_that_cannot_be_calibrated_are_named() {
-    for (name, role) in [
-        ("modernbert", "`embeddings.norm`"),
-        ("albert", "`embeddings.norm`"),
-        ("modular-mean", "`head.0`"),
-    ] {
+    for (name, role) in
+        [("modernbert", "`embeddings.norm`"), ("albert", "`embeddings.norm`"), ("modular-mean", "`head.0`")]
+    {
         let error = load(&fixture(name), portable(), PanelDtype::F32).check_calibration().unwrap_err();
         let error = error.to_string();
         assert!(error.starts_with(role) && !error.contains('\n'), "{name}: {error}");

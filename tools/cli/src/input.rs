@@ -64,7 +64,7 @@ impl Lines {
 
     /// Hands on the lines that are not blank; an error is about the line.
     pub fn for_each(&mut self, mut each: impl FnMut(&str) -> Result<(), String>) -> Result<(), Failure> {
-        while let Some(line) = self.next().map_err(|error| Failure::about(&self.name, error))? {
+        while let Some(line) = self.next_line().map_err(|error| Failure::about(&self.name, error))? {
             let done = line.text.and_then(|text| if text.trim().is_empty() { Ok(()) } else { each(&text) });
             let at = |reason| Failure::about(format_args!("{}: line {}", self.name, line.number), reason);
             done.map_err(at)?;
@@ -73,7 +73,7 @@ impl Lines {
     }
 
     /// The next line, or none at the end.
-    pub fn next(&mut self) -> io::Result<Option<Line>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
         // One more than a line may have shows that it has more; another two are its CRLF, three the mark before the
         // first.
@@ -115,7 +115,7 @@ mod tests {
     fn lines(bytes: &'static [u8]) -> Vec<Result<String, String>> {
         let mut lines = Lines { name: "test".into(), reader: Box::new(bytes), number: 0 };
         let mut all = Vec::new();
-        while let Some(line) = lines.next().unwrap() {
+        while let Some(line) = lines.next_line().unwrap() {
             all.push(line.text);
             assert_eq!(line.number, all.len());
         }

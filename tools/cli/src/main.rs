@@ -6,13 +6,9 @@ mod args;
 mod bench;
 mod documents;
 mod eval;
-mod failure;
-mod input;
 mod inspect;
 mod interrupt;
-mod json;
 mod model;
-mod object;
 mod out_folder;
 mod output;
 mod pack;
@@ -21,12 +17,12 @@ mod quantize;
 mod rerank;
 mod score;
 mod table;
-mod text;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use crossrank_cli::{failure, input, json, object, text};
 
 use args::{Cli, Command};
 use interrupt::Interrupt;

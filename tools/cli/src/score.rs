@@ -70,7 +70,7 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
 fn read_ahead(mut lines: Lines) -> Result<Receiver<io::Result<Line>>, Failure> {
     let (to, from) = sync_channel(AHEAD);
     let read = move || {
-        for line in iter::from_fn(|| lines.next().transpose()) {
+        for line in iter::from_fn(|| lines.next_line().transpose()) {
             let blank = |line: &Line| line.text.as_ref().is_ok_and(|text| text.trim().is_empty());
             if line.as_ref().is_ok_and(blank) {
                 continue;
