@@ -7,6 +7,7 @@ mod settings;
 mod template;
 #[cfg(test)]
 mod tests;
+mod unigram;
 mod vocabulary;
 mod word_piece;
 
@@ -92,9 +93,7 @@ impl Texts {
                 .into_bert(bert, &settings.unknown, MAX_CHARS, PREFIX)
                 .map_err(|reason| format!("{reason}, but class {} has it", settings.class()))?;
         }
-        if let Some(unknown) = any.missing_unknown() {
-            return Err(format!("its unk_token `{unknown}` is not in its vocabulary"));
-        }
+        any.check()?;
         if lowercase_first {
             any.lowercase_first()?;
         }

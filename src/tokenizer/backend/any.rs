@@ -1,0 +1,173 @@
+//! A tokenizer whose texts the crate normalises and splits into words.
+
+use serde::de::DeserializeOwned;
+use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::tokenizer::TokenizerImpl;
+use tokenizers::{
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    TruncationDirection, TruncationParams, TruncationStrategy,
+};
+
+use super::cuts::{block_len, cuts_at_spaces};
+use super::model::AnyModel;
+use super::{BertPipeline, Json, Outline};
+use crate::tokenizer::settings::{Added, BertSettings};
+use crate::tokenizer::unigram::{Unigram, UnigramFile};
+
+type Engine =
+    TokenizerImpl<AnyModel, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+
+/// A tokenizer that the crate runs, with the engine's own model where it is Unigram.
+pub(in crate::tokenizer) struct Any {
+    engine: Box<Engine>,
+    /// Whether a text may be cut at a space between two letters or digits.
+    cuts_at_spaces: bool,
+}
+
+impl Any {
+    pub(in crate::tokenizer) fn parse(json: &[u8]) -> Result<(Self, Outline), String> {
+        let text = str::from_utf8(json).map_err(|error| format!("broken tokenizer: {error}"))?;
+        // An error of Unigram's names its field; where another model stands, it says nothing.
+        match read::<UnigramFile>(text) {
+            Ok((outline, file)) => match Unigram::new(file)? {
+                Some(model) => return Self::of(AnyModel::Unigram(Box::new(model)), outline),
+                None => {}
+            },
+            Err(error) if error.starts_with("`model.") => return Err(error),
+            Err(_) => {}
+        }
+        let (outline, model) = read::<ModelWrapper>(text).map_err(|error| {
+            let field = if error.contains("out of vocabulary") { "`model.merges`: " } else { "" };
+            format!("broken tokenizer: {field}{error}")
+        })?;
+        Self::of(AnyModel::Crate(Box::new(model)), outline)
+    }
+
+    fn of(model: AnyModel, outline: Outline) -> Result<(Self, Outline), String> {
+        let mut engine = Engine::new(model);
+        let error = |error: tokenizers::Error| error.to_string();
+        engine.with_normalizer(outline.normalizer.clone()).map_err(error)?;
+        engine.with_pre_tokenizer(outline.pre_tokenizer.clone());
+        let mut any = Self { engine: Box::new(engine), cuts_at_spaces: false };
+        any.add(&outline.added)?;
+        Ok((any, outline))
+    }
+
+    /// Fails where the model cannot do its work.
+    pub(in crate::tokenizer) fn check(&self) -> Result<(), String> {
+        self.engine.get_model().check()
+    }
+
+    /// BERT's tokenizer with the vocabulary of this one.
+    pub(in crate::tokenizer) fn into_bert(
+        self,
+        settings: BertSettings,
+        unknown: &str,
+        max_chars: usize,
+        prefix: &str,
+    ) -> Result<Self, String> {
+        let other = || "`model.type`: expected WordPiece, found another".to_owned();
+        let AnyModel::Crate(model) = self.engine.get_model() else { return Err(other()) };
+        let ModelWrapper::WordPiece(model) = &**model else { return Err(other()) };
+        let mut model = model.clone();
+        model.unk_token = unknown.to_owned();
+        model.max_input_chars_per_word = max_chars;
+        model.continuing_subword_prefix = prefix.to_owned();
+        let mut bert = Engine::new(AnyModel::Crate(Box::new(model.into())));
+        let normalizer = BertPipeline::new(settings, false).normalizer;
+        bert.with_normalizer(Some(normalizer)).map_err(|error| error.to_string())?;
+        bert.with_pre_tokenizer(Some(BertPreTokenizer));
+        Ok(Self { engine: Box::new(bert), cuts_at_spaces: false })
+    }
+
+    /// Finds these in texts, too.
+    pub(in crate::tokenizer) fn add(&mut self, tokens: &[Added]) -> Result<(), String> {
+        let tokens: Vec<_> = tokens
+            .iter()
+            .map(|token| {
+                AddedToken::from(token.content.clone(), token.special)
+                    .single_word(token.single_word)
+                    .lstrip(token.lstrip)
+                    .rstrip(token.rstrip)
+                    .normalized(token.normalized)
+            })
+            .collect();
+        self.engine.add_tokens(tokens).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whether special tokens in a text are text.
+    pub(in crate::tokenizer) fn split_special(&mut self, split: bool) {
+        self.engine.set_encode_special_tokens(split);
+    }
+
+    /// Puts lower-casing in front, as sentence-transformers does, unless it is one of the steps.
+    pub(in crate::tokenizer) fn lowercase_first(&mut self) -> Result<(), String> {
+        let is_lowercase = |step: &NormalizerWrapper| matches!(step, NormalizerWrapper::Lowercase(_));
+        let mut steps: Vec<NormalizerWrapper> = match self.engine.get_normalizer() {
+            None => vec![],
+            Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+            Some(step) => vec![step.clone()],
+        };
+        if steps.iter().any(is_lowercase) {
+            return Ok(());
+        }
+        steps.insert(0, Lowercase.into());
+        self.engine.with_normalizer(Some(Sequence::new(steps))).map(drop).map_err(|error| error.to_string())
+    }
+
+    pub(in crate::tokenizer) fn id(&self, token: &str) -> Option<u32> {
+        self.engine.token_to_id(token)
+    }
+
+    /// The token with the largest id.
+    pub(in crate::tokenizer) fn largest(&self) -> Option<(String, u32)> {
+        let added = self.engine.get_added_tokens_decoder();
+        let added = added.into_iter().map(|(id, token)| (token.content, id));
+        added.chain(self.engine.get_model().largest()).max_by_key(|&(_, id)| id)
+    }
+
+    /// Tokens beyond the limit are never looked at, so the model need not make them, nor are texts read to their end where
+    /// they can be cut. Told last.
+    pub(in crate::tokenizer) fn limit(&mut self, limit: usize) -> Result<(), String> {
+        let params = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length: limit,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        let engine = &mut self.engine;
+        engine.with_truncation(Some(params)).map_err(|error| error.to_string())?;
+        let spaced = engine
+            .get_added_tokens_decoder()
+            .values()
+            .any(|token| token.content.contains(char::is_whitespace));
+        self.cuts_at_spaces = !spaced
+            && cuts_at_spaces(engine.get_normalizer(), engine.get_pre_tokenizer(), engine.get_model());
+        Ok(())
+    }
+
+    /// The first `limit` ids of a text.
+    pub(in crate::tokenizer) fn encode(&self, text: &str, limit: usize) -> Result<Vec<u32>, String> {
+        let (mut ids, mut rest) = (vec![], text);
+        while !rest.is_empty() && ids.len() < limit {
+            let len = if self.cuts_at_spaces { block_len(rest) } else { rest.len() };
+            #[cfg(test)]
+            super::NORMALIZED.set(super::NORMALIZED.get() + len);
+            let encoding = self.engine.encode_fast(&rest[..len], false).map_err(|error| error.to_string())?;
+            ids.extend_from_slice(encoding.get_ids());
+            rest = &rest[len..];
+        }
+        ids.truncate(limit);
+        Ok(ids)
+    }
+}
+
+/// A `tokenizer.json` with such a model.
+fn read<M: DeserializeOwned>(json: &str) -> Result<(Outline, M), String> {
+    let json: Json<M> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    match &json.version {
+        Some(version) if version != "1.0" => Err(format!("`version`: expected 1.0, found `{version}`")),
+        _ => Ok(json.split()),
+    }
+}
