@@ -2,6 +2,7 @@
 
 mod backend;
 mod bert;
+mod class;
 mod inner;
 mod settings;
 mod template;
@@ -11,8 +12,9 @@ mod unigram;
 mod vocabulary;
 mod word_piece;
 
-use self::backend::{Any, BertPipeline, Outline, WordPieceFile};
+use self::backend::{Any, BertPipeline, Outline, Parsed, WordPieceFile};
 use self::bert::Bert;
+use self::class::Class;
 use self::settings::Settings;
 pub use self::settings::TokenizerRules;
 use self::template::Template;
@@ -86,13 +88,14 @@ impl Texts {
                 }
             }
         }
-        let (mut any, outline) = Any::parse(json)?;
-        let added = check_outline(&outline, settings)?;
-        if let Some(bert) = settings.bert {
-            any = any
+        let parsed = Parsed::of(json)?;
+        let added = check_outline(&parsed.outline, settings)?;
+        let (mut any, outline) = match settings.bert {
+            Some(bert) => parsed
                 .into_bert(bert, &settings.unknown, MAX_CHARS, PREFIX)
-                .map_err(|reason| format!("{reason}, but class {} has it", settings.class()))?;
-        }
+                .map_err(|reason| format!("{reason}, but class {} has it", settings.class()))?,
+            None => parsed.into_any(settings)?,
+        };
         any.check()?;
         if lowercase_first {
             any.lowercase_first()?;
@@ -176,21 +179,34 @@ fn pair_template(
     outline: &Outline,
     settings: &mut Settings,
 ) -> std::result::Result<Template, String> {
-    let Some(bert) = settings.bert else {
-        let template = Template::of(outline)?;
-        return Ok(if settings.segments { template } else { template.without_segments() });
-    };
     let id = |field: &str, token: &str| {
         texts.id(token).ok_or_else(|| format!("{field} `{token}` is not in its vocabulary"))
     };
-    let template = Template::bert(id("cls_token", &settings.cls)?, id("sep_token", &settings.sep)?);
-    let mut lines = outline.differences(bert);
+    // ALBERT's is the file's in all versions.
+    if !settings.is_made_anew() || settings.kind == Class::Albert {
+        let template = Template::of(outline)?;
+        return Ok(if settings.segments { template } else { template.without_segments() });
+    }
+    let (template, name) = match settings.kind {
+        Class::XlmRoberta | Class::Camembert => {
+            let (bos, eos) = (id("bos_token", &settings.bos)?, id("eos_token", &settings.eos)?);
+            (Template::roberta(bos, eos), "RoBERTa")
+        }
+        kind => {
+            let (cls, sep) = (id("cls_token", &settings.cls)?, id("sep_token", &settings.sep)?);
+            if kind.is_roberta() {
+                (Template::roberta(cls, sep), "RoBERTa")
+            } else {
+                (Template::bert(cls, sep), "BERT")
+            }
+        }
+    };
+    let mut lines = settings.bert.map_or(vec![], |bert| outline.differences(bert));
     match Template::of(outline) {
         Ok(file) if file == template => {}
-        Ok(_) => {
-            lines.push("`post_processor` makes another pair of texts than BERT's, but BERT's counts".into())
-        }
-        Err(reason) => lines.push(format!("{reason}, but BERT's counts")),
+        Ok(_) => lines
+            .push(format!("`post_processor` makes another pair of texts than {name}'s, but {name}'s counts")),
+        Err(reason) => lines.push(format!("{reason}, but {name}'s counts")),
     }
     let class = settings.class().to_owned();
     let notes = lines.into_iter().map(|line| format!("tokenizer.json: {line}, as class {class} has it"));

@@ -2,6 +2,7 @@
 //! pair and its segments are the engine's own.
 
 mod any;
+mod classes;
 mod cuts;
 mod model;
 
@@ -20,7 +21,7 @@ use tokenizers::{
     TruncationDirection, TruncationParams,
 };
 
-pub(super) use self::any::Any;
+pub(super) use self::any::{Any, Parsed};
 use super::settings::{Added, BertSettings};
 use super::vocabulary::Words;
 

@@ -71,6 +71,17 @@ impl Unigram {
         Ok(Some(Self { pieces, scores, lengths, unknown, unknown_score, bytes }))
     }
 
+    /// The same with another piece for what is unknown, which is not spelt in bytes.
+    pub(super) fn remake(&mut self, unknown: u32) -> Result<(), String> {
+        let count = self.len();
+        if unknown as usize >= count {
+            return Err(format!("`model.vocab`: expected more than {unknown} pieces, found {count}"));
+        }
+        self.unknown = unknown;
+        self.bytes = None;
+        Ok(())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.scores.len()
     }
@@ -82,12 +93,6 @@ impl Unigram {
     /// The piece with the largest id.
     pub(super) fn largest(&self) -> Option<(&str, u32)> {
         self.pieces.largest()
-    }
-
-    /// The pieces in the order of their numbers, with their scores.
-    #[cfg(test)]
-    pub(super) fn scores(&self) -> &[f64] {
-        &self.scores
     }
 
     /// Appends the ids of a word that has been normalised.

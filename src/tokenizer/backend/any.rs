@@ -9,10 +9,11 @@ use tokenizers::{
     TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
+use super::classes;
 use super::cuts::{block_len, cuts_at_spaces};
 use super::model::AnyModel;
 use super::{BertPipeline, Json, Outline};
-use crate::tokenizer::settings::{Added, BertSettings};
+use crate::tokenizer::settings::{Added, BertSettings, Settings};
 use crate::tokenizer::unigram::{Unigram, UnigramFile};
 
 type Engine =
@@ -25,15 +26,22 @@ pub(in crate::tokenizer) struct Any {
     cuts_at_spaces: bool,
 }
 
-impl Any {
-    pub(in crate::tokenizer) fn parse(json: &[u8]) -> Result<(Self, Outline), String> {
+/// What a file has, before a class makes its own of it.
+pub(in crate::tokenizer) struct Parsed {
+    model: AnyModel,
+    pub(in crate::tokenizer) outline: Outline,
+}
+
+impl Parsed {
+    pub(in crate::tokenizer) fn of(json: &[u8]) -> Result<Self, String> {
         let text = str::from_utf8(json).map_err(|error| format!("broken tokenizer: {error}"))?;
         // An error of Unigram's names its field; where another model stands, it says nothing.
         match read::<UnigramFile>(text) {
-            Ok((outline, file)) => match Unigram::new(file)? {
-                Some(model) => return Self::of(AnyModel::Unigram(Box::new(model)), outline),
-                None => {}
-            },
+            Ok((outline, file)) => {
+                if let Some(model) = Unigram::new(file)? {
+                    return Ok(Self { model: AnyModel::Unigram(Box::new(model)), outline });
+                }
+            }
             Err(error) if error.starts_with("`model.") => return Err(error),
             Err(_) => {}
         }
@@ -41,22 +49,32 @@ impl Any {
             let field = if error.contains("out of vocabulary") { "`model.merges`: " } else { "" };
             format!("broken tokenizer: {field}{error}")
         })?;
-        Self::of(AnyModel::Crate(Box::new(model)), outline)
+        Ok(Self { model: AnyModel::Crate(Box::new(model)), outline })
     }
 
-    fn of(model: AnyModel, outline: Outline) -> Result<(Self, Outline), String> {
-        let mut engine = Engine::new(model);
+    /// As the file has it, but for what the settings of its class say.
+    pub(in crate::tokenizer) fn into_any(
+        mut self,
+        settings: &mut Settings,
+    ) -> Result<(Any, Outline), String> {
+        let class = classes::recipe(settings, &self.outline)?;
+        if settings.is_made_anew()
+            && let Some(class) = class
+        {
+            self.model.remake(settings)?;
+            (self.outline.normalizer, self.outline.pre_tokenizer) = class;
+        } else {
+            if let Some(class) = class {
+                classes::note(settings, &self.outline, &class);
+            }
+            classes::correct(settings, &mut self.outline);
+        }
+        let mut engine = Engine::new(self.model);
         let error = |error: tokenizers::Error| error.to_string();
-        engine.with_normalizer(outline.normalizer.clone()).map_err(error)?;
-        engine.with_pre_tokenizer(outline.pre_tokenizer.clone());
-        let mut any = Self { engine: Box::new(engine), cuts_at_spaces: false };
-        any.add(&outline.added)?;
-        Ok((any, outline))
-    }
-
-    /// Fails where the model cannot do its work.
-    pub(in crate::tokenizer) fn check(&self) -> Result<(), String> {
-        self.engine.get_model().check()
+        engine.with_normalizer(self.outline.normalizer.clone()).map_err(error)?;
+        engine.with_pre_tokenizer(self.outline.pre_tokenizer.clone());
+        let any = Any { engine: Box::new(engine), cuts_at_spaces: false };
+        Ok((any, self.outline))
     }
 
     /// BERT's tokenizer with the vocabulary of this one.
@@ -66,11 +84,14 @@ impl Any {
         unknown: &str,
         max_chars: usize,
         prefix: &str,
-    ) -> Result<Self, String> {
-        let other = || "`model.type`: expected WordPiece, found another".to_owned();
-        let AnyModel::Crate(model) = self.engine.get_model() else { return Err(other()) };
-        let ModelWrapper::WordPiece(model) = &**model else { return Err(other()) };
-        let mut model = model.clone();
+    ) -> Result<(Any, Outline), String> {
+        let model = match self.model {
+            AnyModel::Crate(model) => *model,
+            AnyModel::Unigram(_) => return Err("`model.type`: expected WordPiece, found Unigram".into()),
+        };
+        let ModelWrapper::WordPiece(mut model) = model else {
+            return Err("`model.type`: expected WordPiece, found another".into());
+        };
         model.unk_token = unknown.to_owned();
         model.max_input_chars_per_word = max_chars;
         model.continuing_subword_prefix = prefix.to_owned();
@@ -78,7 +99,14 @@ impl Any {
         let normalizer = BertPipeline::new(settings, false).normalizer;
         bert.with_normalizer(Some(normalizer)).map_err(|error| error.to_string())?;
         bert.with_pre_tokenizer(Some(BertPreTokenizer));
-        Ok(Self { engine: Box::new(bert), cuts_at_spaces: false })
+        Ok((Any { engine: Box::new(bert), cuts_at_spaces: false }, self.outline))
+    }
+}
+
+impl Any {
+    /// Fails where the model cannot do its work.
+    pub(in crate::tokenizer) fn check(&self) -> Result<(), String> {
+        self.engine.get_model().check()
     }
 
     /// Finds these in texts, too.
@@ -138,10 +166,11 @@ impl Any {
         };
         let engine = &mut self.engine;
         engine.with_truncation(Some(params)).map_err(|error| error.to_string())?;
+        // An added token may hold the space, or take it away.
         let spaced = engine
             .get_added_tokens_decoder()
             .values()
-            .any(|token| token.content.contains(char::is_whitespace));
+            .any(|token| token.rstrip || token.content.contains(char::is_whitespace));
         self.cuts_at_spaces = !spaced
             && cuts_at_spaces(engine.get_normalizer(), engine.get_pre_tokenizer(), engine.get_model());
         Ok(())

@@ -7,6 +7,8 @@ use tokenizers::models::TrainerWrapper;
 use tokenizers::models::unigram::UnigramTrainer;
 use tokenizers::{Model, ModelWrapper, Result, Token};
 
+use crate::tokenizer::class::Class;
+use crate::tokenizer::settings::Settings;
 use crate::tokenizer::unigram::{Unigram, byte_pieces};
 
 pub(super) enum AnyModel {
@@ -40,6 +42,37 @@ impl AnyModel {
                 Err(missing(&model.unk_token))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What transformers 5 leaves of the model of a file, for a class that it makes anew.
+    pub(super) fn remake(&mut self, settings: &Settings) -> std::result::Result<(), String> {
+        let other = |expected: &str| {
+            Err(format!(
+                "`model.type`: expected {expected}, found another, but class {} has it",
+                settings.class()
+            ))
+        };
+        match (settings.kind, self) {
+            (Class::Roberta, Self::Crate(model)) => {
+                let ModelWrapper::BPE(bpe) = &mut **model else { return other("BPE") };
+                bpe.dropout = None;
+                bpe.unk_token = None;
+                bpe.continuing_subword_prefix = Some(String::new());
+                bpe.end_of_word_suffix = Some(String::new());
+                (bpe.fuse_unk, bpe.byte_fallback, bpe.ignore_merges) = (false, false, false);
+                Ok(())
+            }
+            (Class::Roberta, Self::Unigram(_)) => other("BPE"),
+            (class, Self::Unigram(model)) => {
+                let unknown = match class {
+                    Class::XlmRoberta => 3,
+                    Class::Albert => 1,
+                    _ => model.id(&settings.unknown).unwrap_or(0),
+                };
+                model.remake(unknown)
+            }
+            (_, Self::Crate(_)) => other("Unigram"),
         }
     }
 
