@@ -22,6 +22,7 @@ use tokenizers::{
 };
 
 pub(super) use self::any::{Any, Parsed};
+use super::charsmap;
 use super::settings::{Added, BertSettings};
 use super::vocabulary::Words;
 
@@ -113,6 +114,11 @@ enum Kind {
 }
 
 impl WordPieceFile {
+    /// Words alone, as `vocab.txt` has them.
+    pub(super) fn of(words: Words, unknown: String, prefix: &str, max_chars: usize) -> Self {
+        Self { outline: Outline::default(), unknown, prefix: prefix.into(), max_chars, words }
+    }
+
     /// None if it is broken, or of another form.
     pub(super) fn parse(json: &[u8]) -> Option<Self> {
         let json: Json<JsonModel> = serde_json::from_str(str::from_utf8(json).ok()?).ok()?;
@@ -131,6 +137,14 @@ impl WordPieceFile {
 }
 
 impl Outline {
+    /// Fails where the map of characters of a SentencePiece model is broken.
+    fn check_map(&self) -> Result<(), String> {
+        let Some(map) = classes::precompiled(self.normalizer.as_ref()) else { return Ok(()) };
+        let json = serde_json::to_value(map).map_err(|error| error.to_string())?;
+        let bytes = json["precompiled_charsmap"].as_str().and_then(charsmap::decode_base64);
+        charsmap::check(&bytes.unwrap_or_default())
+    }
+
     /// This one, leaving an empty one.
     pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)

@@ -36,7 +36,7 @@ pub(super) struct Added {
 }
 
 impl Added {
-    fn special(content: &str) -> Self {
+    pub(super) fn special(content: &str) -> Self {
         let content = content.to_owned();
         Self { content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
     }
@@ -55,6 +55,8 @@ pub(super) struct Settings {
     /// As the files name it.
     class: Option<String>,
     pub(super) kind: Class,
+    /// Whether the tokenizer is made of files from before there was a `tokenizer.json`.
+    pub(super) has_no_json: bool,
     /// For a class whose texts are BERT's words.
     pub(super) bert: Option<BertSettings>,
     /// Whether a text without a space in front gets one, where the class asks that here.
@@ -78,6 +80,8 @@ pub(super) struct Settings {
     /// Special tokens by name, and those that have none.
     named: Vec<Added>,
     extra: Vec<Added>,
+    /// The mask token of a class that takes the space before it.
+    mask: Option<&'static str>,
     pub(super) rules: TokenizerRules,
     pub(super) notes: Vec<String>,
     file: String,
@@ -127,6 +131,7 @@ impl Settings {
         let mut settings = Self {
             class: class.map(str::to_owned),
             kind,
+            has_no_json: false,
             bert: None,
             prefix_space: fields.boolean("add_prefix_space")?,
             lowercase: true,
@@ -142,6 +147,7 @@ impl Settings {
             decoder: decoder(fields)?,
             named: vec![],
             extra: extra(fields)?,
+            mask: kind.names()[6].filter(|_| kind.is_roberta() || kind == Class::Albert),
             rules,
             notes: vec![],
             file: fields.file.name.clone(),
@@ -170,7 +176,8 @@ impl Settings {
 
     /// Whether the class's own normaliser, pre-tokeniser and template count, whatever the file says.
     pub(super) fn is_made_anew(&self) -> bool {
-        self.kind.is_bert() || self.rules == TokenizerRules::Transformers5 && self.kind.is_made_anew()
+        let anew = self.has_no_json || self.rules == TokenizerRules::Transformers5;
+        self.kind.is_bert() || anew && self.kind.is_made_anew()
     }
 
     /// What stands for the class in messages.
@@ -284,7 +291,10 @@ impl Settings {
         }
         for token in self.named.iter().chain(&self.extra) {
             if find(&list, &token.content).is_none() && !token.content.is_empty() {
-                list.push(token.clone());
+                let mut token = token.clone();
+                // Where its file was yet to be made, version 4 gave it this.
+                token.lstrip |= strict && self.has_no_json && Some(&*token.content) == self.mask;
+                list.push(token);
             }
         }
         if strict && let Some(lost) = file.iter().find(|token| find(&list, &token.content).is_none()) {

@@ -31,6 +31,11 @@ impl Words {
         &self.text[start as usize..]
     }
 
+    /// The words in the order of the file, with their ids.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.iter().zip(self.words.iter().map(|&(_, id)| id))
+    }
+
     /// The words in the order of the file.
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         let ends = self.words.iter().skip(1).map(|&(start, _)| start as usize).chain([self.text.len()]);

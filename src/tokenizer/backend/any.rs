@@ -1,7 +1,9 @@
 //! A tokenizer whose texts the crate normalises and splits into words.
 
 use serde::de::DeserializeOwned;
-use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::{Lowercase, Precompiled, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::tokenizer::TokenizerImpl;
 use tokenizers::{
@@ -13,8 +15,11 @@ use super::classes;
 use super::cuts::{block_len, cuts_at_spaces};
 use super::model::AnyModel;
 use super::{BertPipeline, Json, Outline};
+use crate::tokenizer::charsmap;
 use crate::tokenizer::settings::{Added, BertSettings, Settings};
+use crate::tokenizer::source::Merges;
 use crate::tokenizer::unigram::{Unigram, UnigramFile};
+use crate::tokenizer::vocabulary::Words;
 
 type Engine =
     TokenizerImpl<AnyModel, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
@@ -52,11 +57,45 @@ impl Parsed {
         Ok(Self { model: AnyModel::Crate(Box::new(model)), outline })
     }
 
+    /// WordPiece of the words of `vocab.txt`.
+    pub(in crate::tokenizer) fn of_words(words: Words) -> Result<Self, String> {
+        let vocabulary: Vocab = words.entries().map(|(word, id)| (word.to_owned(), id)).collect();
+        let model = WordPiece::builder().vocab(vocabulary).build().map_err(|error| error.to_string())?;
+        Ok(Self { model: AnyModel::Crate(Box::new(model.into())), outline: Outline::default() })
+    }
+
+    /// BPE of the words of `vocab.json` and the merges of `merges.txt`.
+    pub(in crate::tokenizer) fn of_merges((words, merges): Merges) -> Result<Self, String> {
+        let words: Vocab = words.into_iter().collect();
+        let model =
+            BPE::builder().vocab_and_merges(words, merges).build().map_err(|error| error.to_string())?;
+        Ok(Self { model: AnyModel::Crate(Box::new(model.into())), outline: Outline::default() })
+    }
+
+    /// Unigram of the pieces of a SentencePiece model, with its map of characters.
+    pub(in crate::tokenizer) fn of_pieces(
+        pieces: UnigramFile,
+        added: Vec<Added>,
+        map: &[u8],
+    ) -> Result<Self, String> {
+        let normalizer = if map.is_empty() {
+            None
+        } else {
+            charsmap::check(map)?;
+            Some(Precompiled::from(map).map_err(|error| error.to_string())?.into())
+        };
+        let model = Unigram::new(pieces)?
+            .ok_or("`pieces`: expected ones of at most 1024 bytes, found a longer one")?;
+        let outline = Outline { added, normalizer, ..Outline::default() };
+        Ok(Self { model: AnyModel::Unigram(Box::new(model)), outline })
+    }
+
     /// As the file has it, but for what the settings of its class say.
     pub(in crate::tokenizer) fn into_any(
         mut self,
         settings: &mut Settings,
     ) -> Result<(Any, Outline), String> {
+        self.outline.check_map()?;
         let class = classes::recipe(settings, &self.outline)?;
         if settings.is_made_anew()
             && let Some(class) = class

@@ -50,7 +50,7 @@ fn pre_tokenizer(json: Value) -> Result<PreTokenizerWrapper, String> {
 }
 
 /// The map of characters of a SentencePiece model.
-fn precompiled(normalizer: Option<&NormalizerWrapper>) -> Option<&NormalizerWrapper> {
+pub(super) fn precompiled(normalizer: Option<&NormalizerWrapper>) -> Option<&NormalizerWrapper> {
     let is_map = |step: &&NormalizerWrapper| matches!(step, NormalizerWrapper::Precompiled(_));
     match normalizer? {
         NormalizerWrapper::Sequence(steps) => steps.as_ref().iter().find(is_map),
