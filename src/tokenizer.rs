@@ -11,6 +11,8 @@ mod source;
 mod template;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_kinds;
 mod unigram;
 mod vocabulary;
 mod word_piece;

@@ -205,11 +205,10 @@ impl Any {
         };
         let engine = &mut self.engine;
         engine.with_truncation(Some(params)).map_err(|error| error.to_string())?;
-        // An added token may hold the space, or take it away.
-        let spaced = engine
-            .get_added_tokens_decoder()
-            .values()
-            .any(|token| token.rstrip || token.content.contains(char::is_whitespace));
+        let spaced = engine.get_added_tokens_decoder().values().any(|token| {
+            // Such a token may take the space away from what is behind it.
+            token.rstrip || holds_such_space(&token.content)
+        });
         self.cuts_at_spaces = !spaced
             && cuts_at_spaces(engine.get_normalizer(), engine.get_pre_tokenizer(), engine.get_model());
         Ok(())
@@ -229,6 +228,14 @@ impl Any {
         ids.truncate(limit);
         Ok(ids)
     }
+}
+
+/// Whether a token may stand in a text where a space is alone between two letters or digits.
+fn holds_such_space(token: &str) -> bool {
+    let chars: Vec<char> = token.chars().collect();
+    let beside = |at: Option<usize>| at.and_then(|at| chars.get(at)).is_none_or(|c| c.is_alphanumeric());
+    let mut places = chars.iter().enumerate();
+    places.any(|(i, c)| c.is_whitespace() && beside(i.checked_sub(1)) && beside(Some(i + 1)))
 }
 
 /// A `tokenizer.json` with such a model.
