@@ -28,6 +28,7 @@ use self::template::Template;
 use crate::checkpoint::files::File;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::family::Family;
 use crate::tokenized::Tokenized;
 
 /// Of English prose; other texts have fewer.
@@ -197,6 +198,21 @@ fn note_model(file: &WordPieceFile, settings: &mut Settings) {
     }
 }
 
+/// What a family of models says of its tokenizer.
+pub(crate) struct Needs {
+    /// The class where no file names one; None is BERT's.
+    pub(crate) class: Option<&'static str>,
+    /// Whether type ids reach the model: they are all 0 otherwise, whatever the template says.
+    pub(crate) type_ids: bool,
+}
+
+impl Needs {
+    fn of(config: &Config) -> Self {
+        let Family::Bert(_) = &config.family;
+        Self { class: None, type_ids: true }
+    }
+}
+
 /// What the caller chooses.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options {
@@ -259,8 +275,10 @@ impl Tokenizer {
         options: Options,
     ) -> Result<Self> {
         let broken = |reason: String| Error::Tokenizer { file: source.name().to_owned(), reason };
-        let class = config.settings.tokenizer_class.as_deref();
+        let needs = Needs::of(config);
+        let class = config.settings.tokenizer_class.as_deref().or(needs.class);
         let mut settings = Settings::parse(settings, class, options.rules)?;
+        settings.segments &= needs.type_ids;
         let sentence = &config.settings.texts;
         let (mut texts, outline) = Texts::parse(source, &mut settings, sentence.lowercase).map_err(broken)?;
         let template = pair_template(&texts, &outline, &mut settings).map_err(broken)?;
