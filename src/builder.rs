@@ -17,7 +17,7 @@ use crate::reranker::Reranker;
 use crate::schedule::Scheduler;
 use crate::timings::{Laps, LoadTimings};
 #[cfg(feature = "tokenizers")]
-use crate::tokenizer::{Options, Tokenizer, TokenizerRules, Truncation};
+use crate::tokenizer::{Options, Source, Tokenizer, TokenizerRules, Truncation};
 use crate::workers::Threads;
 
 /// Tokens of a chunk unless the caller chooses: enough rows that streaming all weights through a core costs little, and
@@ -208,13 +208,9 @@ impl Builder {
         #[cfg(feature = "tokenizers")]
         let tokenizer = {
             // Its bytes go before there are threads: what is unmapped then, all cores must be told of.
-            let file = files.tokenizer.ok_or_else(|| Error::Tokenizer {
-                file: files.config.name.clone(),
-                reason: "there is no tokenizer.json beside it".into(),
-            })?;
-            file.check_json()?;
+            let source = Source::of(files.tokenizer, files.vocabularies, &files.config)?;
             let settings = files.tokenizer_config.as_ref();
-            Tokenizer::load(&file, settings, &config, self.texts)?
+            Tokenizer::load(&source, settings, &config, self.texts)?
         };
         timings.tokenizer = laps.lap();
         let mut weights = Weights::parse(files.weights, files.shard_index)?;

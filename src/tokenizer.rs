@@ -2,19 +2,29 @@
 
 mod backend;
 mod bert;
+mod charsmap;
+mod class;
 mod guard;
 mod inner;
+mod sentence_piece;
 mod settings;
+mod source;
 mod template;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_kinds;
+mod unigram;
 mod vocabulary;
 mod word_piece;
 
-use self::backend::{Any, BertPipeline, Outline, WordPieceFile};
+use self::backend::{Any, BertPipeline, Outline, Parsed, WordPieceFile};
 use self::bert::Bert;
+use self::class::Class;
+use self::sentence_piece::SentencePieceModel;
 use self::settings::Settings;
 pub use self::settings::TokenizerRules;
+pub(crate) use self::source::Source;
 use self::template::Template;
 use crate::checkpoint::files::File;
 use crate::config::Config;
@@ -66,11 +76,23 @@ impl Texts {
     /// What a file and the settings beside it make together, and what else the file has. Texts are lower-cased before
     /// anything else if `lowercase_first`.
     fn parse(
-        json: &[u8],
+        source: &Source,
         settings: &mut Settings,
         lowercase_first: bool,
     ) -> std::result::Result<(Self, Outline), String> {
-        if let Some(mut file) = WordPieceFile::parse(json) {
+        settings.has_no_json = !matches!(source, Source::Json(_));
+        let word_pieces = match source {
+            Source::Json(file) => WordPieceFile::parse((*file.bytes).as_ref()),
+            Source::WordPiece(file) if settings.kind.is_bert() => {
+                let words = source::words((*file.bytes).as_ref())?;
+                Some(WordPieceFile::of(words, settings.unknown.clone(), PREFIX, MAX_CHARS))
+            }
+            Source::WordPiece(_) => {
+                return Err(source::unfit(settings, "BertTokenizer, DistilBertTokenizer or MPNetTokenizer"));
+            }
+            _ => None,
+        };
+        if let Some(mut file) = word_pieces {
             let added = check_outline(&file.outline, settings)?;
             if settings.bert.is_some() {
                 note_model(&file, settings);
@@ -86,16 +108,28 @@ impl Texts {
                 }
             }
         }
-        let (mut any, outline) = Any::parse(json)?;
-        let added = check_outline(&outline, settings)?;
-        if let Some(bert) = settings.bert {
-            any = any
+        let parsed = match source {
+            Source::Json(file) => Parsed::of((*file.bytes).as_ref())?,
+            Source::WordPiece(file) => Parsed::of_words(source::words((*file.bytes).as_ref())?)?,
+            Source::Merges(words, merges) if settings.kind == Class::Roberta => {
+                Parsed::of_merges(source::merges(words, merges)?)?
+            }
+            Source::Merges(..) => return Err(source::unfit(settings, "RobertaTokenizer")),
+            Source::SentencePiece(file) => {
+                let model = SentencePieceModel::parse((*file.bytes).as_ref())?;
+                let map = model.map.clone();
+                let (pieces, added) = source::pieces(model, settings)?;
+                Parsed::of_pieces(pieces, added, &map)?
+            }
+        };
+        let added = check_outline(&parsed.outline, settings)?;
+        let (mut any, outline) = match settings.bert {
+            Some(bert) => parsed
                 .into_bert(bert, &settings.unknown, MAX_CHARS, PREFIX)
-                .map_err(|reason| format!("{reason}, but class {} has it", settings.class()))?;
-        }
-        if let Some(unknown) = any.missing_unknown() {
-            return Err(format!("its unk_token `{unknown}` is not in its vocabulary"));
-        }
+                .map_err(|reason| format!("{reason}, but class {} has it", settings.class()))?,
+            None => parsed.into_any(settings)?,
+        };
+        any.check()?;
         if lowercase_first {
             any.lowercase_first()?;
         }
@@ -178,21 +212,37 @@ fn pair_template(
     outline: &Outline,
     settings: &mut Settings,
 ) -> std::result::Result<Template, String> {
-    let Some(bert) = settings.bert else {
-        let template = Template::of(outline)?;
-        return Ok(if settings.segments { template } else { template.without_segments() });
-    };
     let id = |field: &str, token: &str| {
         texts.id(token).ok_or_else(|| format!("{field} `{token}` is not in its vocabulary"))
     };
-    let template = Template::bert(id("cls_token", &settings.cls)?, id("sep_token", &settings.sep)?);
-    let mut lines = outline.differences(bert);
+    // ALBERT's is the file's in all versions.
+    if !settings.is_made_anew() || settings.kind == Class::Albert && !settings.has_no_json {
+        let template = Template::of(outline)?;
+        return Ok(if settings.segments { template } else { template.without_segments() });
+    }
+    let (template, name) = match settings.kind {
+        Class::XlmRoberta | Class::Camembert => {
+            let (bos, eos) = (id("bos_token", &settings.bos)?, id("eos_token", &settings.eos)?);
+            (Template::roberta(bos, eos), "RoBERTa")
+        }
+        kind => {
+            let (cls, sep) = (id("cls_token", &settings.cls)?, id("sep_token", &settings.sep)?);
+            if kind.is_roberta() {
+                (Template::roberta(cls, sep), "RoBERTa")
+            } else {
+                (Template::bert(cls, sep), "BERT")
+            }
+        }
+    };
+    if settings.has_no_json {
+        return Ok(if settings.segments { template } else { template.without_segments() });
+    }
+    let mut lines = settings.bert.map_or(vec![], |bert| outline.differences(bert));
     match Template::of(outline) {
         Ok(file) if file == template => {}
-        Ok(_) => {
-            lines.push("`post_processor` makes another pair of texts than BERT's, but BERT's counts".into())
-        }
-        Err(reason) => lines.push(format!("{reason}, but BERT's counts")),
+        Ok(_) => lines
+            .push(format!("`post_processor` makes another pair of texts than {name}'s, but {name}'s counts")),
+        Err(reason) => lines.push(format!("{reason}, but {name}'s counts")),
     }
     let class = settings.class().to_owned();
     let notes = lines.into_iter().map(|line| format!("tokenizer.json: {line}, as class {class} has it"));
@@ -204,17 +254,18 @@ impl Tokenizer {
     /// `settings` are `tokenizer_config.json`. `options.max_length` is the caller's, if there is one; the model's and
     /// the position table's apply too.
     pub(crate) fn load(
-        file: &File,
+        source: &Source,
         settings: Option<&File>,
         config: &Config,
         options: Options,
     ) -> Result<Self> {
-        let broken = |reason: String| Error::Tokenizer { file: file.name.clone(), reason };
-        let class = config.settings.tokenizer_class.as_deref();
+        let broken = |reason: String| Error::Tokenizer { file: source.name().to_owned(), reason };
+        let facts = config.facts();
+        let class = config.settings.tokenizer_class.as_deref().or(facts.tokenizer_class);
         let mut settings = Settings::parse(settings, class, options.rules)?;
+        settings.segments &= facts.segments;
         let sentence = &config.settings.texts;
-        let (mut texts, outline) =
-            Texts::parse((*file.bytes).as_ref(), &mut settings, sentence.lowercase).map_err(broken)?;
+        let (mut texts, outline) = Texts::parse(source, &mut settings, sentence.lowercase).map_err(broken)?;
         let template = pair_template(&texts, &outline, &mut settings).map_err(broken)?;
         if let Some((token, id)) = texts.largest()
             && id as usize >= config.facts().vocab

@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
+/// What there was before `tokenizer.json`.
+const VOCABULARIES: [&str; 5] =
+    ["sentencepiece.bpe.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt"];
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(crate) const SENTENCE_TRANSFORMERS_CONFIG: &str = "config_sentence_transformers.json";
 pub(crate) const MODULES: &str = "modules.json";
@@ -97,6 +100,7 @@ impl ModelBytes {
         Self(Files {
             config: embedded(CONFIG, config),
             tokenizer: None,
+            vocabularies: vec![],
             tokenizer_config: None,
             sentence_transformers_config: None,
             modules: None,
@@ -157,6 +161,9 @@ fn embedded(name: &str, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> File
 pub(crate) struct Files {
     pub(crate) config: File,
     pub(crate) tokenizer: Option<File>,
+    /// The files that stand in for `tokenizer.json` where there is none, with their names.
+    #[cfg_attr(not(feature = "tokenizers"), expect(dead_code, reason = "there is no tokenizer"))]
+    pub(crate) vocabularies: Vec<(&'static str, File)>,
     pub(crate) tokenizer_config: Option<File>,
     pub(crate) sentence_transformers_config: Option<File>,
     pub(crate) modules: Option<File>,
@@ -211,9 +218,15 @@ impl Files {
                 (shards.into_iter().map(|name| weights(name)).collect::<Result<_>>()?, Some(index))
             }
         };
+        let tokenizer = optional(TOKENIZER)?;
+        let mut vocabularies = vec![];
+        for name in VOCABULARIES.into_iter().filter(|_| tokenizer.is_none()) {
+            vocabularies.extend(optional(name)?.map(|file| (name, file)));
+        }
         Ok(Self {
             config: read(&folder.join(CONFIG))?,
-            tokenizer: optional(TOKENIZER)?,
+            tokenizer,
+            vocabularies,
             tokenizer_config: optional(TOKENIZER_CONFIG)?,
             sentence_transformers_config,
             modules,

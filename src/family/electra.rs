@@ -52,6 +52,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
             vocab: fields.size("vocab_size")?,
             window: (fields.size("max_position_embeddings")?, "max_position_embeddings"),
             token_types: size_or(fields, "type_vocab_size", 2)?,
+            segments: true,
+            tokenizer_class: None,
             activation: activation_name,
         },
     }))

@@ -110,6 +110,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
             vocab: fields.size("vocab_size")?,
             window: (fields.size("max_position_embeddings")?, "max_position_embeddings"),
             token_types: 1,
+            segments: false,
+            tokenizer_class: Some("PreTrainedTokenizerFast"),
             activation: activation_name,
         },
     }))

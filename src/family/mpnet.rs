@@ -87,6 +87,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
             vocab: fields.size("vocab_size")?,
             window: (positions.window(), "max_position_embeddings - 2"),
             token_types: 1,
+            segments: false,
+            tokenizer_class: Some("MPNetTokenizer"),
             activation: activation_name,
         },
     }))

@@ -54,8 +54,14 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
         let expected = format!("more rows than pad_token_id + 1, {}", positions.pad.unwrap_or(0) + 1);
         return Err(fields.error("max_position_embeddings", &expected, rows));
     }
+    let family = fields.string("model_type")?.unwrap_or("xlm-roberta");
+    let tokenizer_class = match family {
+        "roberta" => "RobertaTokenizer",
+        "camembert" => "CamembertTokenizer",
+        _ => "XLMRobertaTokenizer",
+    };
     Ok(Arc::new(Roberta {
-        family: fields.string("model_type")?.unwrap_or("xlm-roberta").to_owned(),
+        family: family.to_owned(),
         hidden,
         heads: heads(fields, "num_attention_heads", ("hidden_size", hidden))?,
         intermediate: fields.size("intermediate_size")?,
@@ -71,6 +77,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
             vocab: fields.size("vocab_size")?,
             window: (positions.window(), "max_position_embeddings - pad_token_id - 1"),
             token_types: 1,
+            segments: false,
+            tokenizer_class: Some(tokenizer_class),
             activation: activation_name,
         },
     }))

@@ -1,21 +1,28 @@
 //! What is used of the `tokenizers` crate. No other file of the engine knows its types; truncation, the template of a
 //! pair and its segments are the engine's own.
 
+mod any;
+mod classes;
+mod cuts;
+mod model;
+
 use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
+use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::tokenizer::{
-    Encoding, Model as _, NormalizedString, Normalizer, OffsetReferential, OffsetType, PostProcessor,
-    PreTokenizedString, PreTokenizer,
+    Encoding, NormalizedString, Normalizer, OffsetReferential, OffsetType, PostProcessor, PreTokenizedString,
+    PreTokenizer,
 };
 use tokenizers::{
-    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PaddingParams, PostProcessorWrapper,
-    PreTokenizerWrapper, TruncationDirection, TruncationParams, TruncationStrategy,
+    DecoderWrapper, NormalizerWrapper, PaddingParams, PostProcessorWrapper, PreTokenizerWrapper,
+    TruncationDirection, TruncationParams,
 };
 
+pub(super) use self::any::{Any, Parsed};
+use super::charsmap;
 use super::guard;
 use super::settings::{Added, BertSettings};
 use super::vocabulary::Words;
@@ -41,7 +48,7 @@ pub(super) struct Outline {
 
 /// What is not used is read too: where the crate would refuse a file, it shall come to see it.
 #[derive(Deserialize)]
-struct Json {
+struct Json<M> {
     version: Option<String>,
     truncation: Option<TruncationParams>,
     #[serde(rename = "padding")]
@@ -54,7 +61,30 @@ struct Json {
     post_processor: Option<PostProcessorWrapper>,
     #[serde(rename = "decoder", default, deserialize_with = "guard::decoder")]
     _decoder: Option<DecoderWrapper>,
-    model: JsonModel,
+    model: M,
+}
+
+impl<M> Json<M> {
+    /// What is beside the model, and the model.
+    fn split(self) -> (Outline, M) {
+        let added = self.added_tokens.into_iter().map(|token| Added {
+            content: token.content,
+            single_word: token.single_word,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            normalized: token.normalized,
+            special: token.special,
+        });
+        let left = |params: TruncationParams| params.direction == TruncationDirection::Left;
+        let outline = Outline {
+            added: added.collect(),
+            truncates_left: self.truncation.is_some_and(left),
+            normalizer: self.normalizer,
+            pre_tokenizer: self.pre_tokenizer,
+            post_processor: self.post_processor,
+        };
+        (outline, self.model)
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,40 +116,37 @@ enum Kind {
 }
 
 impl WordPieceFile {
+    /// Words alone, as `vocab.txt` has them.
+    pub(super) fn of(words: Words, unknown: String, prefix: &str, max_chars: usize) -> Self {
+        Self { outline: Outline::default(), unknown, prefix: prefix.into(), max_chars, words }
+    }
+
     /// None if it is broken, or of another form.
     pub(super) fn parse(json: &[u8]) -> Option<Self> {
-        let json: Json = serde_json::from_str(str::from_utf8(json).ok()?).ok()?;
-        if json.version.is_some_and(|version| version != "1.0") {
+        let json: Json<JsonModel> = serde_json::from_str(str::from_utf8(json).ok()?).ok()?;
+        if json.version.as_ref().is_some_and(|version| version != "1.0") {
             return None;
         }
-        let added = json.added_tokens.into_iter().map(|token| Added {
-            content: token.content,
-            single_word: token.single_word,
-            lstrip: token.lstrip,
-            rstrip: token.rstrip,
-            normalized: token.normalized,
-            special: token.special,
-        });
-        let outline = Outline {
-            added: added.collect(),
-            truncates_left: json
-                .truncation
-                .is_some_and(|params| params.direction == TruncationDirection::Left),
-            normalizer: json.normalizer,
-            pre_tokenizer: json.pre_tokenizer,
-            post_processor: json.post_processor,
-        };
+        let (outline, model) = json.split();
         Some(Self {
             outline,
-            unknown: json.model.unk_token,
-            prefix: json.model.continuing_subword_prefix,
-            max_chars: json.model.max_input_chars_per_word,
-            words: json.model.vocab,
+            unknown: model.unk_token,
+            prefix: model.continuing_subword_prefix,
+            max_chars: model.max_input_chars_per_word,
+            words: model.vocab,
         })
     }
 }
 
 impl Outline {
+    /// Fails where the map of characters of a SentencePiece model is broken.
+    fn check_map(&self) -> Result<(), String> {
+        let Some(map) = classes::precompiled(self.normalizer.as_ref()) else { return Ok(()) };
+        let json = serde_json::to_value(map).map_err(|error| error.to_string())?;
+        let bytes = json["precompiled_charsmap"].as_str().and_then(charsmap::decode_base64);
+        charsmap::check(&bytes.unwrap_or_default())
+    }
+
     /// This one, leaving an empty one.
     pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)
@@ -290,205 +317,4 @@ pub(super) fn begins_anew(c: char) -> bool {
     let cleaned = BertNormalizer::new(true, false, Some(false), false).normalize(&mut text);
     let text = text.nfd().get();
     cleaned.is_ok() && c != LAST && text.starts_with(LAST) && text.len() > LAST.len_utf8()
-}
-
-/// A tokenizer that the crate runs.
-pub(super) struct Any {
-    tokenizer: Box<tokenizers::Tokenizer>,
-    /// Whether a text may be cut at a space between two ASCII letters or digits.
-    cuts_at_spaces: bool,
-}
-
-/// Bytes of a text that are handed to the crate at once, before a place to cut it is looked for.
-const BLOCK: usize = 4096;
-
-impl Any {
-    pub(super) fn parse(json: &[u8]) -> Result<(Self, Outline), String> {
-        let broken = |error: String| format!("broken tokenizer: {error}");
-        guard::check(json).map_err(broken)?;
-        let mut any = tokenizers::Tokenizer::from_bytes(json).map_err(|error| broken(error.to_string()))?;
-        let mut added: Vec<_> = any.get_added_tokens_decoder().into_iter().collect();
-        added.sort_by_key(|&(id, _)| id);
-        let added = added.into_iter().map(|(_, token)| Added {
-            content: token.content,
-            single_word: token.single_word,
-            lstrip: token.lstrip,
-            rstrip: token.rstrip,
-            normalized: token.normalized,
-            special: token.special,
-        });
-        let outline = Outline {
-            added: added.collect(),
-            truncates_left: any
-                .get_truncation()
-                .is_some_and(|params| params.direction == TruncationDirection::Left),
-            normalizer: any.get_normalizer().cloned(),
-            pre_tokenizer: any.get_pre_tokenizer().cloned(),
-            post_processor: any.get_post_processor().cloned(),
-        };
-        // Nothing is added to a text here: special tokens and the cut to the window are the engine's.
-        any.with_post_processor(None::<PostProcessorWrapper>);
-        any.with_padding(None);
-        Ok((Self { tokenizer: Box::new(any), cuts_at_spaces: false }, outline))
-    }
-
-    /// BERT's tokenizer with the vocabulary of this one.
-    pub(super) fn into_bert(
-        self,
-        settings: BertSettings,
-        unknown: &str,
-        max_chars: usize,
-        prefix: &str,
-    ) -> Result<Self, String> {
-        let ModelWrapper::WordPiece(model) = self.tokenizer.get_model() else {
-            return Err("`model.type`: expected WordPiece, found another".into());
-        };
-        let mut model = model.clone();
-        model.unk_token = unknown.to_owned();
-        model.max_input_chars_per_word = max_chars;
-        model.continuing_subword_prefix = prefix.to_owned();
-        let mut bert = tokenizers::Tokenizer::new(model);
-        let normalizer = BertPipeline::new(settings, false).normalizer;
-        bert.with_normalizer(Some(normalizer)).map_err(|error| error.to_string())?;
-        bert.with_pre_tokenizer(Some(BertPreTokenizer));
-        Ok(Self { tokenizer: Box::new(bert), cuts_at_spaces: false })
-    }
-
-    /// The token that stands for what is unknown, where the model cannot do without and its vocabulary lacks it.
-    pub(super) fn missing_unknown(&self) -> Option<&str> {
-        let model = self.tokenizer.get_model();
-        let unknown = match model {
-            ModelWrapper::WordPiece(model) => &model.unk_token,
-            ModelWrapper::WordLevel(model) => &model.unk_token,
-            _ => return None,
-        };
-        model.token_to_id(unknown).is_none().then_some(unknown)
-    }
-
-    /// Finds these in texts, too.
-    pub(super) fn add(&mut self, tokens: &[Added]) -> Result<(), String> {
-        let tokens: Vec<_> = tokens
-            .iter()
-            .map(|token| {
-                AddedToken::from(token.content.clone(), token.special)
-                    .single_word(token.single_word)
-                    .lstrip(token.lstrip)
-                    .rstrip(token.rstrip)
-                    .normalized(token.normalized)
-            })
-            .collect();
-        self.tokenizer.add_tokens(tokens).map(drop).map_err(|error| error.to_string())
-    }
-
-    /// Whether special tokens in a text are text.
-    pub(super) fn split_special(&mut self, split: bool) {
-        self.tokenizer.set_encode_special_tokens(split);
-    }
-
-    /// Puts lower-casing in front, as sentence-transformers does, unless it is one of the steps.
-    pub(super) fn lowercase_first(&mut self) -> Result<(), String> {
-        let is_lowercase = |step: &NormalizerWrapper| matches!(step, NormalizerWrapper::Lowercase(_));
-        let mut steps: Vec<NormalizerWrapper> = match self.tokenizer.get_normalizer() {
-            None => vec![],
-            Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
-            Some(step) => vec![step.clone()],
-        };
-        if steps.iter().any(is_lowercase) {
-            return Ok(());
-        }
-        steps.insert(0, Lowercase.into());
-        self.tokenizer
-            .with_normalizer(Some(Sequence::new(steps)))
-            .map(drop)
-            .map_err(|error| error.to_string())
-    }
-
-    pub(super) fn id(&self, token: &str) -> Option<u32> {
-        self.tokenizer.token_to_id(token)
-    }
-
-    /// The token with the largest id.
-    pub(super) fn largest(&self) -> Option<(String, u32)> {
-        self.tokenizer.get_vocab(true).into_iter().max_by_key(|&(_, id)| id)
-    }
-
-    /// Tokens beyond the limit are never looked at, so the model need not make them, nor are texts read to their end where
-    /// they can be cut. Told last.
-    pub(super) fn limit(&mut self, limit: usize) -> Result<(), String> {
-        let params = TruncationParams {
-            direction: TruncationDirection::Right,
-            max_length: limit,
-            strategy: TruncationStrategy::LongestFirst,
-            stride: 0,
-        };
-        let any = &mut self.tokenizer;
-        any.with_truncation(Some(params)).map_err(|error| error.to_string())?;
-        let spaced =
-            any.get_added_tokens_decoder().values().any(|token| token.content.contains(char::is_whitespace));
-        self.cuts_at_spaces = !spaced
-            && any.get_normalizer().is_none_or(is_local)
-            && any.get_pre_tokenizer().is_some_and(splits_at_spaces);
-        Ok(())
-    }
-
-    /// The first `limit` ids of a text.
-    pub(super) fn encode(&self, text: &str, limit: usize) -> Result<Vec<u32>, String> {
-        let (mut ids, mut rest) = (vec![], text);
-        while !rest.is_empty() && ids.len() < limit {
-            let len = if self.cuts_at_spaces { block_len(rest) } else { rest.len() };
-            #[cfg(test)]
-            NORMALIZED.set(NORMALIZED.get() + len);
-            let encoding =
-                self.tokenizer.encode_fast(&rest[..len], false).map_err(|error| error.to_string())?;
-            ids.extend_from_slice(encoding.get_ids());
-            rest = &rest[len..];
-        }
-        ids.truncate(limit);
-        Ok(ids)
-    }
-}
-
-fn block_len(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let is_cut = |&i: &usize| {
-        bytes[i] == b' ' && bytes[i - 1].is_ascii_alphanumeric() && bytes[i + 1].is_ascii_alphanumeric()
-    };
-    (BLOCK..bytes.len().saturating_sub(1)).find(is_cut).unwrap_or(bytes.len())
-}
-
-/// Whether a normaliser does the same to a text in two parts, cut at a space between ASCII letters or digits.
-fn is_local(normalizer: &NormalizerWrapper) -> bool {
-    match normalizer {
-        NormalizerWrapper::Sequence(steps) => steps.as_ref().iter().all(is_local),
-        NormalizerWrapper::BertNormalizer(_)
-        | NormalizerWrapper::Lowercase(_)
-        | NormalizerWrapper::StripAccents(_)
-        | NormalizerWrapper::NFC(_)
-        | NormalizerWrapper::NFD(_)
-        | NormalizerWrapper::NFKC(_)
-        | NormalizerWrapper::NFKD(_) => true,
-        _ => false,
-    }
-}
-
-/// Whether a pre-tokeniser drops spaces and looks at one word at a time.
-fn splits_at_spaces(pre_tokenizer: &PreTokenizerWrapper) -> bool {
-    let splits = |step: &PreTokenizerWrapper| {
-        matches!(
-            step,
-            PreTokenizerWrapper::BertPreTokenizer(_)
-                | PreTokenizerWrapper::Whitespace(_)
-                | PreTokenizerWrapper::WhitespaceSplit(_)
-        )
-    };
-    let looks_inside = |step: &PreTokenizerWrapper| {
-        matches!(step, PreTokenizerWrapper::Digits(_) | PreTokenizerWrapper::Punctuation(_))
-    };
-    match pre_tokenizer {
-        PreTokenizerWrapper::Sequence(sequence) => {
-            let steps = sequence.as_ref();
-            steps.iter().any(splits) && steps.iter().all(|step| splits(step) || looks_inside(step))
-        }
-        step => splits(step),
-    }
 }

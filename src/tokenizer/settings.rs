@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::class::{Class, NAMED};
 use crate::checkpoint::files::File;
 use crate::checkpoint::json::{Fields, kind};
 use crate::error::Result;
@@ -35,7 +36,7 @@ pub(super) struct Added {
 }
 
 impl Added {
-    fn special(content: &str) -> Self {
+    pub(super) fn special(content: &str) -> Self {
         let content = content.to_owned();
         Self { content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
     }
@@ -53,11 +54,21 @@ pub(super) struct BertSettings {
 pub(super) struct Settings {
     /// As the files name it.
     class: Option<String>,
-    /// For a class whose tokenizer is made anew.
+    pub(super) kind: Class,
+    /// Whether the tokenizer is made of files from before there was a `tokenizer.json`.
+    pub(super) has_no_json: bool,
+    /// For a class whose texts are BERT's words.
     pub(super) bert: Option<BertSettings>,
+    /// Whether a text without a space in front gets one, where the class asks that here.
+    pub(super) prefix_space: Option<bool>,
+    /// Of ALBERT.
+    pub(super) lowercase: bool,
+    pub(super) keep_accents: bool,
     pub(super) unknown: String,
     pub(super) cls: String,
     pub(super) sep: String,
+    pub(super) bos: String,
+    pub(super) eos: String,
     /// Whether the model is told segments at all.
     pub(super) segments: bool,
     /// Whether special tokens in a text are text.
@@ -69,30 +80,12 @@ pub(super) struct Settings {
     /// Special tokens by name, and those that have none.
     named: Vec<Added>,
     extra: Vec<Added>,
-    rules: TokenizerRules,
+    /// The mask token of a class that takes the space before it.
+    mask: Option<&'static str>,
+    pub(super) rules: TokenizerRules,
     pub(super) notes: Vec<String>,
     file: String,
 }
-
-/// Classes that are BERT's under another name.
-const BERT: [&str; 6] = [
-    "BertTokenizer",
-    "ElectraTokenizer",
-    "MobileBertTokenizer",
-    "SqueezeBertTokenizer",
-    "LayoutLMTokenizer",
-    "LxmertTokenizer",
-];
-/// It is BERT's, but gives no segments.
-const DISTILBERT: &str = "DistilBertTokenizer";
-/// Classes that give no segments in any version.
-const WITHOUT_SEGMENTS: [&str; 4] =
-    ["RobertaTokenizer", "XLMRobertaTokenizer", "CamembertTokenizer", "MPNetTokenizer"];
-/// Classes that stand for `tokenizer.json`, whatever it is.
-const GENERIC: [&str; 2] = ["PreTrainedTokenizer", "TokenizersBackend"];
-
-const NAMED: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 impl Settings {
     /// `file` is `tokenizer_config.json`, `class` is what `config.json` names for want of a class there.
@@ -112,15 +105,15 @@ impl Settings {
 
     fn of(fields: &Fields<'_>, class: Option<&str>, rules: TokenizerRules) -> Result<Self> {
         let class = fields.string("tokenizer_class")?.or(class);
-        let base = class.map(|class| class.strip_suffix("Fast").unwrap_or(class));
-        let is_bert = base.is_none_or(|base| BERT.contains(&base) || base == DISTILBERT);
-        if let Some(base) = base
+        let kind = class.map_or(Class::Bert, Class::of);
+        if let Some(class) = class
             && rules == TokenizerRules::Transformers5
-            && !(is_bert || GENERIC.contains(&base))
+            && kind == Class::Other
         {
             let expected = "a class whose rules in transformers 5 are known: BertTokenizer and its kin, \
-                            PreTrainedTokenizerFast or TokenizersBackend";
-            return Err(fields.error("tokenizer_class", expected, format!("`{base}`")));
+                            DistilBertTokenizer, MPNetTokenizer, RobertaTokenizer, XLMRobertaTokenizer, \
+                            CamembertTokenizer, AlbertTokenizer, PreTrainedTokenizerFast or TokenizersBackend";
+            return Err(fields.error("tokenizer_class", expected, format!("`{class}`")));
         }
         let cuts_right = match fields.string("truncation_side")? {
             None => false,
@@ -137,36 +130,54 @@ impl Settings {
         }
         let mut settings = Self {
             class: class.map(str::to_owned),
+            kind,
+            has_no_json: false,
             bert: None,
-            unknown: "[UNK]".into(),
-            cls: "[CLS]".into(),
-            sep: "[SEP]".into(),
+            prefix_space: fields.boolean("add_prefix_space")?,
+            lowercase: true,
+            keep_accents: false,
+            unknown: String::new(),
+            cls: String::new(),
+            sep: String::new(),
+            bos: String::new(),
+            eos: String::new(),
             segments: true,
             split_special: fields.boolean("split_special_tokens")?.unwrap_or(false),
             cuts_right,
             decoder: decoder(fields)?,
             named: vec![],
             extra: extra(fields)?,
+            mask: kind.names()[6].filter(|_| kind.is_roberta() || kind == Class::Albert),
             rules,
             notes: vec![],
             file: fields.file.name.clone(),
         };
-        if is_bert {
-            // A null is an error there, too: only `strip_accents` has a use for it.
-            let setting = |field| match fields.map.get(field) {
-                None => Ok(true),
-                Some(&Value::Bool(value)) => Ok(value),
-                Some(other) => Err(fields.error(field, "true or false", other)),
-            };
+        // A null is an error there, too: only `strip_accents` has a use for it.
+        let setting = |field, default| match fields.map.get(field) {
+            None => Ok(default),
+            Some(&Value::Bool(value)) => Ok(value),
+            Some(other) => Err(fields.error(field, "true or false", other)),
+        };
+        if kind.is_bert() {
             settings.bert = Some(BertSettings {
-                lowercase: setting("do_lower_case")?,
+                lowercase: setting("do_lower_case", true)?,
                 strip_accents: fields.boolean("strip_accents")?,
-                chinese: setting("tokenize_chinese_chars")?,
+                chinese: setting("tokenize_chinese_chars", true)?,
             });
         }
-        settings.name_tokens(fields, is_bert)?;
-        settings.segments = settings.gives_segments(fields, base)?;
+        if kind == Class::Albert {
+            settings.lowercase = setting("do_lower_case", true)?;
+            settings.keep_accents = setting("keep_accents", false)?;
+        }
+        settings.name_tokens(fields)?;
+        settings.segments = settings.gives_segments(fields)?;
         Ok(settings)
+    }
+
+    /// Whether the class's own normaliser, pre-tokeniser and template count, whatever the file says.
+    pub(super) fn is_made_anew(&self) -> bool {
+        let anew = self.has_no_json || self.rules == TokenizerRules::Transformers5;
+        self.kind.is_bert() || anew && self.kind.is_made_anew()
     }
 
     /// What stands for the class in messages.
@@ -174,20 +185,14 @@ impl Settings {
         self.class.as_deref().unwrap_or("BertTokenizer, as none is named")
     }
 
-    fn name_tokens(&mut self, fields: &Fields<'_>, is_bert: bool) -> Result<()> {
-        for name in NAMED {
-            let default = match name {
-                "unk_token" => Some("[UNK]"),
-                "sep_token" => Some("[SEP]"),
-                "pad_token" => Some("[PAD]"),
-                "cls_token" => Some("[CLS]"),
-                "mask_token" => Some("[MASK]"),
-                _ => None,
-            };
-            let default = default.filter(|_| is_bert);
+    fn name_tokens(&mut self, fields: &Fields<'_>) -> Result<()> {
+        for (name, default) in NAMED.into_iter().zip(self.kind.names()) {
             let added = match fields.map.get(name) {
                 None => default.map(Added::special),
-                Some(Value::Null) if is_bert && matches!(name, "unk_token" | "sep_token" | "cls_token") => {
+                Some(Value::Null)
+                    if self.kind.is_made_anew()
+                        && matches!(name, "unk_token" | "sep_token" | "cls_token") =>
+                {
                     return Err(fields.error(name, "a token", "null"));
                 }
                 Some(Value::Null) => None,
@@ -198,6 +203,8 @@ impl Settings {
                 "unk_token" => self.unknown.clone_from(&added.content),
                 "sep_token" => self.sep.clone_from(&added.content),
                 "cls_token" => self.cls.clone_from(&added.content),
+                "bos_token" => self.bos.clone_from(&added.content),
+                "eos_token" => self.eos.clone_from(&added.content),
                 _ => {}
             }
             self.named.push(added);
@@ -210,7 +217,7 @@ impl Settings {
         Ok(())
     }
 
-    fn gives_segments(&mut self, fields: &Fields<'_>, base: Option<&str>) -> Result<bool> {
+    fn gives_segments(&mut self, fields: &Fields<'_>) -> Result<bool> {
         let class = self.class.as_deref().unwrap_or_default();
         if let Some(names) = fields.map.get("model_input_names") {
             let strings = names.as_array().filter(|names| names.iter().all(Value::is_string));
@@ -225,8 +232,10 @@ impl Settings {
             }
             return Ok(listed);
         }
-        let Some(base) = base.filter(|base| !BERT.contains(base)) else { return Ok(true) };
-        if base == DISTILBERT || WITHOUT_SEGMENTS.contains(&base) {
+        if self.kind == Class::Bert {
+            return Ok(true);
+        }
+        if self.kind.has_no_segments() {
             let note = format!("{}: class {class} gives no segments: every token is of segment 0", self.file);
             self.notes.push(note);
             return Ok(false);
@@ -254,7 +263,7 @@ impl Settings {
         let strict = self.rules == TokenizerRules::Author;
         let find = |list: &[Added], content: &str| list.iter().position(|token| token.content == content);
         let mut list = match &self.decoder {
-            Some(decoder) if self.bert.is_some() => decoder.clone(),
+            Some(decoder) if self.is_made_anew() => decoder.clone(),
             _ => file.to_vec(),
         };
         for token in self.decoder.iter().flatten() {
@@ -275,14 +284,17 @@ impl Settings {
                 None => list.push(token.clone()),
             }
         }
-        if self.bert.is_some() {
+        if self.is_made_anew() {
             for token in &mut list {
                 token.special |= find(&self.named, &token.content).is_some();
             }
         }
         for token in self.named.iter().chain(&self.extra) {
             if find(&list, &token.content).is_none() && !token.content.is_empty() {
-                list.push(token.clone());
+                let mut token = token.clone();
+                // Where its file was yet to be made, version 4 gave it this.
+                token.lstrip |= strict && self.has_no_json && Some(&*token.content) == self.mask;
+                list.push(token);
             }
         }
         if strict && let Some(lost) = file.iter().find(|token| find(&list, &token.content).is_none()) {

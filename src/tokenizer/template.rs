@@ -42,6 +42,13 @@ impl Template {
         }
     }
 
+    /// RoBERTa's own, which has no segments.
+    pub(super) fn roberta(cls: u32, sep: u32) -> Self {
+        let special = |id| Piece::Special { id, type_id: 0 };
+        let (query, document) = (Piece::Query { type_id: 0 }, Piece::Document { type_id: 0 });
+        Self { pieces: vec![special(cls), query, special(sep), special(sep), document, special(sep)] }
+    }
+
     /// The same with every token in segment 0.
     pub(super) fn without_segments(mut self) -> Self {
         for piece in &mut self.pieces {

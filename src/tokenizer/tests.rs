@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::tokenizer::{NormalizedString, Normalizer};
 
-use super::Texts;
 use super::backend::{NORMALIZED, Outline};
 use super::bert::Bert;
 use super::settings::{Settings, TokenizerRules};
+use super::{Source, Texts};
+use crate::checkpoint::files::File;
 
 /// Both readings of one `tokenizer.json`.
 struct Both {
@@ -38,7 +39,12 @@ impl Both {
 /// What a file says, whole: no class counts before it.
 fn parse(json: &[u8]) -> Result<(Texts, Outline), String> {
     let class = Some("PreTrainedTokenizerFast");
-    Texts::parse(json, &mut Settings::parse(None, class, TokenizerRules::Author).unwrap(), false)
+    let file = File { name: "tokenizer.json".into(), bytes: std::sync::Arc::new(json.to_vec()), map: None };
+    Texts::parse(
+        &Source::Json(file),
+        &mut Settings::parse(None, class, TokenizerRules::Author).unwrap(),
+        false,
+    )
 }
 
 /// The own tokenizer of a file, if it is of the plain form.

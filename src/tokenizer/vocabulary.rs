@@ -16,6 +16,33 @@ pub(super) struct Words {
     words: Vec<(u32, u32)>,
 }
 
+impl Words {
+    /// The text of all words, to which one more is put; it counts once [`Words::push`] is told where it begins.
+    pub(super) fn text_mut(&mut self) -> &mut String {
+        &mut self.text
+    }
+
+    pub(super) fn push(&mut self, start: u32, id: u32) {
+        self.words.push((start, id));
+    }
+
+    /// The text from there on.
+    pub(super) fn from(&self, start: u32) -> &str {
+        &self.text[start as usize..]
+    }
+
+    /// The words in the order of the file, with their ids.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.iter().zip(self.words.iter().map(|&(_, id)| id))
+    }
+
+    /// The words in the order of the file.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        let ends = self.words.iter().skip(1).map(|&(start, _)| start as usize).chain([self.text.len()]);
+        self.words.iter().zip(ends).map(|(&(start, _), end)| &self.text[start as usize..end])
+    }
+}
+
 /// Words by hash: open addressing in a table at most half full.
 pub(super) struct Vocabulary {
     text: String,
@@ -47,6 +74,12 @@ impl Hash {
 
     pub(super) fn of(bytes: &[u8]) -> Self {
         bytes.iter().fold(Self::NOTHING, |hash, &byte| hash.and(byte))
+    }
+
+    /// A number of so many bits.
+    #[inline]
+    pub(super) fn index(self, bits: u32) -> usize {
+        (self.0.wrapping_mul(Self::FACTOR) >> (64 - bits)) as usize
     }
 
     /// Slot, before it is cut to the table's size, and tag.
@@ -139,7 +172,7 @@ impl<'de> Visitor<'de> for WordsVisitor {
 }
 
 /// Puts a word at the end of the text and says where it begins: a word is never a string of its own.
-struct Append<'a>(&'a mut String);
+pub(super) struct Append<'a>(pub(super) &'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Append<'_> {
     type Value = u32;
