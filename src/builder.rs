@@ -188,7 +188,7 @@ impl Builder {
     /// # Errors
     /// As [`Builder::load`].
     pub fn from_bytes(self, bytes: ModelBytes) -> Result<Reranker> {
-        self.build(bytes.into_files(), LoadTimings::default())
+        self.build(bytes.into_files()?, LoadTimings::default())
     }
 
     fn build(self, files: Files, mut timings: LoadTimings) -> Result<Reranker> {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::copy::ModelCopy;
-use crossrank::Reranker;
+use crossrank::{ModelBytes, Reranker};
 use serde_json::{Value, json};
 
 #[track_caller]
@@ -157,6 +157,35 @@ fn settings_of_modules_that_do_not_fit() {
         json["transformer_task"] = json!("sequence-classification")
     });
     copy.fails_with(&["sentence_bert_config.json", "`feature-extraction`"]);
+}
+
+/// Out of bytes a head must be given whole.
+#[test]
+fn modules_out_of_bytes() {
+    let copy = modular();
+    let read = |name: &str| std::fs::read(copy.file(name)).unwrap();
+    let without = || {
+        ModelBytes::new(read("config.json"), read("model.safetensors"))
+            .tokenizer(read("tokenizer.json"))
+            .tokenizer_config(read("tokenizer_config.json"))
+            .modules(read("modules.json"))
+            .sentence_transformers_config(read("config_sentence_transformers.json"))
+            .sentence_bert_config(read("sentence_bert_config.json"))
+    };
+    let with = without()
+        .module(read("1_Pooling/config.json"))
+        .module_with_weights(read("2_Dense/config.json"), read("2_Dense/model.safetensors"))
+        .module_with_weights(read("3_LayerNorm/config.json"), read("3_LayerNorm/model.safetensors"))
+        .module_with_weights(read("4_Dense/config.json"), read("4_Dense/model.safetensors"));
+    let pairs = [("where do rivers go", "to the sea")];
+    let [own, loaded] = [Reranker::load(copy.path()), Reranker::from_bytes(with)]
+        .map(|reranker| reranker.unwrap().score_pairs(&pairs).unwrap());
+    assert_eq!(own, loaded);
+    let error = |bytes| Reranker::from_bytes(bytes).unwrap_err().to_string();
+    let all_missing = error(without());
+    assert!(all_missing.contains("architectures") || all_missing.contains("modules.json"), "{all_missing}");
+    let half = error(without().module(read("1_Pooling/config.json")));
+    assert!(half.contains("modules.json"), "{half}");
 }
 
 /// The names that jinaai's fork gives to the same network.

@@ -97,11 +97,20 @@ fn skewed(copy: &ModelCopy, skew: usize) -> ModelBytes {
     let start = bytes.as_ptr().align_offset(64) + skew;
     bytes[start..start + file.len()].copy_from_slice(&file);
     bytes.truncate(start + file.len());
-    let model = ModelBytes::new(read("config.json"), Skewed(bytes, start)).tokenizer(read("tokenizer.json"));
-    match std::fs::read(copy.file("tokenizer_config.json")) {
-        Ok(config) => model.tokenizer_config(config),
-        Err(_) => model,
+    let mut model =
+        ModelBytes::new(read("config.json"), Skewed(bytes, start)).tokenizer(read("tokenizer.json"));
+    let there = |name: &str| copy.file(name).exists().then(|| read(name));
+    if let Some(config) = there("tokenizer_config.json") {
+        model = model.tokenizer_config(config);
     }
+    let Some(modules) = there("modules.json") else { return model };
+    let folders: serde_json::Value = serde_json::from_slice(&modules).unwrap();
+    model = model.modules(modules).sentence_transformers_config(read("config_sentence_transformers.json"));
+    model = model.sentence_bert_config(read("sentence_bert_config.json"));
+    for module in &folders.as_array().unwrap()[1..] {
+        model = model.module(read(&format!("{}/config.json", module["path"].as_str().unwrap())));
+    }
+    model
 }
 
 #[test]

@@ -89,7 +89,11 @@ impl File {
 /// # Ok(())
 /// # }
 /// ```
-pub struct ModelBytes(Files);
+pub struct ModelBytes {
+    files: Files,
+    /// The settings and weights of modules behind the encoder, in their order.
+    modules: Vec<(File, Option<File>)>,
+}
 
 impl ModelBytes {
     /// The contents of `config.json` and `model.safetensors`.
@@ -97,7 +101,7 @@ impl ModelBytes {
         config: impl AsRef<[u8]> + Send + Sync + 'static,
         weights: impl AsRef<[u8]> + Send + Sync + 'static,
     ) -> Self {
-        Self(Files {
+        let files = Files {
             config: embedded(CONFIG, config),
             tokenizer: None,
             vocabularies: vec![],
@@ -108,48 +112,80 @@ impl ModelBytes {
             head: Vec::new(),
             weights: vec![embedded(WEIGHTS, weights)],
             shard_index: None,
-        })
+        };
+        Self { files, modules: Vec::new() }
     }
 
     /// The contents of one more weights file, for a checkpoint in shards. Their index is not needed.
     pub fn shard(mut self, weights: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        let name = format!("{WEIGHTS} (shard {})", self.0.weights.len() + 1);
-        self.0.weights.push(embedded(&name, weights));
+        let name = format!("{WEIGHTS} (shard {})", self.files.weights.len() + 1);
+        self.files.weights.push(embedded(&name, weights));
         self
     }
 
     /// The contents of `tokenizer.json`.
     pub fn tokenizer(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        self.0.tokenizer = Some(embedded(TOKENIZER, bytes));
+        self.files.tokenizer = Some(embedded(TOKENIZER, bytes));
         self
     }
 
     /// The contents of `tokenizer_config.json`.
     pub fn tokenizer_config(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        self.0.tokenizer_config = Some(embedded(TOKENIZER_CONFIG, bytes));
+        self.files.tokenizer_config = Some(embedded(TOKENIZER_CONFIG, bytes));
         self
     }
 
     /// The contents of `config_sentence_transformers.json`, which is read where there is a `modules.json`.
     pub fn sentence_transformers_config(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        self.0.sentence_transformers_config = Some(embedded(SENTENCE_TRANSFORMERS_CONFIG, bytes));
+        self.files.sentence_transformers_config = Some(embedded(SENTENCE_TRANSFORMERS_CONFIG, bytes));
         self
     }
 
     /// The contents of `modules.json`.
     pub fn modules(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        self.0.modules = Some(embedded(MODULES, bytes));
+        self.files.modules = Some(embedded(MODULES, bytes));
         self
     }
 
     /// The contents of `sentence_bert_config.json`, which is read where there is a `modules.json`.
     pub fn sentence_bert_config(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        self.0.sentence_bert_config = Some(embedded(SENTENCE_BERT_CONFIG, bytes));
+        self.files.sentence_bert_config = Some(embedded(SENTENCE_BERT_CONFIG, bytes));
         self
     }
 
-    pub(crate) fn into_files(self) -> Files {
-        self.0
+    /// The contents of `config.json` of one more module that `modules.json` lists behind the encoder, in its order.
+    pub fn module(mut self, config: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        let name = format!("config.json of module {}", self.modules.len() + 1);
+        self.modules.push((embedded(&name, config), None));
+        self
+    }
+
+    /// The contents of a module's `config.json` and `model.safetensors`; the latter are not needed where the model is
+    /// packed.
+    pub fn module_with_weights(
+        self,
+        config: impl AsRef<[u8]> + Send + Sync + 'static,
+        weights: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Self {
+        let name = format!("{WEIGHTS} of module {}", self.modules.len() + 1);
+        let mut with = self.module(config);
+        if let Some((_, place)) = with.modules.last_mut() {
+            *place = Some(embedded(&name, weights));
+        }
+        with
+    }
+
+    /// Fails where the modules are not those of `modules.json`.
+    pub(crate) fn into_files(self) -> Result<Files> {
+        let Self { mut files, modules } = self;
+        if let Some(file) = &files.modules
+            && is_cross_encoder(files.sentence_transformers_config.as_ref())?.is_ok()
+        {
+            let head = list(file)?.into_iter().skip(1).zip(modules);
+            let with_files = |(module, (config, weights))| ModuleFiles { module, config, weights };
+            files.head = head.map(with_files).collect();
+        }
+        Ok(files)
     }
 }
 

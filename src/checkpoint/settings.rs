@@ -139,7 +139,7 @@ impl Settings {
             let none = serde_json::Map::new();
             let fields = Fields { file: modules, map: &none };
             let field = format!("[{}].path", 1 + files.head.len());
-            let expected = "a Transformer alone, where the model is loaded from bytes";
+            let expected = "no more modules than were given by ModelBytes::module";
             return Err(fields.error(&field, expected, format!("`{}`", module.path)));
         }
         Ok(true)

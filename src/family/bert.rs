@@ -16,8 +16,9 @@ use crate::checkpoint::names::Names;
 use crate::checkpoint::tensors::Weights;
 use crate::error::Result;
 
-/// Prefixes under which the encoder is found.
-const PREFIXES: [&str; 2] = ["bert.", ""];
+/// Prefixes under which the encoder is found. The second stands there where other tensors than the model's have no such
+/// wrapper.
+const PREFIXES: [&str; 3] = ["bert.", "module.bert.", ""];
 
 /// Older sentence-transformers saved such checkpoints on purpose; a converter that drops the pooler makes others, whose
 /// scores are on another scale than their author's.
@@ -112,11 +113,13 @@ impl Architecture for Bert {
     }
 
     fn head(&self, weights: &Weights, names: &mut Names) -> Result<Head> {
-        let pooler = format!("{}pooler.dense", Self::prefix(weights)?);
-        let labels = labels(weights, "classifier", self.labels, &self.facts.file)?;
+        let prefix = Self::prefix(weights)?;
+        let pooler = format!("{prefix}pooler.dense");
+        let classifier = if prefix.starts_with("module.") { "module.classifier" } else { "classifier" };
+        let labels = labels(weights, classifier, self.labels, &self.facts.file)?;
         // Half a pooler is an error, not a checkpoint without one.
         let has_pooler = ["weight", "bias"].iter().any(|part| weights.contains(&format!("{pooler}.{part}")));
-        let modules = [has_pooler.then_some(pooler), Some("classifier".to_owned())];
+        let modules = [has_pooler.then_some(pooler), Some(classifier.to_owned())];
         insert_head(names, &modules.into_iter().flatten().collect::<Vec<_>>());
         Ok(self.head_of(has_pooler, labels))
     }

@@ -282,7 +282,7 @@ fn tensors(description: &Description, seed: u64) -> Tensors {
 /// and `up`, in this order.
 fn checkpoint(description: &Description, tensors: &Tensors) -> (Weights, Names) {
     let mut stored: Vec<(String, Tensor)> = Vec::new();
-    let mut names = Names::new("toy.block.", "only what toys have");
+    let mut names = Names::new("block.", "only what toys have");
     let mut left: HashMap<&str, &Tensor> = tensors.iter().map(|(role, tensor)| (&**role, tensor)).collect();
     for (i, layer) in description.own_layers() {
         for (together, parts) in [("in", &["key", "query", "value"][..]), ("wide", &["gate", "up"])] {
@@ -296,7 +296,7 @@ fn checkpoint(description: &Description, tensors: &Tensors) -> (Weights, Names) 
                 else {
                     continue;
                 };
-                let name = format!("toy.block.{i}.{together}.{kind}");
+                let name = format!("block.{i}.{together}.{kind}");
                 let mut whole = Tensor { shape: parts[0].shape.clone(), values: Vec::new() };
                 whole.shape[0] = 0;
                 let count = parts.len();
@@ -311,8 +311,8 @@ fn checkpoint(description: &Description, tensors: &Tensors) -> (Weights, Names) 
     }
     for (n, (role, tensor)) in left.into_iter().enumerate() {
         let name = match role.strip_prefix("layer.") {
-            Some(part) => format!("toy.block.{part}"),
-            None => format!("toy.{n}"),
+            Some(part) => format!("block.{part}"),
+            None => format!("other_{n}.tensor"),
         };
         names.insert(role, &name);
         stored.push((name, tensor.clone()));

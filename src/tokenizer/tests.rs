@@ -356,16 +356,20 @@ fn of_a_long_text_in_another_form_no_more_is_read_than_the_window_takes() {
 fn stored_texts_have_the_ids_of_the_crate() {
     let [default, small] = originals();
     let mut files = vec![root().join("tests/fixtures/default-model.jsonl")];
+    let mut plain = 0;
     for entry in std::fs::read_dir(root().join("tests/fixtures")).unwrap() {
         let folder = entry.unwrap().path();
         let tokenizer = folder.join("tokenizer.json");
         if tokenizer.exists() {
             files.push(folder.join("reference.jsonl"));
-            Both::of(&std::fs::read(tokenizer).unwrap())
-                .check("Every fixture is of the plain form: naïve 一.");
+            let json = std::fs::read(tokenizer).unwrap();
+            if own(&json).is_some() {
+                plain += 1;
+                Both::of(&json).check("Every fixture of BERT is of the plain form: naïve 一.");
+            }
         }
     }
-    assert!(files.len() >= 8, "fixtures are missing");
+    assert!(plain >= 7 && files.len() > plain, "fixtures are missing");
     let mut count = 0;
     for file in files {
         for line in std::fs::read_to_string(file).unwrap().lines() {
