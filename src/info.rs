@@ -29,8 +29,8 @@ pub struct ModelInfo {
     pub token_types: usize,
     /// Logits of a pair.
     pub labels: usize,
-    /// Whether a pooler stands before the classifier.
-    pub pooler: bool,
+    /// What makes logits of the states: which of them are read, then each step with the width it makes.
+    pub head: String,
     /// The activation inside the feed-forward network, as the config names it.
     pub hidden_act: String,
     /// How the model's own scores are made of logits: `sigmoid`, `identity` or `softmax`, or what is wrong with the
@@ -144,7 +144,7 @@ impl ModelInfo {
             max_length,
             token_types: config.facts().token_types,
             labels: model.labels(),
-            pooler: description.head.len() > 1,
+            head: description.head_in_words(),
             hidden_act: config.facts().activation.clone(),
             activation,
             dtype: model.packing().panels.precision().name(),

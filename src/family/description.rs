@@ -302,6 +302,17 @@ impl Function {
         }
     }
 
+    /// What is said of it behind the width of its layer.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => " gelu",
+            Self::GeluTanh => " gelu_tanh",
+            Self::Relu => " relu",
+            Self::Silu => " silu",
+            Self::Tanh => " tanh",
+        }
+    }
+
     /// The function of a `hidden_act`.
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         match name {
@@ -350,6 +361,25 @@ impl Description {
             }
             Some(*width)
         })
+    }
+
+    /// The head, for people.
+    pub(crate) fn head_in_words(&self) -> String {
+        let mut words = match self.pooling {
+            Pooling::First => "first token".to_owned(),
+            Pooling::Mean => "mean of all tokens".to_owned(),
+        };
+        for (step, width) in self.head.iter().zip(self.head_widths()) {
+            words += &match step {
+                HeadStep::Norm(_) => ", norm".to_owned(),
+                HeadStep::Dense(Dense { activation, residual, .. }) => {
+                    let activation = activation.map_or("", Function::name);
+                    let residual = if residual.is_none() { "" } else { " with residual" };
+                    format!(", dense {width}{activation}{residual}")
+                }
+            };
+        }
+        words
     }
 
     /// The form of the last layer.

@@ -1,4 +1,4 @@
-//! The last layer, of which only the first token's row may be wanted: see [`cls_attention`](crossrank_kernels) for the
+//! The last layer, of which only the first token's row may be wanted: `cls_attention` of the kernel crate has the
 //! algebra. Which form it takes follows from the description, by [`Description::last_form`].
 //!
 //! [`Description::last_form`]: crate::family::Description::last_form

@@ -42,7 +42,7 @@ fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
         ("positions", info.max_positions.to_string()),
         ("token types", info.token_types.to_string()),
         ("max length", format!("{} tokens", info.max_length)),
-        ("pooler", if info.pooler { "yes" } else { "no" }.to_owned()),
+        ("head", info.head.clone()),
         ("labels", info.labels.to_string()),
         ("score activation", info.activation.clone()),
     ];

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{copy_model, fixture, run};
+use common::{copy_model, fixture, fixtures, run};
 
 fn facts(args: &[&str]) -> Vec<(String, String)> {
     let output = run([&["inspect"], args].concat(), "").ok();
@@ -22,7 +22,7 @@ fn it_says_what_the_model_is_and_how_it_runs() {
     };
     for (key, expected) in [
         ("model", &*model),
-        ("family", "bert"),
+        ("family", "bert, by `model_type` bert"),
         ("layers", "2"),
         ("hidden size", "64"),
         ("attention heads", "2"),
@@ -32,7 +32,7 @@ fn it_says_what_the_model_is_and_how_it_runs() {
         ("positions", "48"),
         ("token types", "2"),
         ("max length", "40 tokens"),
-        ("pooler", "yes"),
+        ("head", "first token, dense 64 tanh, dense 1"),
         ("labels", "1"),
         ("score activation", "sigmoid"),
         ("ignored", "bert.embeddings.position_ids"),
@@ -53,12 +53,18 @@ fn it_says_what_the_model_is_and_how_it_runs() {
 #[test]
 fn what_is_said_of_each_fixture_is_as_recorded() {
     let mut said = String::new();
-    for name in
-        ["gelu-60", "gelu-new-f16", "gelu-tanh-bf16", "no-pooler", "relu-3-labels", "sharded", "silu-1-layer"]
-    {
-        let output = run(["inspect", "--threads", "1", "--model", &fixture(name)], "").ok();
+    for name in fixtures() {
+        let output = run(["inspect", "--threads", "1", "--model", &fixture(&name)], "").ok();
         let of_machine = |line: &&str| {
-            ["model:", "instruction set:", "packed weights:"].iter().any(|key| line.starts_with(key))
+            let keys = [
+                "model:",
+                "instruction set:",
+                "products:",
+                "attention:",
+                "between steps:",
+                "packed weights:",
+            ];
+            keys.iter().any(|key| line.starts_with(key))
         };
         let lines: Vec<&str> = output.lines().filter(|line| !of_machine(line)).collect();
         assert!(lines.len() > 15, "{output}");

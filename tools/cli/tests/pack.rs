@@ -14,9 +14,15 @@ fn pack(model: &str, out: &Path, more: &[&str]) -> common::Ran {
 
 #[test]
 fn a_packed_folder_scores_as_its_source_does() {
-    for (name, dtype) in
-        [("gelu-60", "f32"), ("gelu-60", "bf16"), ("sharded", "f32"), ("gelu-new-f16", "bf16")]
-    {
+    for (name, dtype) in [
+        ("gelu-60", "f32"),
+        ("gelu-60", "bf16"),
+        ("sharded", "f32"),
+        ("gelu-new-f16", "bf16"),
+        // A limit and an activation that stand in other files than config.json.
+        ("modular", "f32"),
+        ("modular-mean", "int8"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("packed");
         let stdout = pack(&fixture(name), &out, &["--dtype", dtype]).ok();
@@ -30,6 +36,30 @@ fn a_packed_folder_scores_as_its_source_does() {
             "{name} in {dtype}"
         );
     }
+}
+
+/// The head's weights become part of the one file; what its modules are stays beside it.
+#[test]
+fn a_head_in_modules_keeps_its_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let (packed, i8) = (folder.path().join("packed"), folder.path().join("i8"));
+    pack(&fixture("modular-mean"), &packed, &[]).ok();
+    run(["quantize".as_ref(), fixture("modular-mean").as_ref(), i8.as_os_str()], "").ok();
+    for out in [&packed, &i8] {
+        for name in
+            ["modules.json", "sentence_bert_config.json", "1_Pooling/config.json", "3_Dense/config.json"]
+        {
+            assert!(out.join(name).exists(), "{name} of {}", out.display());
+        }
+    }
+    assert!(!packed.join("3_Dense/model.safetensors").exists());
+    let said = run(["inspect", "--model", packed.to_str().unwrap()], "").ok();
+    assert!(said.contains("max length:        60 tokens\n"), "{said}");
+    assert!(
+        said.contains(
+            "mean of all tokens, dense 48 tanh with residual, dense 21 relu with residual, dense 1\n"
+        )
+    );
 }
 
 #[test]
