@@ -53,8 +53,16 @@ pub(crate) struct Facts {
     /// Rows of the table of token types; 1 where there is none, or where every token is of type 0.
     pub(crate) token_types: usize,
     /// Whether token types reach the model: where they do not, every token is given type 0.
+    #[cfg_attr(
+        not(feature = "tokenizers"),
+        expect(dead_code, reason = "texts are tokenised with the feature")
+    )]
     pub(crate) segments: bool,
     /// The class of its tokenizers where no file names one; None is BERT's.
+    #[cfg_attr(
+        not(feature = "tokenizers"),
+        expect(dead_code, reason = "texts are tokenised with the feature")
+    )]
     pub(crate) tokenizer_class: Option<&'static str>,
     /// The activation inside the feed-forward network, as the config names it.
     pub(crate) activation: String,

@@ -29,6 +29,8 @@ pub struct ModelInfo {
     pub token_types: usize,
     /// Logits of a pair.
     pub labels: usize,
+    /// A name for each label, as [`Reranker::label_names`] gives them.
+    pub label_names: Vec<String>,
     /// What makes logits of the states: which of them are read, then each step with the width it makes.
     pub head: String,
     /// The activation inside the feed-forward network, as the config names it.
@@ -144,6 +146,7 @@ impl ModelInfo {
             max_length,
             token_types: config.facts().token_types,
             labels: model.labels(),
+            label_names: reranker.label_names(),
             head: description.head_in_words(),
             hidden_act: config.facts().activation.clone(),
             activation,

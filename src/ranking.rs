@@ -88,6 +88,8 @@ pub struct Ranked {
     pub score: f32,
     /// The raw logit of the label that ranks.
     pub logit: f32,
+    /// By which it stands where it does: as the score, without saturation.
+    order: f32,
     /// Tokens that were scored: query, document and special tokens, after truncation.
     pub tokens: usize,
     /// Whether something was cut off to fit the window.
@@ -95,7 +97,8 @@ pub struct Ranked {
 }
 
 impl Reranker {
-    /// Ranks documents by how well they answer the query: best first by logit (scores saturate), ties by index.
+    /// Ranks documents by how well they answer the query: best first by the score before it saturates (the logit; of
+    /// softmax and differences the label's odds), ties by index.
     ///
     /// No documents give an empty ranking; empty texts are scored as the tokenizer sees them.
     ///
@@ -140,6 +143,7 @@ impl Reranker {
                     index,
                     score: activation.score(logits, label),
                     logit: logits[label],
+                    order: activation.order(logits, label),
                     tokens: extent.tokens,
                     truncated: extent.truncated,
                 }
@@ -250,7 +254,7 @@ impl<Q: AsRef<str> + Sync, D: AsRef<str> + Sync> Source for Pairs<'_, Q, D> {
     }
 }
 
-/// Logits are finite here, so the order is total; 0 and -0 are equal.
+/// Logits are finite here, and so is what is made of them, so the order is total; 0 and -0 are equal.
 fn best_first(a: &Ranked, b: &Ranked) -> Ordering {
-    b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.index.cmp(&b.index))
+    b.order.partial_cmp(&a.order).unwrap_or(Ordering::Equal).then(a.index.cmp(&b.index))
 }

@@ -112,6 +112,31 @@ impl Reranker {
         self.model.labels()
     }
 
+    /// A name for each label: that of the config, or `LABEL_` and its number where that has none, or one of several.
+    pub fn label_names(&self) -> Vec<String> {
+        let names = &self.config.settings.label_names;
+        let name = |label: usize| {
+            let own =
+                names.get(&label).filter(|own| names.values().filter(|other| other == own).count() == 1);
+            own.cloned().unwrap_or_else(|| format!("LABEL_{label}"))
+        };
+        (0..self.labels()).map(name).collect()
+    }
+
+    /// The number of the label of that name, or of that number if none has it for a name.
+    ///
+    /// # Errors
+    /// When there is no such label.
+    pub fn label(&self, name: &str) -> Result<usize> {
+        let names = self.label_names();
+        let number = || name.parse().ok().filter(|label| *label < names.len());
+        names.iter().position(|own| own == name).or_else(number).ok_or_else(|| {
+            let expected = names.iter().enumerate().map(|(i, name)| format!("{i} (`{name}`)"));
+            let expected = expected.collect::<Vec<_>>().join(", ");
+            Error::option("label", format!("expected one of {expected}, found `{name}`"))
+        })
+    }
+
     /// The score of each label of one pair, from its raw logits.
     ///
     /// # Errors

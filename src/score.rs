@@ -15,6 +15,8 @@ pub enum ScoreMode {
     Sigmoid,
     /// e^logit over the sum of all labels'. Needs at least two.
     Softmax,
+    /// The logit less that of the other label: of two labels, what softmax is made of, without its saturation.
+    Difference,
 }
 
 /// A function of a pair's logits.
@@ -23,6 +25,7 @@ pub(crate) enum ScoreActivation {
     Identity,
     Sigmoid,
     Softmax,
+    Difference,
 }
 
 /// What the checkpoint says of its scores.
@@ -46,6 +49,7 @@ impl ModelActivation {
             (ScoreMode::Raw, _) => ScoreActivation::Identity,
             (ScoreMode::Sigmoid, _) => ScoreActivation::Sigmoid,
             (ScoreMode::Softmax, _) => ScoreActivation::Softmax,
+            (ScoreMode::Difference, _) => ScoreActivation::Difference,
             (ScoreMode::Model, Self::Named(activation)) => *activation,
             (ScoreMode::Model, Self::Default) if labels == 1 => ScoreActivation::Sigmoid,
             (ScoreMode::Model, Self::Default) => ScoreActivation::Identity,
@@ -62,6 +66,10 @@ impl ModelActivation {
         if activation == ScoreActivation::Softmax && labels == 1 {
             return Err(Error::option("score", "softmax over one label is always 1; use sigmoid or raw"));
         }
+        if activation == ScoreActivation::Difference && labels != 2 {
+            let reason = format!("the difference of two labels' logits, but the model has {labels}");
+            return Err(Error::option("score", reason));
+        }
         Ok(activation)
     }
 }
@@ -72,6 +80,22 @@ impl ScoreActivation {
             Self::Identity => "identity",
             Self::Sigmoid => "sigmoid",
             Self::Softmax => "softmax",
+            Self::Difference => "difference",
+        }
+    }
+
+    /// A number by which documents are ordered as by the score of one label, and which does not saturate.
+    pub(crate) fn order(self, logits: &[f32], label: usize) -> f32 {
+        match self {
+            Self::Identity | Self::Sigmoid => logits[label],
+            // The logarithm of the label's odds.
+            Self::Softmax | Self::Difference => {
+                let others =
+                    || logits.iter().enumerate().filter(|(i, _)| *i != label).map(|(_, logit)| *logit);
+                let max = others().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f32 = others().map(|logit| (logit - max).exp()).sum();
+                logits[label] - max - sum.ln()
+            }
         }
     }
 
@@ -85,6 +109,7 @@ impl ScoreActivation {
                 let sum: f32 = logits.iter().map(|logit| (logit - max).exp()).sum();
                 (logits[label] - max).exp() / sum
             }
+            Self::Difference => self.order(logits, label),
         }
     }
 }
@@ -118,6 +143,22 @@ mod tests {
     fn softmax_over_one_label_is_an_error() {
         assert!(ModelActivation::Default.resolve(ScoreMode::Softmax, 1).is_err());
         assert!(ModelActivation::Named(ScoreActivation::Softmax).resolve(ScoreMode::Model, 1).is_err());
+    }
+
+    #[test]
+    fn softmax_orders_by_odds_where_the_logit_alone_would_mislead() {
+        let (a, b) = ([3.0, 2.5], [2.0, -5.0]);
+        let softmax = ScoreActivation::Softmax;
+        assert!(softmax.score(&a, 0) < softmax.score(&b, 0) && a[0] > b[0]);
+        assert!(softmax.order(&a, 0) < softmax.order(&b, 0));
+        assert_eq!((softmax.order(&b, 0), softmax.order(&b, 1)), (7.0, -7.0));
+        // Where the score is 1 for both.
+        assert!(softmax.order(&[90.0, 0.0, 1.0], 0) < softmax.order(&[95.0, 0.0, 1.0], 0));
+        let difference = ModelActivation::Default.resolve(ScoreMode::Difference, 2).unwrap();
+        assert_eq!(difference.score(&b, 0), 7.0);
+        for labels in [1, 3] {
+            assert!(ModelActivation::Default.resolve(ScoreMode::Difference, labels).is_err());
+        }
     }
 
     #[test]

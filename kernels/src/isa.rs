@@ -16,7 +16,8 @@ pub(crate) const MAX_BLOCK_ROWS: usize = 128;
 /// Which kernels serve which dtype is decided by the set alone; scores are the same bits for the same set, and may
 /// differ in the last bits between sets. `avx512_bf16` is `avx512` that rounds both sides of products to bfloat16 where
 /// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32. `amx`
-/// does so, too, multiplies whole tiles of bytes and of bfloat16, and f32 in [digits](PanelDtype::Digits) of a byte.
+/// does so, too, multiplies whole tiles of bytes and of bfloat16, and f32 in [digits](crate::PanelDtype::Digits) of a
+/// byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa(Level);
 

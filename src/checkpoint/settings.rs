@@ -5,6 +5,8 @@
 //! only beside a `modules.json`, and only if the former says that the folder is a `CrossEncoder`. So does this; what
 //! they say then counts, or is refused by name.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::files::{File, Files};
@@ -27,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) tokenizer_class: Option<String>,
     /// What sentence-transformers does to texts.
     pub(crate) texts: Texts,
+    /// Names of labels, by their numbers, as `id2label` of the config has them.
+    pub(crate) label_names: BTreeMap<usize, String>,
     /// In what transformers computes, as the config says.
     pub(crate) dtype: Option<String>,
     /// A line for each disagreement between the files.
@@ -54,6 +58,7 @@ impl Settings {
             limit: None,
             tokenizer_class: config.string("tokenizer_class")?.map(str::to_owned),
             texts: Texts::default(),
+            label_names: label_names(config),
             dtype: config
                 .string("dtype")?
                 .or(config.string("torch_dtype")?)
@@ -280,6 +285,12 @@ impl Settings {
             .string("activation_fn")?
             .map(|name| ModelActivation::named(&file.name, "activation_fn", name)))
     }
+}
+
+/// What is no name is passed over: it has its number.
+fn label_names(config: &Fields<'_>) -> BTreeMap<usize, String> {
+    let names = config.get("id2label").and_then(Value::as_object).into_iter().flatten();
+    names.filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned()))).collect()
 }
 
 /// Looks in the two places of `config.json` that sentence-transformers has used, the newer first, whose null is an

@@ -43,7 +43,7 @@ fn modern(pooling: Pooling, last_is_local: bool, head_dim: usize) -> Description
     let heads = 3;
     let hidden = heads * head_dim;
     let layer = |i: usize| {
-        let local = if i == 2 { last_is_local } else { i % 2 == 0 };
+        let local = if i == 2 { last_is_local } else { i.is_multiple_of(2) };
         let (theta, span) = if local { (50.0, Some(9)) } else { (900.0, None) };
         let scaling = if i == 1 { RotaryScaling::Linear { factor: 2.0 } } else { RotaryScaling::None };
         Layer {

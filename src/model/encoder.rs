@@ -37,7 +37,7 @@ pub(super) enum Last {
 /// What one thread loads.
 enum Loaded {
     Ordinary(Arc<Attention>, Arc<FeedForward>),
-    First(FirstTokenAttention, Option<Arc<FeedForward>>),
+    First(Box<FirstTokenAttention>, Option<Arc<FeedForward>>),
 }
 
 impl Encoder {
@@ -60,7 +60,7 @@ impl Encoder {
                 let own = owner(ordinary) == ordinary;
                 let feed_forward =
                     own.then(|| FeedForward::load(loading, ordinary)).transpose()?.map(Arc::new);
-                Ok(Loaded::First(FirstTokenAttention::load(loading, ordinary)?, feed_forward))
+                Ok(Loaded::First(Box::new(FirstTokenAttention::load(loading, ordinary)?), feed_forward))
             }
         });
         let mut of_owner = BTreeMap::new();
@@ -83,7 +83,7 @@ impl Encoder {
             None => Last::Mean,
             Some((attention, feed_forward)) => {
                 let feed_forward = feed_forward.unwrap_or_else(|| of_owner[&owner(ordinary)].1.clone());
-                Last::First(Box::new(FirstToken::new(attention, feed_forward)))
+                Last::First(Box::new(FirstToken::new(*attention, feed_forward)))
             }
         };
         let norm = |norm| loading.norm(FINAL_NORM, description.hidden, norm);

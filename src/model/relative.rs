@@ -17,11 +17,11 @@ const LEAST_POSITIONS: usize = 512;
 /// What the scores of a layer depend on beside queries and keys.
 pub(crate) enum RelativePositions {
     None,
-    Rotary(Angles),
+    Rotary(Box<Angles>),
     /// A slope for each head.
     Alibi(Vec<f32>),
     /// A row for each head: the bias of j - i at j - i + n - 1, for n tokens at most.
-    Table(Arc<Matrix>),
+    Table(Matrix),
 }
 
 impl RelativePositions {
@@ -51,7 +51,7 @@ impl RelativePositions {
         let &Attention { heads, head_dim, positions, .. } = attention;
         Ok(match positions {
             Relative::None => Self::None,
-            Relative::Rotary(rotary) => Self::Rotary(Angles::new(rotary, head_dim)),
+            Relative::Rotary(rotary) => Self::Rotary(Box::new(Angles::new(rotary, head_dim))),
             Relative::Alibi => Self::Alibi(alibi_slopes(heads)),
             Relative::Buckets(buckets) => {
                 let table = if buckets.shared { SHARED_BUCKETS.to_owned() } else { role(owner, BUCKETS) };
@@ -61,15 +61,15 @@ impl RelativePositions {
                 rows.iter_mut().enumerate().for_each(|(i, row)| table.widen_row(loading.isa(), i, row));
                 let mut by_distance = Matrix::new(2 * most_tokens - 1);
                 by_distance.set_rows(heads);
+                let mut biases = by_distance.view_mut();
                 for head in 0..heads {
-                    let biases = by_distance.view_mut();
-                    let mut biases = biases.split_rows(head).1;
-                    for (at, bias) in biases.row_mut(0).iter_mut().enumerate() {
+                    for (at, bias) in biases.row_mut(head).iter_mut().enumerate() {
                         let ahead = at as i64 - (most_tokens as i64 - 1);
-                        *bias = rows[bucket(buckets, ahead)][head];
+                        let row: &Vec<f32> = &rows[bucket(buckets, ahead)];
+                        *bias = row[head];
                     }
                 }
-                Self::Table(Arc::new(by_distance))
+                Self::Table(by_distance)
             }
         })
     }

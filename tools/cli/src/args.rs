@@ -68,9 +68,9 @@ pub struct RerankArgs {
     /// How the ranking is written
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
-    /// The label that ranks, from 0; needed when the model has several
-    #[arg(long, value_name = "N")]
-    pub label: Option<usize>,
+    /// The label that ranks, by its name or by its number from 0; needed when the model has several
+    #[arg(long, value_name = "NAME|N")]
+    pub label: Option<String>,
     #[command(flatten)]
     pub score: ScoreArg,
     #[command(flatten)]
@@ -85,7 +85,7 @@ pub struct RerankArgs {
 /// skipped and not counted. What has been read is scored and written when no more input waits.
 ///
 /// Each pair gives a line such as {"index":0,"logits":[4.7],"score":0.99,"tokens":58,"truncated":false}; with several
-/// labels the score is an array. A bad line gives {"index":3,"error":"..."} and is named on stderr; the others are
+/// labels the score is an array, and `labels` has their names. A bad line gives {"index":3,"error":"..."} and is named on stderr; the others are
 /// scored, and the exit code is 1.
 #[derive(Args)]
 pub struct ScoreArgs {
@@ -397,6 +397,8 @@ pub enum ScoreMode {
     Sigmoid,
     /// e^logit over the sum of all labels'; needs several
     Softmax,
+    /// The logit less that of the other label; needs two
+    Difference,
 }
 
 impl From<ScoreMode> for crossrank::ScoreMode {
@@ -406,6 +408,7 @@ impl From<ScoreMode> for crossrank::ScoreMode {
             ScoreMode::Raw => Self::Raw,
             ScoreMode::Sigmoid => Self::Sigmoid,
             ScoreMode::Softmax => Self::Softmax,
+            ScoreMode::Difference => Self::Difference,
         }
     }
 }

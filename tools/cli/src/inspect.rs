@@ -9,6 +9,7 @@ use crate::args::InspectArgs;
 use crate::failure::Failure;
 use crate::model;
 use crate::output::{Output, megabytes};
+use crate::text::printable;
 
 /// Runs the command.
 ///
@@ -43,7 +44,7 @@ fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
         ("token types", info.token_types.to_string()),
         ("max length", format!("{} tokens", info.max_length)),
         ("head", info.head.clone()),
-        ("labels", info.labels.to_string()),
+        ("labels", labels(info)),
         ("score activation", info.activation.clone()),
     ];
     let mut stored = 0;
@@ -107,6 +108,18 @@ fn packed(info: &ModelInfo) -> String {
 fn bytes(dtype: &str, elements: usize) -> usize {
     let dtype: Option<Dtype> = serde_json::from_value(serde_json::Value::from(dtype)).ok();
     dtype.map_or(0, |dtype| elements.saturating_mul(dtype.bitsize()) / 8)
+}
+
+/// How many there are, and their names where there are several.
+fn labels(info: &ModelInfo) -> String {
+    match &info.label_names[..] {
+        [_] => "1".to_owned(),
+        names => format!(
+            "{}: {}",
+            names.len(),
+            names.iter().map(|name| printable(name, 40)).collect::<Vec<_>>().join(", ")
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn rank(args: &RerankArgs, reranker: &Reranker, documents: &[Document]) -> cross
     let mut options = RerankOptions::default().score(args.score.mode.into()).progress(progress.clone());
     options.top_k = args.top_k;
     options.min_score = args.min_score;
-    options.label = args.label;
+    options.label = args.label.as_deref().map(|label| reranker.label(label)).transpose()?;
     progress::watch("scoring", documents.len(), &progress, || {
         reranker.rerank(&args.query, documents, &options)
     })
@@ -132,7 +132,7 @@ fn columns() -> usize {
 fn scale(mode: ScoreMode, reranker: &Reranker, ranking: &[Ranked]) -> Scale {
     let raw = match mode {
         ScoreMode::Model => reranker.info().activation == "identity",
-        ScoreMode::Raw => true,
+        ScoreMode::Raw | ScoreMode::Difference => true,
         ScoreMode::Sigmoid | ScoreMode::Softmax => false,
     };
     match ranking {

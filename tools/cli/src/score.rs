@@ -27,6 +27,7 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     // A mode that does not fit the model is an error of the call, not of each line.
     reranker.scores(mode, &vec![0.0; reranker.labels()])?;
 
+    let names = reranker.label_names();
     let lines = read_ahead(lines)?;
     let mut output = Output::new();
     let counter = progress::counter("pairs scored");
@@ -48,7 +49,7 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
                 match result {
                     Ok(pair) => {
                         let scores = reranker.scores(mode, &pair.logits)?;
-                        output.json(&Scored::new(index, &pair, &scores))?;
+                        output.json(&Scored::new(index, &pair, &scores, &names))?;
                     }
                     Err(reason) => {
                         bad = true;
@@ -155,6 +156,9 @@ struct Scored<'a> {
     score: Score<'a>,
     tokens: usize,
     truncated: bool,
+    /// Names of the labels where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a [String]>,
 }
 
 #[derive(Serialize)]
@@ -165,12 +169,13 @@ enum Score<'a> {
 }
 
 impl<'a> Scored<'a> {
-    fn new(index: u64, pair: &'a PairScore, scores: &'a [f32]) -> Self {
+    fn new(index: u64, pair: &'a PairScore, scores: &'a [f32], labels: &'a [String]) -> Self {
+        let labels = (labels.len() > 1).then_some(labels);
         let score = match scores {
             [score] => Score::One(*score),
             scores => Score::Several(scores),
         };
-        Self { index, logits: &pair.logits, score, tokens: pair.tokens, truncated: pair.truncated }
+        Self { index, logits: &pair.logits, score, tokens: pair.tokens, truncated: pair.truncated, labels }
     }
 }
 

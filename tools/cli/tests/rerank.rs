@@ -208,7 +208,9 @@ fn several_labels_need_a_choice() {
         run([&["rerank", "-q", query, "--model", &model, "--format", "jsonl"], args].concat(), document)
     };
     assert_eq!(with(&[]).error(), "--label: the model has 3 labels: choose which one ranks, 0 to 2");
-    assert!(with(&["--label", "3"]).error().starts_with("--label: expected one of 0 to 2, found 3"));
+    let error = with(&["--label", "3"]).error();
+    assert!(error.starts_with("--label: expected one of 0 (`"), "{error}");
+    assert!(error.ends_with(", found `3`"), "{error}");
     let logits = floats(&pairs[0]["logits"]);
     let mut sum = 0.0;
     for (label, logit) in logits.iter().enumerate() {
@@ -217,6 +219,14 @@ fn several_labels_need_a_choice() {
         sum += row["score"].as_f64().unwrap();
     }
     assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+    for (label, name) in ["contradiction", "entailment", "neutral"].into_iter().enumerate() {
+        assert_eq!(with(&["--label", name]).ok(), with(&["--label", &label.to_string()]).ok());
+    }
+    assert!(
+        with(&["--label", "0", "--score", "difference"])
+            .error()
+            .starts_with("--score: the difference of two")
+    );
 }
 
 #[test]
