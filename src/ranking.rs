@@ -254,7 +254,7 @@ impl<Q: AsRef<str> + Sync, D: AsRef<str> + Sync> Source for Pairs<'_, Q, D> {
     }
 }
 
-/// Logits are finite here, and so is what is made of them, so the order is total; 0 and -0 are equal.
+/// Logits are finite here, and what is made of them is no NaN, so the order is total; 0 and -0 are equal.
 fn best_first(a: &Ranked, b: &Ranked) -> Ordering {
     b.order.partial_cmp(&a.order).unwrap_or(Ordering::Equal).then(a.index.cmp(&b.index))
 }

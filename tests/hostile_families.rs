@@ -37,6 +37,18 @@ fn configs_of_modernbert_that_contradict_themselves() {
     let longrope = json!({"rope_type": "longrope", "factor": 4.0});
     refused(it, "rope_parameters", scaled(longrope), &["`yarn`", "`longrope`"]);
     refused(it, "rope_parameters", scaled(json!({"rope_type": "linear"})), &["factor", "nothing"]);
+    for (key, value) in
+        [("truncate", json!(false)), ("partial_rotary_factor", json!(0.5)), ("low_freq_factor", json!(1))]
+    {
+        let mut yarn = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 40});
+        yarn[key] = value;
+        refused(
+            it,
+            "rope_parameters",
+            scaled(yarn),
+            &[&format!("full_attention.{key}"), "cannot be applied"],
+        );
+    }
     refused("modernbert-old", "local_rope_theta", json!(0), &["a number over 0"]);
     refused("modernbert-old", "local_rope_theta", json!(null), &["a number over 0", "null"]);
     refused("modernbert-old", "global_attn_every_n_layers", json!(0), &["an integer from 1"]);

@@ -106,9 +106,7 @@ impl Description {
                 match scaling {
                     RotaryScaling::None => {}
                     RotaryScaling::Linear { factor } => positive(field("linear.factor"), factor)?,
-                    RotaryScaling::Yarn {
-                        factor, original, beta_fast, beta_slow, attention_factor, ..
-                    } => {
+                    RotaryScaling::Yarn { factor, original, beta_fast, beta_slow, attention_factor } => {
                         size(&field("yarn.original"), original)?;
                         let factors = [
                             ("factor", factor),

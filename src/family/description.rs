@@ -178,15 +178,14 @@ pub(crate) enum RotaryScaling {
     None,
     /// All are divided by the factor.
     Linear { factor: f64 },
-    /// YaRN (arXiv 2309.00071): low frequencies are divided by the factor, high ones are not.
+    /// YaRN (arXiv 2309.00071): low frequencies are divided by the factor, high ones are not; the bounds between them
+    /// are rounded outwards to whole columns.
     Yarn {
         factor: f64,
         /// Positions of the model before it was stretched.
         original: usize,
         beta_fast: f64,
         beta_slow: f64,
-        /// Whether the bounds between low and high are rounded to whole columns.
-        truncate: bool,
         /// A factor of cosines and sines.
         attention_factor: f64,
     },

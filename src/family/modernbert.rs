@@ -28,6 +28,20 @@ const WORDS_TENSOR: &str = "embeddings.tok_embeddings.weight";
 const KINDS: [(&str, &str, f64); 2] =
     [("full_attention", "global_rope_theta", 160_000.0), ("sliding_attention", "local_rope_theta", 10_000.0)];
 
+/// What is followed of the positions of one kind of layer.
+const ROPE_KEYS: [&str; 10] = [
+    "rope_type",
+    "type",
+    "rope_theta",
+    "factor",
+    "original_max_position_embeddings",
+    "attention_factor",
+    "mscale",
+    "mscale_all_dim",
+    "beta_fast",
+    "beta_slow",
+];
+
 #[derive(Debug)]
 struct ModernBert {
     facts: Facts,
@@ -203,6 +217,17 @@ fn rope_scaling(
         number("factor")?
             .ok_or_else(|| fields.error(&format!("{field}.factor"), "a number over 0", "nothing"))
     };
+    for (key, value) in own {
+        let follows = match &**key {
+            // transformers 5.23 reads it elsewhere than where it stands for a kind of layer, and passes it over.
+            "truncate" => *value == true,
+            "partial_rotary_factor" => *value == 1.0,
+            _ => ROPE_KEYS.contains(&&**key),
+        };
+        if !follows && !value.is_null() {
+            return Err(fields.error(&format!("{field}.{key}"), "nothing, as it cannot be applied", value));
+        }
+    }
     // The older key of the same meaning.
     let rope_type = own.get("rope_type").or_else(|| own.get("type")).unwrap_or(&Value::Null);
     match rope_type.as_str().unwrap_or("default") {
@@ -242,7 +267,6 @@ fn rope_scaling(
                 original,
                 beta_fast: number("beta_fast")?.unwrap_or(32.0),
                 beta_slow: number("beta_slow")?.unwrap_or(1.0),
-                truncate: own.get("truncate").and_then(Value::as_bool).unwrap_or(true),
                 attention_factor,
             })
         }

@@ -32,6 +32,8 @@ const PAD: u32 = 1;
 
 /// Of the logits, which are of size 1.
 const F32_TOLERANCE: f64 = 2e-5;
+/// The same where values of f32 are digits of bytes, which promises as much as the engine does of scores.
+const DIGITS_TOLERANCE: f64 = 1e-4;
 
 fn dense(outputs: usize, bias: bool, activation: Option<Function>, residual: Residual) -> HeadStep {
     HeadStep::Dense(Dense { outputs, bias, activation, residual })
@@ -404,8 +406,10 @@ fn toys_agree_with_the_naive_forward_pass_on_every_instruction_set() {
                 .collect();
             for (i, (found, expected)) in alone.iter().zip(&expected).enumerate() {
                 let off = (f64::from(*found) - expected).abs();
+                let digits = isa.panel_dtype(PanelDtype::F32) == PanelDtype::Digits;
+                let tolerance = if digits { DIGITS_TOLERANCE } else { F32_TOLERANCE };
                 assert!(
-                    off <= F32_TOLERANCE * spread.max(1.0),
+                    off <= tolerance * spread.max(1.0),
                     "{toy} on {}: logit {i}: expected {expected}, found {found}",
                     isa.name()
                 );
@@ -445,7 +449,7 @@ fn logits_of_toys_do_not_depend_on_company() {
                 let spread = f32_logits.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
                 let worst =
                     alone.iter().zip(&f32_logits).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
-                assert!(worst < 0.35 * spread, "{what}: {worst} of {spread} away from f32");
+                assert!(worst < 0.5 * spread, "{what}: {worst} of {spread} away from f32");
             }
         });
     }

@@ -129,16 +129,13 @@ fn frequencies(Rotary { theta, scaling }: Rotary, head_dim: usize) -> (Vec<f32>,
     match scaling {
         RotaryScaling::None => ((0..half).map(|i| plain(i) as f32).collect(), 1.0),
         RotaryScaling::Linear { factor } => ((0..half).map(|i| (plain(i) / factor) as f32).collect(), 1.0),
-        RotaryScaling::Yarn { factor, original, beta_fast, beta_slow, truncate, attention_factor } => {
+        RotaryScaling::Yarn { factor, original, beta_fast, beta_slow, attention_factor } => {
             // The column whose frequency turns so many times within the original positions.
             let column = |turns: f64| {
                 head_dim as f64 * (original as f64 / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln())
             };
-            let (mut low, mut high) = (column(beta_fast), column(beta_slow));
-            if truncate {
-                (low, high) = (low.floor(), high.ceil());
-            }
-            let (low, mut high) = (low.max(0.0), high.min(head_dim as f64 - 1.0));
+            let low = column(beta_fast).floor().max(0.0);
+            let mut high = column(beta_slow).ceil().min(head_dim as f64 - 1.0);
             if low == high {
                 high += 0.001;
             }

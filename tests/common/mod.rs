@@ -10,7 +10,7 @@ use crossrank_kernels::Isa;
 use serde::Deserialize;
 
 /// One stored pair: texts, and what `transformers` made of them.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub struct Pair {
     pub query: String,
     pub document: String,

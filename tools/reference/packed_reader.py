@@ -116,10 +116,8 @@ def frequencies(form, dim):
     if kind == "linear":
         return plain / scaling["factor"], 1.0
     column = lambda n: dim * math.log(scaling["original"] / (2 * math.pi * n)) / (2 * math.log(theta))
-    low, high = column(scaling["beta_fast"]), column(scaling["beta_slow"])
-    if scaling["truncate"]:
-        low, high = math.floor(low), math.ceil(high)
-    low, high = max(low, 0), min(high, dim - 1)
+    low = max(math.floor(column(scaling["beta_fast"])), 0)
+    high = min(math.ceil(column(scaling["beta_slow"])), dim - 1)
     high += 0.001 if low == high else 0
     share = np.clip((d - low) / (high - low), 0, 1)
     return plain * (share / scaling["factor"] + 1 - share), scaling["attention_factor"]
