@@ -85,7 +85,8 @@ fn stretched_positions_give_transformers_logits() {
         assert!(moved > 0.1, "{scaling}: {moved}");
         for_each_isa(|isa| {
             let reranker = Reranker::builder().isa(isa).load(copy.path()).unwrap();
-            check(&format!("modernbert, {scaling}"), &reranker, &stretched, of_fixtures(isa));
+            // torch computes stretched frequencies in f32 step by step, and each logit of this fixture shows it.
+            check(&format!("modernbert, {scaling}"), &reranker, &stretched, TOLERANCE);
         });
     }
 }
