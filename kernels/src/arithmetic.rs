@@ -10,7 +10,8 @@ pub struct Arithmetic {
     pub panels: PanelDtype,
     /// What products multiply and how they sum it, in words.
     pub products: &'static str,
-    /// What attention multiplies, in words. Its softmax is in f32 everywhere.
+    /// What attention multiplies, in words. Beside pairs of bfloat16 its exponentials are rounded to such; their sums are
+    /// f32 everywhere. Of a last layer that is computed for the first token alone, all of attention is f32.
     pub attention: &'static str,
     /// What a layer stores of queries, keys and values, and inside its feed-forward network, in words. What goes from
     /// layer to layer is f32 everywhere.
@@ -32,8 +33,8 @@ impl Isa {
     /// | bf16 | weights in bfloat16, widened to f32 multiply-adds | pairs of bfloat16 | tiles of bfloat16 |
     /// | int8 | bytes, summed in i32 | bytes, summed in i32 | tiles of bytes, summed in i32 |
     ///
-    /// Attention follows the last two columns' bfloat16 in bf16 and int8, and is f32 elsewhere; `amx` alone stores
-    /// pairs of bfloat16 between its steps.
+    /// Attention of all tokens follows the last two columns' bfloat16 in bf16 and int8, and is f32 elsewhere; `amx` alone
+    /// stores pairs of bfloat16 between its steps.
     pub fn arithmetic(self, dtype: PanelDtype) -> Arithmetic {
         let (tiles, pairs) = (self.has_tiles(), self.multiplies_pairs());
         let precision = dtype.precision();
