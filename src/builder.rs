@@ -11,7 +11,6 @@ use crate::checkpoint::tensors::Weights;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::family::Description;
-use crate::family::modular;
 use crate::model::{Model, Packing, dtype_in_checkpoint};
 use crate::reranker::Reranker;
 use crate::schedule::Scheduler;
@@ -214,13 +213,7 @@ impl Builder {
         };
         timings.tokenizer = laps.lap();
         let mut weights = Weights::parse(files.weights, files.shard_index)?;
-        if weights.packed().is_none() {
-            for module in files.head {
-                if let Some(file) = module.weights {
-                    weights.add_module(file, &modular::prefix(&module.module.path))?;
-                }
-            }
-        }
+        weights.add_modules(files.head)?;
         timings.headers = laps.lap();
         let threads = match self.pool {
             Some(pool) => Threads::of_pool(pool),

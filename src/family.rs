@@ -15,7 +15,7 @@ pub(crate) mod description;
 mod distilbert;
 mod electra;
 mod modernbert;
-pub(crate) mod modular;
+mod modular;
 mod mpnet;
 mod parts;
 mod roberta;

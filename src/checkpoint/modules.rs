@@ -19,6 +19,13 @@ pub(crate) struct Module {
     pub(crate) path: String,
 }
 
+impl Module {
+    /// What stands before the names of its tensors.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}/", self.path)
+    }
+}
+
 /// What is supported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Class {

@@ -10,6 +10,7 @@ pub(crate) use safetensors::Dtype;
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo};
 
 use super::files::{File, ShardIndex};
+use super::modules::ModuleFiles;
 use super::names::Names;
 use super::packed;
 use super::stand_in;
@@ -187,15 +188,21 @@ impl Weights {
         self.tensors = tensors.into_iter().map(|(name, entry)| (name[len..].to_owned(), entry)).collect();
     }
 
-    /// Adds the tensors of a module's file, by names that begin with `prefix`.
-    pub(crate) fn add_module(&mut self, file: File, prefix: &str) -> Result<()> {
-        let module = Self::parse_files(vec![file], None)?;
-        let shards = self.shards.len();
-        let prefixed = |(name, entry): (String, Entry)| {
-            (format!("{prefix}{}{name}", module.wrappers), Entry { shard: shards + entry.shard, ..entry })
-        };
-        self.tensors.extend(module.tensors.into_iter().map(prefixed));
-        self.shards.extend(module.shards);
+    /// Adds the tensors of the modules behind the encoder, which a packed checkpoint has already.
+    pub(crate) fn add_modules(&mut self, modules: Vec<ModuleFiles>) -> Result<()> {
+        if self.packed.is_some() {
+            return Ok(());
+        }
+        for ModuleFiles { module, weights, .. } in modules {
+            let Some(file) = weights else { continue };
+            let own = Self::parse_files(vec![file], None)?;
+            let (shards, prefix) = (self.shards.len(), module.prefix());
+            let prefixed = |(name, entry): (String, Entry)| {
+                (format!("{prefix}{}{name}", own.wrappers), Entry { shard: shards + entry.shard, ..entry })
+            };
+            self.tensors.extend(own.tensors.into_iter().map(prefixed));
+            self.shards.extend(own.shards);
+        }
         Ok(())
     }
 

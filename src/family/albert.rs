@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use super::description::{
-    Description, Embeddings, Function, Layer, Norm, Pooling, PositionTable, Relative, TokenTypes,
+    Description, Embeddings, Function, Layer, Norm, PositionTable, Relative, TokenTypes,
 };
 use super::parts::{
-    absolute_positions, activation, dense, encoder, eps, heads, insert_head, insert_layer, insert_linear,
-    insert_norm, labels, norm_last, prefix, size_or,
+    absolute_positions, activation, dense_head, encoder, eps, heads, insert_dense_head, insert_embeddings,
+    insert_layer, insert_linear, norm_last, prefix_of_kin, size_or,
 };
 use super::roles::{
-    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, EMBEDDINGS_NORM, FEED_FORWARD_NORM, KEY, POSITIONS, PROJECTION,
-    QUERY, TOKEN_TYPES, UP, VALUE, WORDS,
+    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, FEED_FORWARD_NORM, KEY, PROJECTION, QUERY, UP, VALUE,
 };
 use super::{Architecture, Facts, Head};
 use crate::checkpoint::json::Fields;
@@ -93,10 +92,6 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
 }
 
 impl Albert {
-    fn prefix(weights: &Weights) -> Result<&'static str> {
-        prefix(weights, &PREFIXES, "embeddings.word_embeddings.weight")
-    }
-
     /// The group of a round, computed in floating point as the class does: for some numbers of rounds and groups that
     /// is another one than in integers.
     fn group(&self, round: usize) -> usize {
@@ -112,8 +107,7 @@ impl Albert {
     }
 
     fn head_of(&self, labels: usize) -> Head {
-        let steps = vec![dense(self.hidden, Some(Function::Tanh)), dense(labels, None)];
-        Head { pooling: Pooling::First, steps }
+        dense_head(self.hidden, Function::Tanh, labels)
     }
 }
 
@@ -139,18 +133,11 @@ impl Architecture for Albert {
     }
 
     fn encoder_names(&self, weights: &Weights) -> Result<Names> {
-        let prefix = Self::prefix(weights)?;
+        let prefix = prefix_of_kin(weights, &PREFIXES)?;
         let groups = "encoder.albert_layer_groups";
         let expected = format!("only what {} groups of {} layers have", self.groups, self.inner);
         let mut names = Names::new(format!("{prefix}{groups}."), expected);
-        for (role, part) in [
-            (WORDS, "word_embeddings"),
-            (POSITIONS, "position_embeddings"),
-            (TOKEN_TYPES, "token_type_embeddings"),
-        ] {
-            names.insert(role, format!("{prefix}embeddings.{part}.weight"));
-        }
-        insert_norm(&mut names, weights, EMBEDDINGS_NORM, &format!("{prefix}embeddings.LayerNorm"));
+        insert_embeddings(&mut names, weights, prefix, true, "embeddings.LayerNorm");
         insert_linear(&mut names, PROJECTION, &format!("{prefix}encoder.embedding_hidden_mapping_in"));
         for i in (0..self.facts.layers).filter(|&i| self.owner(i) == i) {
             let (group, inner) = (self.group(i / self.inner), i % self.inner);
@@ -161,9 +148,9 @@ impl Architecture for Albert {
     }
 
     fn head(&self, weights: &Weights, names: &mut Names) -> Result<Head> {
-        let labels = labels(weights, "classifier", self.labels, &self.facts.file)?;
-        insert_head(names, &[format!("{}pooler", Self::prefix(weights)?), "classifier".to_owned()]);
-        Ok(self.head_of(labels))
+        let modules = [&*format!("{}pooler", prefix_of_kin(weights, &PREFIXES)?), "classifier"];
+        insert_dense_head(names, weights, modules, self.labels, &self.facts.file)
+            .map(|labels| self.head_of(labels))
     }
 
     fn expect_head(&self, carried: &Description) -> Head {

@@ -6,10 +6,9 @@ use super::description::{
     Description, Embeddings, Function, HeadStep, Norm, Pooling, PositionTable, Relative, TokenTypes,
 };
 use super::parts::{
-    BERT_LINEARS, BERT_NORMS, absolute_positions, activation, dense, encoder, eps, heads, insert_head,
-    insert_layer, insert_norm, labels, norm_last, prefix, size_or,
+    BERT_LINEARS, BERT_NORMS, absolute_positions, activation, dense, encoder, eps, heads, insert_embeddings,
+    insert_head, insert_layers, labels, norm_last, prefix_of_kin, size_or,
 };
-use super::roles::{EMBEDDINGS_NORM, POSITIONS, TOKEN_TYPES, WORDS};
 use super::{Architecture, Facts, Head};
 use crate::checkpoint::json::Fields;
 use crate::checkpoint::names::Names;
@@ -62,10 +61,6 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
 }
 
 impl Bert {
-    fn prefix(weights: &Weights) -> Result<&'static str> {
-        prefix(weights, &PREFIXES, "embeddings.word_embeddings.weight")
-    }
-
     fn head_of(&self, has_pooler: bool, labels: usize) -> Head {
         let pooler = has_pooler.then(|| dense(self.hidden, Some(Function::Tanh)));
         let steps: Vec<HeadStep> = pooler.into_iter().chain([dense(labels, None)]).collect();
@@ -93,27 +88,18 @@ impl Architecture for Bert {
     }
 
     fn encoder_names(&self, weights: &Weights) -> Result<Names> {
-        let prefix = Self::prefix(weights)?;
+        let prefix = prefix_of_kin(weights, &PREFIXES)?;
         let layers = self.facts.layers;
         let expected = format!("only what BERT's layers have, of which num_hidden_layers says {layers}");
         let mut names = Names::new(format!("{prefix}encoder.layer."), expected);
-        for (role, part) in [
-            (WORDS, "word_embeddings"),
-            (POSITIONS, "position_embeddings"),
-            (TOKEN_TYPES, "token_type_embeddings"),
-        ] {
-            names.insert(role, format!("{prefix}embeddings.{part}.weight"));
-        }
-        insert_norm(&mut names, weights, EMBEDDINGS_NORM, &format!("{prefix}embeddings.LayerNorm"));
-        for i in 0..layers {
-            let module = format!("{prefix}encoder.layer.{i}");
-            insert_layer(&mut names, weights, (i, &module), &BERT_LINEARS, &BERT_NORMS)?;
-        }
+        insert_embeddings(&mut names, weights, prefix, true, "embeddings.LayerNorm");
+        let layers = (layers, &*format!("{prefix}encoder.layer"));
+        insert_layers(&mut names, weights, layers, &BERT_LINEARS, &BERT_NORMS)?;
         Ok(names)
     }
 
     fn head(&self, weights: &Weights, names: &mut Names) -> Result<Head> {
-        let prefix = Self::prefix(weights)?;
+        let prefix = prefix_of_kin(weights, &PREFIXES)?;
         let pooler = format!("{prefix}pooler.dense");
         let classifier = if prefix.starts_with("module.") { "module.classifier" } else { "classifier" };
         let labels = labels(weights, classifier, self.labels, &self.facts.file)?;

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::description::{Description, Embeddings, Function, Norm, Pooling, PositionTable, Relative};
+use super::description::{Description, Embeddings, Function, Norm, PositionTable, Relative};
 use super::parts::{
-    activation, dense, encoder, heads, insert_head, insert_layer, insert_norm, labels, norm_last, prefix,
+    activation, dense_head, encoder, heads, insert_dense_head, insert_embeddings, insert_layers, norm_last,
+    prefix_of_kin,
 };
-use super::roles::{
-    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, EMBEDDINGS_NORM, FEED_FORWARD_NORM, KEY, POSITIONS, QUERY, UP,
-    VALUE, WORDS,
-};
+use super::roles::{ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, FEED_FORWARD_NORM, KEY, QUERY, UP, VALUE};
 use super::{Architecture, Facts, Head};
 use crate::checkpoint::json::Fields;
 use crate::checkpoint::names::Names;
@@ -70,13 +68,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
 }
 
 impl DistilBert {
-    fn prefix(weights: &Weights) -> Result<&'static str> {
-        prefix(weights, &PREFIXES, "embeddings.word_embeddings.weight")
-    }
-
     fn head_of(&self, labels: usize) -> Head {
-        let steps = vec![dense(self.hidden, Some(Function::Relu)), dense(labels, None)];
-        Head { pooling: Pooling::First, steps }
+        dense_head(self.hidden, Function::Relu, labels)
     }
 }
 
@@ -100,25 +93,20 @@ impl Architecture for DistilBert {
     }
 
     fn encoder_names(&self, weights: &Weights) -> Result<Names> {
-        let prefix = Self::prefix(weights)?;
+        let prefix = prefix_of_kin(weights, &PREFIXES)?;
         let layers = self.facts.layers;
         let expected = format!("only what DistilBERT's layers have, of which n_layers says {layers}");
         let mut names = Names::new(format!("{prefix}transformer.layer."), expected);
-        for (role, part) in [(WORDS, "word_embeddings"), (POSITIONS, "position_embeddings")] {
-            names.insert(role, format!("{prefix}embeddings.{part}.weight"));
-        }
-        insert_norm(&mut names, weights, EMBEDDINGS_NORM, &format!("{prefix}embeddings.LayerNorm"));
-        for i in 0..layers {
-            let module = format!("{prefix}transformer.layer.{i}");
-            insert_layer(&mut names, weights, (i, &module), &LINEARS, &NORMS)?;
-        }
+        insert_embeddings(&mut names, weights, prefix, false, "embeddings.LayerNorm");
+        let layers = (layers, &*format!("{prefix}transformer.layer"));
+        insert_layers(&mut names, weights, layers, &LINEARS, &NORMS)?;
         Ok(names)
     }
 
     fn head(&self, weights: &Weights, names: &mut Names) -> Result<Head> {
-        let labels = labels(weights, "classifier", self.labels, &self.facts.file)?;
-        insert_head(names, &["pre_classifier", "classifier"].map(str::to_owned));
-        Ok(self.head_of(labels))
+        let modules = ["pre_classifier", "classifier"];
+        insert_dense_head(names, weights, modules, self.labels, &self.facts.file)
+            .map(|labels| self.head_of(labels))
     }
 
     fn expect_head(&self, carried: &Description) -> Head {

@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use super::description::{
-    Description, Embeddings, Function, Norm, Pooling, PositionTable, Relative, TokenTypes,
-};
+use super::description::{Description, Embeddings, Function, Norm, PositionTable, Relative, TokenTypes};
 use super::parts::{
-    BERT_LINEARS, BERT_NORMS, absolute_positions, activation, dense, encoder, eps, heads, insert_head,
-    insert_layer, insert_linear, insert_norm, labels, norm_last, prefix, size_or,
+    BERT_LINEARS, BERT_NORMS, OUT_PROJ, absolute_positions, activation, dense_head, encoder, eps, heads,
+    insert_dense_head, insert_embeddings, insert_layers, insert_linear, norm_last, prefix_of_kin, size_or,
 };
-use super::roles::{EMBEDDINGS_NORM, POSITIONS, PROJECTION, TOKEN_TYPES, WORDS};
+use super::roles::PROJECTION;
 use super::{Architecture, Facts, Head};
 use crate::checkpoint::json::Fields;
 use crate::checkpoint::names::Names;
@@ -60,14 +58,9 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
 }
 
 impl Electra {
-    fn prefix(weights: &Weights) -> Result<&'static str> {
-        prefix(weights, &PREFIXES, "embeddings.word_embeddings.weight")
-    }
-
     fn head_of(&self, labels: usize) -> Head {
         // Whatever hidden_act and the summary_ fields say.
-        let steps = vec![dense(self.hidden, Some(Function::Gelu)), dense(labels, None)];
-        Head { pooling: Pooling::First, steps }
+        dense_head(self.hidden, Function::Gelu, labels)
     }
 }
 
@@ -91,33 +84,22 @@ impl Architecture for Electra {
     }
 
     fn encoder_names(&self, weights: &Weights) -> Result<Names> {
-        let prefix = Self::prefix(weights)?;
+        let prefix = prefix_of_kin(weights, &PREFIXES)?;
         let layers = self.facts.layers;
         let expected = format!("only what ELECTRA's layers have, of which num_hidden_layers says {layers}");
         let mut names = Names::new(format!("{prefix}encoder.layer."), expected);
-        for (role, part) in [
-            (WORDS, "word_embeddings"),
-            (POSITIONS, "position_embeddings"),
-            (TOKEN_TYPES, "token_type_embeddings"),
-        ] {
-            names.insert(role, format!("{prefix}embeddings.{part}.weight"));
-        }
-        insert_norm(&mut names, weights, EMBEDDINGS_NORM, &format!("{prefix}embeddings.LayerNorm"));
+        insert_embeddings(&mut names, weights, prefix, true, "embeddings.LayerNorm");
         if self.width != self.hidden {
             insert_linear(&mut names, PROJECTION, &format!("{prefix}embeddings_project"));
         }
-        for i in 0..layers {
-            let module = format!("{prefix}encoder.layer.{i}");
-            insert_layer(&mut names, weights, (i, &module), &BERT_LINEARS, &BERT_NORMS)?;
-        }
+        let layers = (layers, &*format!("{prefix}encoder.layer"));
+        insert_layers(&mut names, weights, layers, &BERT_LINEARS, &BERT_NORMS)?;
         Ok(names)
     }
 
     fn head(&self, weights: &Weights, names: &mut Names) -> Result<Head> {
-        let modules = ["classifier.dense", "classifier.out_proj"].map(str::to_owned);
-        let labels = labels(weights, &modules[1], self.labels, &self.facts.file)?;
-        insert_head(names, &modules);
-        Ok(self.head_of(labels))
+        insert_dense_head(names, weights, OUT_PROJ, self.labels, &self.facts.file)
+            .map(|labels| self.head_of(labels))
     }
 
     fn expect_head(&self, carried: &Description) -> Head {

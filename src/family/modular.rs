@@ -50,11 +50,6 @@ impl fmt::Debug for Modular {
     }
 }
 
-/// What stands before the names of a module's tensors.
-pub(crate) fn prefix(path: &str) -> String {
-    format!("{path}/")
-}
-
 /// Reads the modules behind an encoder whose states are `hidden` wide.
 pub(super) fn parse(
     encoder: Arc<dyn Architecture>,
@@ -91,7 +86,7 @@ pub(super) fn parse(
                 HeadStep::Norm(Norm { eps: LAYER_NORM_EPS, bias: true })
             }
         };
-        steps.push(Step { step, prefix: prefix(&files.module.path) });
+        steps.push(Step { step, prefix: files.module.prefix() });
     }
     let none = serde_json::Map::new();
     let fields = Fields { file: modules_file, map: &none };

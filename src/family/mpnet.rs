@@ -3,16 +3,13 @@
 
 use std::sync::Arc;
 
-use super::description::{
-    Buckets, Description, Embeddings, Function, Norm, Pooling, PositionTable, Relative,
-};
+use super::description::{Buckets, Description, Embeddings, Function, Norm, PositionTable, Relative};
 use super::parts::{
-    activation, dense, encoder, eps, heads, insert_head, insert_layer, insert_norm, labels, norm_last,
-    prefix, size_or,
+    OUT_PROJ, activation, dense_head, encoder, eps, heads, insert_dense_head, insert_embeddings,
+    insert_layers, norm_last, prefix_of_kin, size_or,
 };
 use super::roles::{
-    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, EMBEDDINGS_NORM, FEED_FORWARD_NORM, KEY, POSITIONS, QUERY,
-    SHARED_BUCKETS, UP, VALUE, WORDS,
+    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, FEED_FORWARD_NORM, KEY, QUERY, SHARED_BUCKETS, UP, VALUE,
 };
 use super::{Architecture, Facts, Head};
 use crate::checkpoint::json::Fields;
@@ -95,13 +92,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
 }
 
 impl MpNet {
-    fn prefix(weights: &Weights) -> Result<&'static str> {
-        prefix(weights, &PREFIXES, "embeddings.word_embeddings.weight")
-    }
-
     fn head_of(&self, labels: usize) -> Head {
-        let steps = vec![dense(self.hidden, Some(Function::Tanh)), dense(labels, None)];
-        Head { pooling: Pooling::First, steps }
+        dense_head(self.hidden, Function::Tanh, labels)
     }
 }
 
@@ -127,27 +119,20 @@ impl Architecture for MpNet {
     }
 
     fn encoder_names(&self, weights: &Weights) -> Result<Names> {
-        let prefix = Self::prefix(weights)?;
+        let prefix = prefix_of_kin(weights, &PREFIXES)?;
         let layers = self.facts.layers;
         let expected = format!("only what MPNet's layers have, of which num_hidden_layers says {layers}");
         let mut names = Names::new(format!("{prefix}encoder.layer."), expected);
-        for (role, part) in [(WORDS, "word_embeddings"), (POSITIONS, "position_embeddings")] {
-            names.insert(role, format!("{prefix}embeddings.{part}.weight"));
-        }
         names.insert(SHARED_BUCKETS, format!("{prefix}encoder.relative_attention_bias.weight"));
-        insert_norm(&mut names, weights, EMBEDDINGS_NORM, &format!("{prefix}embeddings.LayerNorm"));
-        for i in 0..layers {
-            let module = format!("{prefix}encoder.layer.{i}");
-            insert_layer(&mut names, weights, (i, &module), &LINEARS, &NORMS)?;
-        }
+        insert_embeddings(&mut names, weights, prefix, false, "embeddings.LayerNorm");
+        let layers = (layers, &*format!("{prefix}encoder.layer"));
+        insert_layers(&mut names, weights, layers, &LINEARS, &NORMS)?;
         Ok(names)
     }
 
     fn head(&self, weights: &Weights, names: &mut Names) -> Result<Head> {
-        let modules = ["classifier.dense", "classifier.out_proj"].map(str::to_owned);
-        let labels = labels(weights, &modules[1], self.labels, &self.facts.file)?;
-        insert_head(names, &modules);
-        Ok(self.head_of(labels))
+        insert_dense_head(names, weights, OUT_PROJ, self.labels, &self.facts.file)
+            .map(|labels| self.head_of(labels))
     }
 
     fn expect_head(&self, carried: &Description) -> Head {

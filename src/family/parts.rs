@@ -1,11 +1,13 @@
 //! What the files of several families have in common: how modules become roles, what fields of configs mean.
 
+use super::Head;
 use super::description::{
     Attention, Dense, Description, Embeddings, FeedForward, Function, HeadStep, Layer, Norm, Order, Pooling,
     Relative, Residual,
 };
 use super::roles::{
-    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, FEED_FORWARD_NORM, KEY, QUERY, UP, VALUE, head_role, role,
+    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, EMBEDDINGS_NORM, FEED_FORWARD_NORM, KEY, POSITIONS, QUERY,
+    TOKEN_TYPES, UP, VALUE, WORDS, head_role, role,
 };
 use crate::checkpoint::json::Fields;
 use crate::checkpoint::names::Names;
@@ -38,6 +40,39 @@ pub(super) fn prefix(weights: &Weights, prefixes: &[&'static str], tensor: &str)
         tensor: format!("{}{tensor}", prefixes[0]),
         hint: " (nor is it there without that prefix)",
     })
+}
+
+/// [`prefix`] of BERT and its kin, by the name that all of them give to the table of words.
+pub(super) fn prefix_of_kin(weights: &Weights, prefixes: &[&'static str]) -> Result<&'static str> {
+    prefix(weights, prefixes, "embeddings.word_embeddings.weight")
+}
+
+/// Gives roles to the tables of BERT and its kin, of which some have none of token types, and to the norm behind them,
+/// of which `norm` is the name.
+pub(super) fn insert_embeddings(
+    names: &mut Names,
+    weights: &Weights,
+    prefix: &str,
+    has_types: bool,
+    norm: &str,
+) {
+    let types = has_types.then_some((TOKEN_TYPES, "token_type_embeddings"));
+    let tables = [(WORDS, "word_embeddings"), (POSITIONS, "position_embeddings")];
+    for (role, part) in tables.into_iter().chain(types) {
+        names.insert(role, format!("{prefix}embeddings.{part}.weight"));
+    }
+    insert_norm(names, weights, EMBEDDINGS_NORM, &format!("{prefix}{norm}"));
+}
+
+/// [`insert_layer`] of as many layers as the config names, each of which is `module` and its number.
+pub(super) fn insert_layers(
+    names: &mut Names,
+    weights: &Weights,
+    (count, module): (usize, &str),
+    linears: &[(&str, &str)],
+    norms: &[(&str, &str)],
+) -> Result<()> {
+    (0..count).try_for_each(|i| insert_layer(names, weights, (i, &format!("{module}.{i}")), linears, norms))
 }
 
 /// Gives roles to the tensors of one layer, of which `module` is the name. The config's number of layers is only
@@ -89,6 +124,27 @@ pub(super) fn insert_head(names: &mut Names, modules: &[String]) {
 pub(super) fn dense(outputs: usize, activation: Option<Function>) -> HeadStep {
     HeadStep::Dense(Dense { outputs, bias: true, activation, residual: Residual::None })
 }
+
+/// A head that reads the first token: a Linear layer of the states' width with an activation, and the classifier.
+pub(super) fn dense_head(hidden: usize, activation: Function, labels: usize) -> Head {
+    Head { pooling: Pooling::First, steps: vec![dense(hidden, Some(activation)), dense(labels, None)] }
+}
+
+/// Gives roles to the head of which `dense` and `classifier` are the modules, and counts its labels.
+pub(super) fn insert_dense_head(
+    names: &mut Names,
+    weights: &Weights,
+    [dense, classifier]: [&str; 2],
+    said: Option<(&'static str, usize)>,
+    config: &str,
+) -> Result<usize> {
+    let labels = labels(weights, classifier, said, config)?;
+    insert_head(names, &[dense.to_owned(), classifier.to_owned()]);
+    Ok(labels)
+}
+
+/// The modules of the head that RoBERTa, ELECTRA and MPNet have.
+pub(super) const OUT_PROJ: [&str; 2] = ["classifier.dense", "classifier.out_proj"];
 
 /// A layer whose norms come last, with biases everywhere.
 pub(super) fn norm_last(

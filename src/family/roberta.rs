@@ -3,17 +3,12 @@
 
 use std::sync::Arc;
 
-use super::description::{
-    Description, Embeddings, Function, Norm, Pooling, PositionTable, Relative, TokenTypes,
-};
+use super::description::{Description, Embeddings, Function, Norm, PositionTable, Relative, TokenTypes};
 use super::parts::{
-    BERT_LINEARS, BERT_NORMS, absolute_positions, activation, dense, encoder, eps, heads, insert_head,
-    insert_layer, insert_norm, labels, norm_last, pad, prefix, size_or,
+    BERT_LINEARS, BERT_NORMS, OUT_PROJ, absolute_positions, activation, dense_head, encoder, eps, heads,
+    insert_dense_head, insert_embeddings, insert_layer, norm_last, pad, prefix_of_kin, size_or,
 };
-use super::roles::{
-    ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, EMBEDDINGS_NORM, FEED_FORWARD_NORM, KEY, POSITIONS, QUERY,
-    TOKEN_TYPES, UP, VALUE, WORDS, role,
-};
+use super::roles::{ATTENTION_NORM, ATTENTION_OUTPUT, DOWN, FEED_FORWARD_NORM, KEY, QUERY, UP, VALUE, role};
 use super::{Architecture, Facts, Head};
 use crate::checkpoint::json::Fields;
 use crate::checkpoint::names::Names;
@@ -85,13 +80,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<Arc<dyn Architecture>> {
 }
 
 impl Roberta {
-    fn prefix(weights: &Weights) -> Result<&'static str> {
-        prefix(weights, &PREFIXES, "embeddings.word_embeddings.weight")
-    }
-
     fn head_of(&self, labels: usize) -> Head {
-        let steps = vec![dense(self.hidden, Some(Function::Tanh)), dense(labels, None)];
-        Head { pooling: Pooling::First, steps }
+        dense_head(self.hidden, Function::Tanh, labels)
     }
 
     fn insert_flash_layer(&self, names: &mut Names, weights: &Weights, i: usize, module: &str) -> Result<()> {
@@ -126,7 +116,7 @@ impl Architecture for Roberta {
     }
 
     fn encoder_names(&self, weights: &Weights) -> Result<Names> {
-        let prefix = Self::prefix(weights)?;
+        let prefix = prefix_of_kin(weights, &PREFIXES)?;
         let flash = weights.contains(&format!("{prefix}emb_ln.weight"));
         let (layers, norm) = match flash {
             true => ("encoder.layers", "emb_ln"),
@@ -135,14 +125,7 @@ impl Architecture for Roberta {
         let count = self.facts.layers;
         let expected = format!("only what RoBERTa's layers have, of which num_hidden_layers says {count}");
         let mut names = Names::new(format!("{prefix}{layers}."), expected);
-        for (role, part) in [
-            (WORDS, "word_embeddings"),
-            (POSITIONS, "position_embeddings"),
-            (TOKEN_TYPES, "token_type_embeddings"),
-        ] {
-            names.insert(role, format!("{prefix}embeddings.{part}.weight"));
-        }
-        insert_norm(&mut names, weights, EMBEDDINGS_NORM, &format!("{prefix}{norm}"));
+        insert_embeddings(&mut names, weights, prefix, true, norm);
         for i in 0..count {
             let module = format!("{prefix}{layers}.{i}");
             match flash {
@@ -154,10 +137,8 @@ impl Architecture for Roberta {
     }
 
     fn head(&self, weights: &Weights, names: &mut Names) -> Result<Head> {
-        let modules = ["classifier.dense", "classifier.out_proj"].map(str::to_owned);
-        let labels = labels(weights, &modules[1], self.labels, &self.facts.file)?;
-        insert_head(names, &modules);
-        Ok(self.head_of(labels))
+        insert_dense_head(names, weights, OUT_PROJ, self.labels, &self.facts.file)
+            .map(|labels| self.head_of(labels))
     }
 
     fn expect_head(&self, carried: &Description) -> Head {

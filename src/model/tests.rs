@@ -30,10 +30,7 @@ pub(super) fn load_changed(
     let files = Files::open(folder, WeightSource::Mmap).unwrap();
     let config = Config::parse(&files).unwrap();
     let mut weights = Weights::parse(files.weights, files.shard_index).unwrap();
-    for module in files.head {
-        let prefix = crate::family::modular::prefix(&module.module.path);
-        module.weights.into_iter().for_each(|file| weights.add_module(file, &prefix).unwrap());
-    }
+    weights.add_modules(files.head).unwrap();
     let (description, names) = config.family.describe(&weights).unwrap();
     change(&mut weights, &names);
     let most = config.max_positions();

@@ -7,7 +7,7 @@ use super::feed_forward::Inner;
 use super::linear::Packing;
 use crate::checkpoint::tensors::RowBytes;
 use crate::family::Description;
-use crate::family::description::{Layer, Order};
+use crate::family::description::Order;
 use crate::tokenized::Tokenized;
 
 /// What a chunk needs room for.
@@ -85,11 +85,12 @@ pub(crate) struct Widths {
 
 impl Widths {
     pub(super) fn new(description: &Description, packing: Packing) -> Self {
-        let most = |size: fn(&Layer) -> usize| description.layers.iter().map(size).max().unwrap_or(0);
+        // All layers have these in common.
+        let layer = &description.layers[0];
         Self {
-            heads: most(|layer| layer.attention.heads),
-            head_dim: most(|layer| layer.attention.head_dim),
-            intermediate: most(|layer| layer.feed_forward.intermediate),
+            heads: layer.attention.heads,
+            head_dim: layer.attention.head_dim,
+            intermediate: layer.feed_forward.intermediate,
             packing,
         }
     }
@@ -161,7 +162,7 @@ impl Workspace {
     pub(super) fn new(description: &Description, packing: Packing) -> Self {
         let width = description.hidden;
         let cls_hidden = || Matrix::unpadded(width);
-        let heads = description.layers.iter().map(|layer| layer.attention.heads).max().unwrap_or(0);
+        let heads = description.layers[0].attention.heads;
         let slots = description.layers.iter().map(|layer| slot_values(&layer.attention, packing)).min();
         let norm_first = description.layers[0].order == Order::NormFirst;
         let [normed, cls_normed] = if norm_first { [width; 2] } else { [0; 2] };
