@@ -192,6 +192,16 @@ impl Error {
         }
     }
 
+    /// The same of another document, if it is about one.
+    pub(crate) fn at_document(mut self, number: Option<usize>) -> Self {
+        if let (Self::Document { document, .. } | Self::NonFinite { document, .. }, Some(number)) =
+            (&mut self, number)
+        {
+            *document = number;
+        }
+        self
+    }
+
     /// The error of a packed checkpoint.
     pub(crate) fn of_packed(self) -> Self {
         Self::Packed { source: Box::new(self) }

@@ -18,6 +18,8 @@
 //!
 //! - [`Reranker::rerank`] ranks documents; [`Reranker::score_pairs`] scores pairs in input order, with all logits.
 //! - [`Reranker::tokenize`] and [`Reranker::score_tokenized`] are the two halves, for callers who cache.
+//! - [`RerankOptions`] has long documents in passages, fusion with the first stage and scaled scores; [`Cascade`] ranks
+//!   with several models, [`Reranker::rerank_within`] within a deadline.
 //! - [`Reranker::write_packed`] writes a checkpoint that loads at once, out of a map.
 //! - [`Reranker::builder`] has the options of loading, [`RerankOptions`] those of a call.
 //!
@@ -54,7 +56,7 @@ pub use info::ModelInfo;
 #[doc(hidden)]
 pub use model::{Input, NewLinear, Reading, SourceTensor, TensorUse, Untreated};
 #[cfg(feature = "tokenizers")]
-pub use ranking::{Ranked, RerankOptions};
+pub use ranking::{Cascade, Fusion, Long, Partial, Passage, Ranked, RerankOptions, Scaling};
 pub use reranker::{PairScore, Reranker};
 pub use score::ScoreMode;
 pub use timings::LoadTimings;

@@ -1,82 +1,25 @@
 //! Texts in, a ranking out.
 
+mod cascade;
+mod fusion;
+mod long;
+mod options;
+mod pairs;
+mod passages;
+mod scaling;
+mod scored;
+
 use std::cmp::Ordering;
-use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
+
+pub use cascade::Cascade;
+pub use fusion::Fusion;
+pub use long::{Long, Passage};
+pub use options::RerankOptions;
+pub use scaling::Scaling;
 
 use crate::error::{Error, Result};
-use crate::reranker::{PairScore, Reranker};
-use crate::schedule::{Control, Source};
-use crate::score::ScoreMode;
-use crate::tokenized::Tokenized;
-use crate::tokenizer::Tokenizer;
-
-/// Options of one [`Reranker::rerank`].
-///
-/// ```
-/// let options = crossrank::RerankOptions::default().top_k(10).min_score(0.5);
-/// ```
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct RerankOptions {
-    /// Keep only this many, the best. 0 gives an empty ranking.
-    pub top_k: Option<usize>,
-    /// Keep only documents whose score is at least this.
-    pub min_score: Option<f32>,
-    /// How scores are made of logits.
-    pub score: ScoreMode,
-    /// Which label ranks, from 0; needed when the model has several.
-    pub label: Option<usize>,
-    /// Ends the call with [`Error::Stopped`] once it is true. Looked at between chunks of documents.
-    pub stop: Option<Arc<AtomicBool>>,
-    /// Raised by one for each document that has been scored.
-    pub progress: Option<Arc<AtomicUsize>>,
-}
-
-impl RerankOptions {
-    /// Sets [`RerankOptions::top_k`].
-    #[must_use]
-    pub fn top_k(mut self, top_k: usize) -> Self {
-        self.top_k = Some(top_k);
-        self
-    }
-
-    /// Sets [`RerankOptions::min_score`].
-    #[must_use]
-    pub fn min_score(mut self, min_score: f32) -> Self {
-        self.min_score = Some(min_score);
-        self
-    }
-
-    /// Sets [`RerankOptions::score`].
-    #[must_use]
-    pub fn score(mut self, score: ScoreMode) -> Self {
-        self.score = score;
-        self
-    }
-
-    /// Sets [`RerankOptions::label`].
-    #[must_use]
-    pub fn label(mut self, label: usize) -> Self {
-        self.label = Some(label);
-        self
-    }
-
-    /// Sets [`RerankOptions::stop`].
-    #[must_use]
-    pub fn stop(mut self, stop: Arc<AtomicBool>) -> Self {
-        self.stop = Some(stop);
-        self
-    }
-
-    /// Sets [`RerankOptions::progress`].
-    #[must_use]
-    pub fn progress(mut self, progress: Arc<AtomicUsize>) -> Self {
-        self.progress = Some(progress);
-        self
-    }
-}
+use crate::reranker::Reranker;
 
 /// One document of a ranking.
 #[derive(Clone, PartialEq, Debug)]
@@ -84,23 +27,41 @@ impl RerankOptions {
 pub struct Ranked {
     /// Its index in the documents that were given.
     pub index: usize,
-    /// Through the activation of [`RerankOptions::score`].
+    /// Through the activation of [`RerankOptions::score`], or [`RerankOptions::scaling`].
     pub score: f32,
     /// The raw logit of the label that ranks.
     pub logit: f32,
     /// By which it stands where it does: as the score, without saturation.
     order: f32,
-    /// Tokens that were scored: query, document and special tokens, after truncation.
+    /// By which it stands where it does, where the first stage counts, too: see [`RerankOptions::fusion`].
+    pub fused: Option<f32>,
+    /// Tokens that were scored: query, document and special tokens, after truncation, of all its passages.
     pub tokens: usize,
     /// Whether something was cut off to fit the window.
     pub truncated: bool,
+    /// Its best passage, where it was scored in passages: see [`RerankOptions::long`].
+    pub passage: Option<Passage>,
+    /// The number of the model of a [`Cascade`] that scored it last, from 0. Scores of different models cannot be
+    /// compared.
+    pub stage: usize,
+}
+
+/// What could be scored before a deadline.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Partial {
+    /// What was scored, as in a whole ranking, with the same bits.
+    pub ranking: Vec<Ranked>,
+    /// Indices of the documents that were not, in the order in which they were given.
+    pub not_scored: Vec<usize>,
 }
 
 impl Reranker {
     /// Ranks documents by how well they answer the query: best first by the score before it saturates (the logit; of
     /// softmax and differences the label's odds), ties by index.
     ///
-    /// No documents give an empty ranking; empty texts are scored as the tokenizer sees them.
+    /// No documents give an empty ranking; empty texts are scored as the tokenizer sees them. Documents with the same
+    /// text are scored once.
     ///
     /// # Errors
     /// When options do not fit the model (several labels need [`RerankOptions::label`]), a document cannot be tokenised
@@ -111,150 +72,89 @@ impl Reranker {
         documents: &[impl AsRef<str> + Sync],
         options: &RerankOptions,
     ) -> Result<Vec<Ranked>> {
-        let labels = self.labels();
-        let label = match options.label {
-            Some(label) if label < labels => label,
-            Some(label) => {
-                return Err(Error::option(
-                    "label",
-                    format!("expected one of 0 to {}, found {label}", labels - 1),
-                ));
-            }
-            None if labels == 1 => 0,
-            None => {
-                let reason =
-                    format!("the model has {labels} labels: choose which one ranks, 0 to {}", labels - 1);
-                return Err(Error::option("label", reason));
-            }
-        };
-        if options.min_score.is_some_and(f32::is_nan) {
-            return Err(Error::option("min_score", "expected a number, found NaN"));
-        }
-        let activation = self.config.settings.activation.resolve(options.score, labels)?;
-
-        let source = Documents { tokenizer: self.tokenizer(), query: &self.encode_query(query)?, documents };
-        let control = Control { stop: options.stop.as_deref(), progress: options.progress.as_deref() };
-        let (logits, extents) = self.score_all(&source, control)?;
-
-        let mut ranking = Vec::with_capacity(extents.len());
-        let all =
-            extents.iter().zip(logits.chunks_exact(labels)).enumerate().map(|(index, (extent, logits))| {
-                Ranked {
-                    index,
-                    score: activation.score(logits, label),
-                    logit: logits[label],
-                    order: activation.order(logits, label),
-                    tokens: extent.tokens,
-                    truncated: extent.truncated,
-                }
-            });
-        ranking.extend(all.filter(|ranked| options.min_score.is_none_or(|least| ranked.score >= least)));
-        // The index makes the order total, so that nothing is left to be stable.
-        ranking.sort_unstable_by(best_first);
-        ranking.truncate(options.top_k.unwrap_or(usize::MAX));
-        Ok(ranking)
+        let chosen: Vec<usize> = (0..documents.len()).collect();
+        options.check(documents.len())?;
+        let stage = self.rank(query, documents, &chosen, options, None)?;
+        Ok(options.finish(stage.ranking, 0))
     }
 
-    /// Scores (query, document) pairs, in input order, with the logits of all labels.
+    /// As [`Reranker::rerank`], as far as it comes before `deadline`: no chunk of documents begins after it. Documents
+    /// are scored in about the order in which they are given, which should be that of the first stage.
     ///
     /// # Errors
-    /// When a pair cannot be tokenised or scored; the error names the first by its index as a document.
-    pub fn score_pairs(
+    /// As [`Reranker::rerank`]; that time is up is none. A document that cannot be scored is only found if it is reached.
+    pub fn rerank_within(
         &self,
-        pairs: &[(impl AsRef<str> + Sync, impl AsRef<str> + Sync)],
-    ) -> Result<Vec<PairScore>> {
-        let source = Pairs { tokenizer: self.tokenizer(), pairs };
-        self.pair_scores(&source)
+        query: &str,
+        documents: &[impl AsRef<str> + Sync],
+        options: &RerankOptions,
+        deadline: Instant,
+    ) -> Result<Partial> {
+        let chosen: Vec<usize> = (0..documents.len()).collect();
+        options.check(documents.len())?;
+        let Partial { ranking, not_scored } =
+            self.rank(query, documents, &chosen, options, Some(deadline))?;
+        Ok(Partial { ranking: options.finish(ranking, 0), not_scored })
     }
 
-    /// Tokenises a query with each of its documents, for callers who score the same pairs again.
-    ///
-    /// # Errors
-    /// When a pair cannot be cut to the window as the truncation asks.
-    ///
-    /// ```
-    /// # fn main() -> crossrank::Result<()> {
-    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gelu-60");
-    /// # let reranker = crossrank::Reranker::load(folder)?;
-    /// let pairs = reranker.tokenize("where do rivers go", &["To the sea."])?;
-    /// assert_eq!(reranker.score_tokenized(&pairs)?, reranker.score_tokenized(&pairs)?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn tokenize(&self, query: &str, documents: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokenized>> {
-        self.threads().check_process()?;
-        let (tokenizer, query) = (self.tokenizer(), self.encode_query(query)?);
-        let tokenized =
-            self.threads().map(documents.len(), |i| tokenizer.pair(i, &query, documents[i].as_ref()));
-        tokenized.into_iter().collect()
-    }
-
-    fn encode_query(&self, query: &str) -> Result<Vec<u32>> {
-        self.tokenizer().encode_query(query).map_err(|reason| Error::Query { reason })
-    }
-}
-
-/// Documents for one query, whose ids are there.
-struct Documents<'a, D> {
-    tokenizer: &'a Tokenizer,
-    query: &'a [u32],
-    documents: &'a [D],
-}
-
-impl<D: AsRef<str> + Sync> Source for Documents<'_, D> {
-    fn documents(&self) -> usize {
-        self.documents.len()
-    }
-
-    fn cost(&self, document: usize) -> usize {
-        self.tokenizer.estimate(self.query.len(), self.documents[document].as_ref().len())
-    }
-
-    fn ids<'a>(&'a self, documents: Range<usize>, buffer: &'a mut Vec<Tokenized>) -> Result<&'a [Tokenized]> {
-        for i in documents {
-            buffer.push(self.tokenizer.pair(i, self.query, self.documents[i].as_ref())?);
-        }
-        Ok(buffer)
-    }
-}
-
-/// Pairs with a query each.
-struct Pairs<'a, Q, D> {
-    tokenizer: &'a Tokenizer,
-    pairs: &'a [(Q, D)],
-}
-
-impl<Q: AsRef<str> + Sync, D: AsRef<str> + Sync> Source for Pairs<'_, Q, D> {
-    fn documents(&self) -> usize {
-        self.pairs.len()
-    }
-
-    fn cost(&self, document: usize) -> usize {
-        let (query, document) = &self.pairs[document];
-        self.tokenizer.estimate(0, query.as_ref().len().saturating_add(document.as_ref().len()))
-    }
-
-    fn ids<'a>(&'a self, documents: Range<usize>, buffer: &'a mut Vec<Tokenized>) -> Result<&'a [Tokenized]> {
-        // Pairs of one query usually stand together: it is encoded once for them.
-        let mut encoded: Option<(&str, Vec<u32>)> = None;
-        for i in documents {
-            let (query, document) = (self.pairs[i].0.as_ref(), self.pairs[i].1.as_ref());
-            let query = match &encoded {
-                Some((text, ids)) if *text == query => ids,
-                _ => {
-                    let ids = self.tokenizer.encode_query(query);
-                    let ids =
-                        ids.map_err(|reason| Error::document_error(i, format!("its query {reason}")))?;
-                    &encoded.insert((query, ids)).1
-                }
+    /// Ranks the chosen documents, all that were scored, best first. Nothing is fused, nothing left out.
+    fn rank(
+        &self,
+        query: &str,
+        documents: &[impl AsRef<str> + Sync],
+        chosen: &[usize],
+        options: &RerankOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Partial> {
+        let labels = self.labels();
+        let label = self.ranking_label(options.label)?;
+        let activation = self.config.settings.activation.resolve(options.score, labels)?;
+        let (scored, unique) =
+            self.score_documents(query, documents, chosen, options, (activation, label), deadline)?;
+        let mut partial = Partial { ranking: Vec::with_capacity(chosen.len()), not_scored: vec![] };
+        for (&index, &unique) in chosen.iter().zip(&unique) {
+            let Some((logits, found)) = scored.get(unique) else {
+                partial.not_scored.push(index);
+                continue;
             };
-            buffer.push(self.tokenizer.pair(i, query, document)?);
+            let score = match options.scaling {
+                Some(scaling) => scaling.score(logits[label]),
+                None => activation.score(logits, label),
+            };
+            partial.ranking.push(Ranked {
+                index,
+                score,
+                logit: logits[label],
+                order: activation.order(logits, label),
+                fused: None,
+                tokens: found.tokens,
+                truncated: found.truncated,
+                passage: found.passage.clone(),
+                stage: 0,
+            });
         }
-        Ok(buffer)
+        // The index makes the order total, so that nothing is left to be stable.
+        partial.ranking.sort_unstable_by(best_first);
+        partial.not_scored.sort_unstable();
+        Ok(partial)
+    }
+
+    /// The label that ranks.
+    fn ranking_label(&self, label: Option<usize>) -> Result<usize> {
+        let labels = self.labels();
+        let reason = match label {
+            Some(label) if label < labels => return Ok(label),
+            Some(label) => format!("expected one of 0 to {}, found {label}", labels - 1),
+            None if labels == 1 => return Ok(0),
+            None => format!("the model has {labels} labels: choose which one ranks, 0 to {}", labels - 1),
+        };
+        Err(Error::option("label", reason))
     }
 }
 
-/// Logits are finite here, and what is made of them is no NaN, so the order is total; 0 and -0 are equal.
+/// Logits are finite here, and what is made of them is no NaN, so the order is total; 0 and -0 are equal. What a later
+/// model of a cascade scored comes first.
 fn best_first(a: &Ranked, b: &Ranked) -> Ordering {
-    b.order.partial_cmp(&a.order).unwrap_or(Ordering::Equal).then(a.index.cmp(&b.index))
+    let order = b.order.partial_cmp(&a.order).unwrap_or(Ordering::Equal);
+    b.stage.cmp(&a.stage).then(order).then(a.index.cmp(&b.index))
 }

@@ -209,7 +209,7 @@ impl Reranker {
     }
 
     /// Scores what a source holds; the logits that come out are finite.
-    fn score<S: Source + ?Sized>(
+    pub(crate) fn score<S: Source + ?Sized>(
         &self,
         source: &S,
         control: Control<'_>,
@@ -218,6 +218,11 @@ impl Reranker {
         let Results { logits, extents } = results;
         let results = Results { logits: &mut *logits, extents };
         self.scheduler.run(&self.model, &self.threads, self.chunk_tokens, source, control, results)?;
+        self.check_finite(logits)
+    }
+
+    /// An error names the first document, of those whose logits these are, that has one which is no finite number.
+    pub(crate) fn check_finite(&self, logits: &[f32]) -> Result<()> {
         let labels = self.labels();
         match logits.iter().position(|logit| !logit.is_finite()) {
             Some(at) => {

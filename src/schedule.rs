@@ -34,6 +34,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 pub(crate) use source::Source;
 
@@ -50,6 +51,23 @@ use slots::{Slot, Slots};
 pub(crate) struct Control<'a> {
     pub(crate) stop: Option<&'a AtomicBool>,
     pub(crate) progress: Option<&'a AtomicUsize>,
+    /// From then on no chunk begins.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Control<'_> {
+    /// Whether no more is to be done.
+    pub(crate) fn stopped(self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Counts documents that have been scored.
+    pub(crate) fn progress_by(self, documents: usize) {
+        if let Some(progress) = self.progress {
+            progress.fetch_add(documents, Ordering::Relaxed);
+        }
+    }
 }
 
 /// How much of a document was scored.
@@ -236,13 +254,11 @@ impl<S: Source + ?Sized> Request<'_, S> {
             *extent = Extent { tokens: sequence.len(), truncated: sequence.truncated };
         }
         self.scored.fetch_add(sequences.len(), Ordering::Relaxed);
-        if let Some(progress) = self.control.progress {
-            progress.fetch_add(sequences.len(), Ordering::Relaxed);
-        }
+        self.control.progress_by(sequences.len());
     }
 
     fn stopped(&self) -> bool {
-        self.control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+        self.control.stopped()
     }
 }
 

@@ -16,6 +16,7 @@ mod tests;
 mod tests_of_kinds;
 mod unigram;
 mod vocabulary;
+mod window;
 mod word_piece;
 
 use self::backend::{Any, BertPipeline, Outline, Parsed, WordPieceFile};
@@ -26,6 +27,8 @@ use self::settings::Settings;
 pub use self::settings::TokenizerRules;
 pub(crate) use self::source::Source;
 use self::template::Template;
+pub use self::window::Truncation;
+use self::window::Window;
 use crate::checkpoint::files::File;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -33,20 +36,6 @@ use crate::tokenized::Tokenized;
 
 /// Of English prose; other texts have fewer.
 const BYTES_PER_TOKEN: usize = 4;
-
-/// What to do with a pair that exceeds the window. Texts are cut on the right.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub enum Truncation {
-    /// Cut the longer of the two until both fit, as sentence-transformers does. Texts that both exceed the window count
-    /// as equally long.
-    #[default]
-    LongestFirst,
-    /// Cut the document only; a query that leaves it no token is an error.
-    OnlyDocument,
-    /// Cut nothing: a pair that does not fit is an error.
-    Error,
-}
 
 /// The tokenizer of a model, with the window that pairs must fit.
 pub(crate) struct Tokenizer {
@@ -320,7 +309,7 @@ impl Tokenizer {
     /// Ids of one text, without special tokens, cut to one more than the window, which shows that there was more. An
     /// error is the end of a sentence.
     pub(crate) fn encode(&self, text: &str) -> std::result::Result<Vec<u32>, String> {
-        self.texts.encode(text, self.max_length + 1).map_err(|error| format!("cannot be tokenised: {error}"))
+        self.encode_up_to(text, self.max_length + 1)
     }
 
     /// As [`Tokenizer::encode`], with the checkpoint's prompt in front.
@@ -332,99 +321,45 @@ impl Tokenizer {
     }
 
     /// Puts an encoded query and a document, number `index` of the call, into the checkpoint's own template.
-    pub(crate) fn pair(&self, index: usize, query: &[u32], document: &str) -> Result<Tokenized> {
+    /// `truncation` is the call's, where it has one of its own.
+    pub(crate) fn pair(
+        &self,
+        index: usize,
+        query: &[u32],
+        document: &str,
+        truncation: Option<Truncation>,
+    ) -> Result<Tokenized> {
         let document =
             self.encode(document).map_err(|reason| Error::document_error(index, format!("it {reason}")))?;
-        let lengths = (query.len(), document.len());
-        let kept = self.fit(index, lengths)?;
-        let (ids, type_ids) = self.template.fill(&query[..kept.0], &document[..kept.1]);
-        Ok(Tokenized { ids, type_ids, truncated: kept != lengths })
+        let kept = self.window(truncation).fit(query.len(), document.len());
+        let kept = kept.map_err(|reason| Error::document_error(index, reason))?;
+        Ok(self.fill(&query[..kept.0], &document[..kept.1], kept != (query.len(), document.len())))
     }
 
-    /// How many tokens of the query and of the document are kept.
-    fn fit(&self, index: usize, (query, document): (usize, usize)) -> Result<(usize, usize)> {
-        let room = self.max_length - self.template.special_tokens();
-        if query + document <= room {
-            return Ok((query, document));
-        }
-        match self.truncation {
-            Truncation::LongestFirst => Ok(longest_first(query, document, room)),
-            Truncation::OnlyDocument if query < room => Ok((query, room - query)),
-            Truncation::OnlyDocument => {
-                let reason = format!(
-                    "the query alone has {query} tokens or more and leaves no room for the document: {room} of \
-                     max_length {} are for text",
-                    self.max_length
-                );
-                Err(Error::document_error(index, reason))
-            }
-            Truncation::Error => {
-                let reason = format!(
-                    "the pair has {} tokens or more; max_length is {}",
-                    query + document + self.template.special_tokens(),
-                    self.max_length
-                );
-                Err(Error::document_error(index, reason))
-            }
-        }
-    }
-}
-
-/// The rule of the `tokenizers` crate: the shorter text stays whole while it takes at most half, then both take half
-/// and the longer one the odd token, the second when they are equal.
-fn longest_first(first: usize, second: usize, room: usize) -> (usize, usize) {
-    let half = room / 2;
-    if first.min(second) > half {
-        if first > second { (room - half, half) } else { (half, room - half) }
-    } else if first <= second {
-        (first, room - first)
-    } else {
-        (room - second, second)
-    }
-}
-
-#[cfg(test)]
-mod window_tests {
-    use super::longest_first;
-
-    #[test]
-    fn longest_first_fills_the_room_and_leaves_both_sides_something() {
-        for room in 2..40 {
-            for first in 0..50 {
-                for second in 0..50 {
-                    if first + second <= room {
-                        continue;
-                    }
-                    let (a, b) = longest_first(first, second, room);
-                    assert_eq!(a + b, room);
-                    assert!(a <= first && b <= second, "{first} {second} {room}: {a} {b}");
-                    assert!((a > 0 || first == 0) && (b > 0 || second == 0));
-                }
-            }
+    /// The room that a pair's texts share, and the rule by which they do.
+    pub(crate) fn window(&self, truncation: Option<Truncation>) -> Window {
+        Window {
+            max_length: self.max_length,
+            special: self.template.special_tokens(),
+            truncation: truncation.unwrap_or(self.truncation),
         }
     }
 
-    #[test]
-    fn longest_first_is_the_rule_of_the_tokenizers_crate() {
-        use tokenizers::tokenizer::Encoding;
-        use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
-        let encoding = |len: usize| {
-            let tokens = (0..len).map(|i| tokenizers::Token::new(i as u32, String::new(), (0, 0))).collect();
-            Encoding::from_tokens(tokens, 0)
-        };
-        for room in 2..14 {
-            let params = TruncationParams { max_length: room, ..Default::default() };
-            for first in 0..20 {
-                for second in 0..20 {
-                    if first + second <= room {
-                        continue;
-                    }
-                    let (a, b) =
-                        truncate_encodings(encoding(first), Some(encoding(second)), &params).unwrap();
-                    let theirs = (a.len(), b.unwrap().len());
-                    assert_eq!(longest_first(first, second, room), theirs, "{first} {second} {room}");
-                }
-            }
-        }
+    /// A pair of encoded texts that fit.
+    pub(crate) fn fill(&self, query: &[u32], document: &[u32], truncated: bool) -> Tokenized {
+        let (ids, type_ids) = self.template.fill(query, document);
+        Tokenized { ids, type_ids, truncated }
+    }
+
+    /// Whether the ids of sentences, side by side, are those of their text: a sentence ends where no step of the
+    /// tokenizer sees across.
+    pub(crate) fn joins_sentences(&self) -> bool {
+        matches!(self.texts, Texts::Bert(_))
+    }
+
+    /// The first `limit` ids of a text, at most one more than the window. An error is the end of a sentence.
+    pub(crate) fn encode_up_to(&self, text: &str, limit: usize) -> std::result::Result<Vec<u32>, String> {
+        let limit = limit.min(self.max_length + 1);
+        self.texts.encode(text, limit).map_err(|error| format!("cannot be tokenised: {error}"))
     }
 }

@@ -143,7 +143,7 @@ fn a_stop_while_texts_are_tokenised_scores_none_of_them() {
         stop.fetch_or(document == 100, Ordering::Relaxed);
         Ok(())
     });
-    let control = Control { stop: Some(&stop), progress: Some(&progress) };
+    let control = Control { stop: Some(&stop), progress: Some(&progress), ..Control::default() };
     let error = source.run(&Scheduler::default(), 1, control).unwrap_err();
     let asked = source.asked.into_inner().unwrap();
     let last = asked.last().unwrap();

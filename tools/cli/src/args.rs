@@ -1,10 +1,14 @@
 //! The command line.
 
+mod rerank;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use rerank::{Fallback, Long, OnBadDocument, RerankArgs};
 
 /// Reranks search results with BERT-style cross-encoders on CPUs.
 #[derive(Parser)]
@@ -22,61 +26,13 @@ Exit codes: 0 all done; 1 an error; 2 wrong usage; 130 ended by Ctrl-C; 141 nobo
 pub enum Command {
     Rerank(RerankArgs),
     Score(ScoreArgs),
+    FitScores(FitScoresArgs),
     Inspect(InspectArgs),
     Quantize(QuantizeArgs),
     Pack(PackArgs),
     Bench(BenchArgs),
     #[command(hide = true)]
     BenchOne(BenchOneArgs),
-}
-
-/// Rank documents by how well they answer a query, best first.
-///
-/// Documents are lines of text (a blank line is a document), or JSON objects, one a line, with the key `text` (blank
-/// lines are skipped), or with those that `--text-field` names. Other keys of the objects come back with `--format
-/// jsonl`, after ours; those that have the names of ours (rank, index, score, logit, tokens, truncated, input; error
-/// with `--on-bad-document last`; text where it is not what was scored) come back within an object `input`. Escapes of
-/// half a surrogate pair are read as U+FFFD, and a note says so.
-///
-/// Input is UTF-8, a line at most 4 MiB; CRLF is a newline. One bad document is an error that names it, and nothing is
-/// ranked, unless `--on-bad-document` says otherwise: then each is named by a note on stderr, their number by another,
-/// and the exit code is 0 as long as some document could be ranked, or there was none.
-#[derive(Args)]
-pub struct RerankArgs {
-    /// What the documents are to answer
-    #[arg(short, long, allow_hyphen_values = true)]
-    pub query: String,
-    /// The documents; `-` or none is stdin
-    pub file: Option<PathBuf>,
-    /// How the documents are written
-    #[arg(long, value_enum, default_value_t)]
-    pub input: InputFormat,
-    /// The keys of a JSON document that hold its text. Of several the texts are joined by a space: those that are missing,
-    /// null or empty are left out, but one must be there. Input is then JSONL, whatever it looks like
-    #[arg(long, value_name = "KEY,...", value_delimiter = ',', default_value = "text")]
-    pub text_field: Vec<String>,
-    /// What a document does that cannot be scored: a line that is no UTF-8, no JSON or too long, a text that is missing,
-    /// null or no string, or a pair that does not fit where `--truncation` cuts nothing
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
-    pub on_bad_document: OnBadDocument,
-    /// Keep the best N only
-    #[arg(long, value_name = "N", value_parser = from_1(u64::MAX))]
-    pub top_k: Option<usize>,
-    /// Keep documents with at least this score only
-    #[arg(long, value_name = "X", value_parser = number, allow_hyphen_values = true)]
-    pub min_score: Option<f32>,
-    /// How the ranking is written
-    #[arg(long, value_enum, default_value_t)]
-    pub format: OutputFormat,
-    /// The label that ranks, by its name or by its number from 0; needed when the model has several
-    #[arg(long, value_name = "NAME|N")]
-    pub label: Option<String>,
-    #[command(flatten)]
-    pub score: ScoreArg,
-    #[command(flatten)]
-    pub model: ModelArgs,
-    #[command(flatten)]
-    pub window: WindowArgs,
 }
 
 /// Score (query, document) pairs as they come, in the order of the input.
@@ -93,6 +49,33 @@ pub struct ScoreArgs {
     pub file: Option<PathBuf>,
     #[command(flatten)]
     pub score: ScoreArg,
+    /// Make scores of logits by the two numbers that `crossrank fit-scores` wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "score_mode")]
+    pub scaling: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub window: WindowArgs,
+}
+
+/// Fit scores to judgements: probabilities out of logits, for `rerank --scaling` and `score --scaling`.
+///
+/// Judgements are JSON objects, one a line, with the keys `query`, `document` and `relevant`: true or false, or a number,
+/// of which those above 0 are relevant. At least 10 of each kind are needed, some hundreds are better; pairs that
+/// were used to train the model say nothing about others. What is fitted are the two numbers of Platt's scaling: a pair
+/// is relevant with probability 1 / (1 + e^-(slope * logit + offset)).
+#[derive(Args)]
+#[command(after_help = "Example:\n  crossrank fit-scores judged.jsonl --output score-scaling.json\n  \
+crossrank rerank -q 'where do rivers go' --scaling score-scaling.json passages.txt")]
+pub struct FitScoresArgs {
+    /// The judgements; `-` or none is stdin
+    pub file: Option<PathBuf>,
+    /// Where the two numbers go; a file that is there is replaced
+    #[arg(short, long, value_name = "FILE", default_value = "score-scaling.json")]
+    pub output: PathBuf,
+    /// The label whose logit it is, by its name or by its number from 0; needed when the model has several
+    #[arg(long, value_name = "NAME|N")]
+    pub label: Option<String>,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -224,7 +207,7 @@ pub struct BenchOneArgs {
 }
 
 /// Which model, and how it runs.
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 pub struct ModelArgs {
     /// Model folder: config.json, tokenizer.json, model.safetensors or its shards [default: a small English model
     /// inside this program]
@@ -295,17 +278,6 @@ pub enum InputFormat {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum OnBadDocument {
-    /// It ends the command: nothing is ranked
-    #[default]
-    Error,
-    /// It is left out
-    Skip,
-    /// It comes after all that have a score, with the key `error` in place of score and text; not with `--min-score`
-    Last,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum OutputFormat {
     /// For people: rank, score, a bar, the text cut to the terminal
     #[default]
@@ -323,7 +295,7 @@ pub enum ReportFormat {
     Json,
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum Dtype {
     /// What the model holds: int8 where its weights are, that of a packed one, else f32
     #[default]
@@ -372,6 +344,8 @@ pub enum Truncation {
     LongestFirst,
     /// Cut the document only
     OnlyDocument,
+    /// Cut the query to three quarters of the window, then the document, as FlagEmbedding does
+    QueryQuarters,
     /// Cut nothing: such a pair is an error
     Error,
 }
@@ -381,6 +355,7 @@ impl From<Truncation> for crossrank::Truncation {
         match truncation {
             Truncation::LongestFirst => Self::LongestFirst,
             Truncation::OnlyDocument => Self::OnlyDocument,
+            Truncation::QueryQuarters => Self::QueryQuarters,
             Truncation::Error => Self::Error,
         }
     }
@@ -416,11 +391,11 @@ impl From<ScoreMode> for crossrank::ScoreMode {
 /// Thousands of threads on a few cores take minutes to start, and nothing is gained.
 const MAX_THREADS: u64 = 1024;
 
-fn from_1(to: u64) -> RangedU64ValueParser<usize> {
+pub(crate) fn from_1(to: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=to)
 }
 
-fn number(text: &str) -> Result<f32, String> {
+pub(crate) fn number(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|x: &f32| !x.is_nan()).ok_or_else(|| "expected a number".to_owned())
 }
 

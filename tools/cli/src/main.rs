@@ -15,6 +15,7 @@ mod pack;
 mod progress;
 mod quantize;
 mod rerank;
+mod scaling;
 mod score;
 mod table;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Rerank(args) => rerank::run(args, &interrupt),
         Command::Score(args) => score::run(args, &interrupt),
+        Command::FitScores(args) => scaling::fit(args, &interrupt),
         Command::Inspect(args) => inspect::run(args, start),
         Command::Quantize(args) => quantize::run(args, &interrupt),
         Command::Pack(args) => pack::run(args, &interrupt),

@@ -54,6 +54,26 @@ pub fn text(object: &Object, keys: &[String]) -> Result<String, String> {
     Ok(texts.join(" "))
 }
 
+/// The number under a key that must be there, finite as an f32.
+pub fn number(object: &Object, key: &str) -> Result<f32, String> {
+    let json = value(object, key)?.get();
+    let number = serde_json::from_str::<f64>(json).ok().map(|number| number as f32);
+    number
+        .filter(|number| number.is_finite())
+        .ok_or_else(|| format!("`{key}`: expected a number within f32, found {}", kind(json)))
+}
+
+/// Whether what is under a key that must be there is true, or a number above 0.
+pub fn relevant(object: &Object, key: &str) -> Result<bool, String> {
+    let json = value(object, key)?.get().trim();
+    match serde_json::from_str::<bool>(json) {
+        Ok(relevant) => Ok(relevant),
+        Err(_) => number(object, key)
+            .map(|number| number > 0.0)
+            .map_err(|_| format!("`{key}`: expected true, false or a number, found {}", kind(json))),
+    }
+}
+
 /// The id under the key `id`: a string, or an integer as it is written.
 pub fn id(object: &Object) -> Result<String, String> {
     let json = value(object, "id")?.get().trim();

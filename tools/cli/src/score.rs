@@ -11,7 +11,7 @@ use crate::failure::{Failure, describe, say};
 use crate::input::{Line, Lines};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::{model, object, progress};
+use crate::{model, object, progress, scaling};
 
 /// Lines that wait while others are scored.
 const AHEAD: usize = 64;
@@ -24,6 +24,8 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let name = lines.name().to_owned();
     let reranker = model::load(&args.model, Some(&args.window))?;
     let mode = args.score.mode.into();
+    let scaling = args.scaling.as_deref();
+    let scaling = scaling.map(|file| scaling::read(file, &reranker, None)).transpose()?;
     // A mode that does not fit the model is an error of the call, not of each line.
     reranker.scores(mode, &vec![0.0; reranker.labels()])?;
 
@@ -48,7 +50,10 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
             for (line, result) in numbers.into_iter().zip(results) {
                 match result {
                     Ok(pair) => {
-                        let scores = reranker.scores(mode, &pair.logits)?;
+                        let scores = match scaling {
+                            Some(scaling) => vec![scaling.score(pair.logits[0])],
+                            None => reranker.scores(mode, &pair.logits)?,
+                        };
                         output.json(&Scored::new(index, &pair, &scores, &names))?;
                     }
                     Err(reason) => {

@@ -3,7 +3,7 @@
 use crossrank::Ranked;
 use unicode_width::UnicodeWidthChar;
 
-use crate::documents::{Bad, Document};
+use crate::documents::Document;
 use crate::text::steers_terminal;
 
 const BAR: usize = 10;
@@ -25,13 +25,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// A line a document: rank, score, bar if there is room, a mark where the window cut, text. Then those without a
-    /// score, and what the mark means. No line is wider than the terminal.
+    /// A line a document: rank, score, bar if there is room, a mark where the window cut, text: that of the best passage
+    /// where there are any. Then what is said of those without a score, and what the mark means. No line is wider than the terminal.
     pub fn lines(
         &self,
         ranking: &[Ranked],
         documents: &[Document],
-        last: &[Bad],
+        last: &[String],
         max_length: usize,
     ) -> Vec<String> {
         let scores: Vec<String> = ranking.iter().map(|ranked| score(ranked.score)).collect();
@@ -48,14 +48,14 @@ impl Table {
                 let rank = i + 1;
                 let line = format!("{rank:>rank_width$}  {score:>score_width$}{bar} {mark}");
                 let text = &documents[ranked.index].text;
+                let text = ranked.passage.as_ref().map_or(&**text, |passage| passage.text(text));
                 cut(line.chars().chain(words(text)), self.columns).trim_end().to_owned()
             })
             .collect();
-        for (i, bad) in last.iter().enumerate() {
+        for (i, reason) in last.iter().enumerate() {
             let rank = ranking.len() + i + 1;
-            let reason = format!("line {}: {}", bad.line, bad.reason);
             let line = format!("{rank:>rank_width$}  {:>score_width$}", "-");
-            lines.push(cut(line.chars().chain(words(&reason)), self.columns));
+            lines.push(cut(line.chars().chain(words(reason)), self.columns));
         }
         if ranking.iter().any(|ranked| ranked.truncated) {
             let note =
