@@ -16,6 +16,17 @@ pub use rerank::{Fallback, Long, OnBadDocument, RerankArgs};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Say on stderr what is done and how long it takes; twice says more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The version, and the instruction set that this machine and `CROSSRANK_ISA` give.
+pub fn version() -> String {
+    let cap = std::env::var("CROSSRANK_ISA").ok();
+    let isa = cap.and_then(|name| crossrank_kernels::Isa::by_name(&name).ok());
+    let isa = isa.unwrap_or_else(crossrank_kernels::Isa::best);
+    format!("{} ({})", env!("CARGO_PKG_VERSION"), isa.in_force())
 }
 
 const EXIT_CODES: &str = "\
@@ -31,6 +42,7 @@ pub enum Command {
     Quantize(QuantizeArgs),
     Pack(PackArgs),
     Bench(BenchArgs),
+    Completions(CompletionsArgs),
     #[command(hide = true)]
     BenchOne(BenchOneArgs),
 }
@@ -44,6 +56,9 @@ pub enum Command {
 /// labels the score is an array, and `labels` has their names. A bad line gives {"index":3,"error":"..."} and is named on stderr; the others are
 /// scored, and the exit code is 1.
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  echo '{\"query\":\"where do rivers go\",\"document\":\"To the sea.\"}' | crossrank score"
+)]
 pub struct ScoreArgs {
     /// The pairs; `-` or none is stdin
     pub file: Option<PathBuf>,
@@ -84,6 +99,9 @@ pub struct FitScoresArgs {
 
 /// Say what a model is and how it would run
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  crossrank inspect\n  crossrank inspect --model my-model --check --timings"
+)]
 pub struct InspectArgs {
     /// Compare the data of a packed checkpoint with its checksum, too
     #[arg(long)]
@@ -115,6 +133,9 @@ pub struct InspectArgs {
 /// With --logits a file gets what was compared, an object a line for each pair: query_id, document_id, query, document
 /// (as `crossrank score` reads them), reference and quantized: the source's logit and the result's.
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  crossrank quantize my-model my-model-int8 --calibrate pairs.jsonl --verify eval-folder"
+)]
 pub struct QuantizeArgs {
     /// A model folder in F32, F16 or BF16, of one label for --verify
     pub model_dir: PathBuf,
@@ -153,6 +174,7 @@ pub struct QuantizeArgs {
 /// compares the data with the checksum that the result carries. A later version of this program may ask for it to be
 /// packed anew.
 #[derive(Args)]
+#[command(after_help = "Example:\n  crossrank pack my-model my-model-packed --dtype int8")]
 pub struct PackArgs {
     /// A model folder that is not packed
     pub model_dir: PathBuf,
@@ -175,6 +197,7 @@ pub struct PackArgs {
 /// peak_rss_mb the peak of resident memory in 10^6 bytes, load included (null where the system does not tell; Linux
 /// does).
 #[derive(Args)]
+#[command(after_help = "Example:\n  crossrank bench --dtype f32,int8 --threads 1,2 --format json")]
 pub struct BenchArgs {
     /// Model folder [default: a small English model inside this program]
     #[arg(long, value_name = "DIR")]
@@ -195,6 +218,17 @@ pub struct BenchArgs {
     /// How the figures are written
     #[arg(long, value_enum, default_value_t)]
     pub format: ReportFormat,
+}
+
+/// Write a script that completes commands and options in a shell
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  crossrank completions bash > ~/.local/share/bash-completion/completions/crossrank"
+)]
+pub struct CompletionsArgs {
+    /// The shell that is to read it
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 /// What `bench` starts for each measurement; a workload comes on stdin.

@@ -8,6 +8,7 @@ mod documents;
 mod eval;
 mod inspect;
 mod interrupt;
+mod log;
 mod model;
 mod out_folder;
 mod output;
@@ -22,15 +23,19 @@ mod table;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use crossrank_cli::{failure, input, json, object, text};
 
 use args::{Cli, Command};
+use failure::Failure;
 use interrupt::Interrupt;
+use output::Output;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    let cli = Cli::parse();
+    let matches = Cli::command().version(args::version()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    log::show(cli.verbose);
     let interrupt = Interrupt::install();
     let result = match &cli.command {
         Command::Rerank(args) => rerank::run(args, &interrupt),
@@ -40,10 +45,20 @@ fn main() -> ExitCode {
         Command::Quantize(args) => quantize::run(args, &interrupt),
         Command::Pack(args) => pack::run(args, &interrupt),
         Command::Bench(args) => bench::run(args, &interrupt),
+        Command::Completions(args) => completions(args.shell),
         Command::BenchOne(args) => bench::run_one(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Writes the script of a shell.
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "crossrank", &mut script);
+    let mut output = Output::new();
+    output.text(&script)?;
+    output.flush()
 }

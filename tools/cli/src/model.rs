@@ -38,7 +38,19 @@ pub fn load(model: &ModelArgs, window: Option<&WindowArgs>) -> Result<Reranker, 
             builder.from_bytes(bytes)
         }
     };
-    Ok(reranker?)
+    let reranker = reranker?;
+    let (info, timings) = (reranker.info(), reranker.load_timings());
+    tracing::info!(
+        family = info.family,
+        dtype = info.dtype,
+        isa = info.isa,
+        threads = info.threads,
+        window = info.max_length,
+        "loaded {}",
+        name(model)
+    );
+    tracing::debug!(?timings, products = info.products, attention = info.attention, "how");
+    Ok(reranker)
 }
 
 /// What to call it.

@@ -27,6 +27,11 @@ impl Output {
         self.0.write_all(line.as_bytes()).map_err(failed)
     }
 
+    /// Writes whole lines, the last with its newline.
+    pub fn text(&mut self, lines: &[u8]) -> Result<(), Failure> {
+        self.0.write_all(lines).map_err(failed)
+    }
+
     /// Writes a value as a line of JSON.
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let json = json::line(value).map_err(|error| Failure::about("standard output", error))?;

@@ -99,6 +99,7 @@ impl<'a> Ranker<'a> {
         }
         let later = self.stages.iter().map(|(_, keep)| *keep).take(self.stages.len() - 1);
         let total = documents.len() + later.map(|keep| keep.min(documents.len())).sum::<usize>();
+        let begun = Instant::now();
         let mut outcome = progress::watch("scoring", total, &scored, || match self.deadline {
             Some(deadline) => {
                 let partial = cascade.rerank_within(&args.query, documents, &options, deadline)?;
@@ -109,6 +110,14 @@ impl<'a> Ranker<'a> {
                 Ok::<_, crossrank::Error>(Outcome { ranking, not_scored: vec![] })
             }
         })?;
+        tracing::info!(
+            documents = documents.len(),
+            not_scored = outcome.not_scored.len(),
+            models = self.stages.len(),
+            tokens = outcome.ranking.iter().map(|ranked| ranked.tokens).sum::<usize>(),
+            "ranked in {:.1} ms",
+            begun.elapsed().as_secs_f64() * 1e3
+        );
         let keep = self.stages.last().map_or(usize::MAX, |(_, keep)| *keep);
         outcome.ranking.truncate(keep.min(args.top_k.unwrap_or(usize::MAX)));
         Ok(outcome)
