@@ -14,8 +14,9 @@ use crate::panels::Panels;
 use crate::positions::{Positions, add_biases};
 use crate::product::MulAdd;
 use crate::simd::{PairKernel, Simd};
+use crate::slot::Slot;
 use crate::softmax::{exponentials, scale_row};
-use crate::view::{Rows, RowsMut};
+use crate::view::{Rows, RowsMut, Slots};
 
 /// Scores are made for this many bytes of query rows at a time, so that they stay in a 32 KiB L1 with what they meet.
 const SCORE_BYTES: usize = 16 * 1024;
@@ -29,13 +30,14 @@ fn score_rows(seq_len: usize, mr: usize) -> usize {
 /// Memory that attention works in; grows to the longest sequence and stays.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionScratch {
-    keys: Buffer,
-    values: Buffer,
+    keys: Buffer<Slot>,
+    values: Buffer<Slot>,
     /// Keys or values, rounded.
-    rounded: Buffer,
+    rounded: Buffer<Slot>,
     /// Queries of one block, rounded.
-    queries: Buffer,
-    scores: Buffer,
+    queries: Buffer<Slot>,
+    /// Then the slots of their exponentials, in the same place.
+    scores: Buffer<f32>,
     sums: Vec<f32>,
     /// Biases of a head by distance, where they are made of a slope.
     biases: Vec<f32>,
@@ -205,7 +207,7 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
         let sums = &mut scratch.sums[..rows.len()];
         exponentials(simd, product, scale, seq_len, view, sums);
         let panels = Panels::packed(values, value_slots, dim);
-        let weights = Rows::new(scores, rows.len(), value_slots, score_stride);
+        let weights = Slots::new(Slot::of_floats(scores), rows.len(), value_slots, score_stride);
         let mut dst = dst.row_range(rows);
         plain(simd, product, weights, panels, dst.reborrow());
         for (i, sum) in sums.iter().enumerate() {
@@ -278,7 +280,7 @@ fn positional_head<S: Simd, P: FloatProduct<S>>(
         let scale = if biases.is_some() { 1.0 } else { scale };
         exponentials(simd, product, scale, window.len(), view, sums);
         let slots = window.start / P::SLOT_VALUES..window.end.div_ceil(P::SLOT_VALUES);
-        let weights = Rows::new(scores, own.len(), slots.len(), score_stride);
+        let weights = Slots::new(Slot::of_floats(scores), own.len(), slots.len(), score_stride);
         let panels = Panels::packed(values, value_slots, dim).depth_range(slots);
         let mut dst = dst.row_range(own);
         plain(simd, product, weights, panels, dst.reborrow());
@@ -295,7 +297,8 @@ mod tests {
     /// Bytes and values that there is room for.
     fn room(scratch: &AttentionScratch) -> ([usize; 5], usize) {
         let AttentionScratch { keys, values, rounded, queries, scores, sums, .. } = scratch;
-        ([keys, values, rounded, queries, scores].map(Buffer::bytes), sums.capacity())
+        let [keys, values, rounded, queries] = [keys, values, rounded, queries].map(Buffer::bytes);
+        ([keys, values, rounded, queries, scores.bytes()], sums.capacity())
     }
 
     #[test]

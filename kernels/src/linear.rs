@@ -15,6 +15,7 @@ use crate::panels::{Panels, Source, Upcoming};
 use crate::product::{MulAdd, Product};
 use crate::quantize::QuantizedRows;
 use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
+use crate::slot::Slot;
 use crate::view::RowsMut;
 
 /// The most rows that go through all panels together, those that are fine counted twice.
@@ -74,9 +75,9 @@ impl<'a> Epilogue<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct LinearScratch {
     /// Panels of one tile, widened.
-    panels: Buffer,
+    panels: Buffer<Slot>,
     /// Rows of one block, in bfloat16.
-    rounded: Buffer,
+    rounded: Buffer<Slot>,
     /// Rows of one block, in bytes or digits.
     quantized: QuantizedRows,
     /// Factors of a residual that has none.
@@ -265,7 +266,7 @@ fn multiply_packed<S: Simd>(simd: S, block: Block<'_, '_>, scratch: &mut LinearS
 /// Multiply-adds of `step` columns at a time. One function for both dtypes: it is compiled into as many tiles as there
 /// are shapes.
 #[inline(always)]
-fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, widened: &mut Buffer) {
+fn multiply_floats<S: Simd>(simd: S, mut block: Block<'_, '_>, step: usize, widened: &mut Buffer<Slot>) {
     for i in 0..block.parts.len() {
         let lhs = block.lhs.rows;
         let Part { weights, panels, next, epilogue, mut dst } = block.part(i);
@@ -319,7 +320,7 @@ impl<S: Simd> DigitKernel<S> for MultiplyMade<'_, '_, QuantizedRows> {
     }
 }
 
-impl<S: Simd> PairKernel<S> for MultiplyMade<'_, '_, Buffer> {
+impl<S: Simd> PairKernel<S> for MultiplyMade<'_, '_, Buffer<Slot>> {
     type Output = ();
     #[inline(always)]
     fn run<P: FloatProduct<S>>(self, simd: S, product: P) {

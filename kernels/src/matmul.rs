@@ -14,8 +14,9 @@ use crate::output::{Output, SecondBytes};
 use crate::panels::Panels;
 use crate::product::Product;
 use crate::simd::Simd;
+use crate::slot::Slot;
 use crate::tile::Tile;
-use crate::view::{Rows, RowsMut};
+use crate::view::{Rows, RowsMut, Slots};
 
 /// The most rows and columns of a tile on any instruction set.
 pub(crate) const MAX_TILE: (usize, usize) = (32, 2 * PANEL);
@@ -27,18 +28,25 @@ const MAX_FINE: usize = MAX_BLOCK_ROWS / 2;
 #[derive(Clone, Copy)]
 pub(crate) struct Lhs<'a> {
     /// The second bytes of fine rows, each like a row, then all rows.
-    pub(crate) slots: Rows<'a>,
+    pub(crate) slots: Slots<'a>,
     /// Of all rows.
     pub(crate) fine: FineRows<'a>,
     /// What quantised rows need beside their bytes.
-    pub(crate) zeros: &'a [f32],
+    pub(crate) zeros: &'a [Slot],
     pub(crate) scales: &'a [f32],
+}
+
+impl<'a> From<Slots<'a>> for Lhs<'a> {
+    #[inline(always)]
+    fn from(slots: Slots<'a>) -> Self {
+        Self { slots, fine: FineRows::default(), zeros: &[], scales: &[] }
+    }
 }
 
 impl<'a> From<Rows<'a>> for Lhs<'a> {
     #[inline(always)]
-    fn from(slots: Rows<'a>) -> Self {
-        Self { slots, fine: FineRows::default(), zeros: &[], scales: &[] }
+    fn from(rows: Rows<'a>) -> Self {
+        rows.slots().into()
     }
 }
 
@@ -98,8 +106,8 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
         assert_eq!(scale.len(), dst.cols(), "residual scale and columns of dst");
         assert!(activation.is_none(), "an activation of what has a residual");
     }
-    for (values, counts) in [(zeros, P::BYTES), (scales, P::SCALED)] {
-        assert!(!counts || values.len() >= lhs.rows(), "zeros and scales of lhs");
+    for (len, counts) in [(zeros.len(), P::BYTES), (scales.len(), P::SCALED)] {
+        assert!(!counts || len >= lhs.rows(), "zeros and scales of lhs");
     }
     assert!(P::MR <= MAX_TILE.0 && S::TILE_PANELS * PANEL <= MAX_TILE.1);
     const { assert!(P::ACTIVATES || !P::STORES_PAIRS, "an activation of what has been made pairs") };

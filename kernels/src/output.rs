@@ -7,6 +7,7 @@ use crate::activation::Activation;
 use crate::matmul::MAX_TILE;
 use crate::product::Product;
 use crate::simd::Simd;
+use crate::slot::Slot;
 
 /// Where a tile finds what it adds to its sums, and stores them. Strides are in elements.
 ///
@@ -18,10 +19,10 @@ use crate::simd::Simd;
 /// that are second bytes nothing is there, and their lines are written instead.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
-    pub(crate) zeros: *const f32,
+    pub(crate) zeros: *const Slot,
     pub(crate) row_scales: *const f32,
-    pub(crate) sums: *const f32,
-    pub(crate) column_scales: *const f32,
+    pub(crate) sums: *const Slot,
+    pub(crate) column_scales: *const Slot,
     pub(crate) panel_stride: usize,
     pub(crate) bias: Option<*const f32>,
     /// What `dst` holds is added, each column scaled.
@@ -112,10 +113,10 @@ impl Output {
             // SAFETY: the contract names what is read.
             unsafe {
                 if P::BYTES {
-                    columns.sums = simd.load_raw(self.sums.add(line));
+                    columns.sums = simd.load_slots_raw(self.sums.add(line));
                 }
                 if P::SCALED {
-                    columns.scales = simd.load_raw(self.column_scales.add(line));
+                    columns.scales = simd.load_slots_raw(self.column_scales.add(line));
                 }
                 if let Some(bias) = self.bias {
                     columns.bias = simd.load_raw(bias.add(column));
@@ -135,7 +136,7 @@ impl Output {
     #[inline(always)]
     pub(crate) unsafe fn start_of_bytes<S: Simd>(&self, simd: S, columns: Columns<S>, row: usize) -> S::V {
         // SAFETY: the contract names what is read.
-        unsafe { simd.dot_pairs(simd.splat(*self.zeros.add(row)), columns.sums) }
+        unsafe { simd.dot_pairs(simd.splat_slot_raw(self.zeros.add(row)), columns.sums) }
     }
 
     /// What becomes of a vector of sums: scaled, if they are to be, with bias and residual.

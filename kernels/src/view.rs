@@ -6,16 +6,22 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::slot::Slot;
+
 /// A matrix of f32 to read: `rows` x `cols`, with `row_stride` elements from one row to the next.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    data: *const f32,
+pub struct Rows<'a>(Slots<'a>);
+
+/// Rows of slots to read: activations as a product reads them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slots<'a> {
+    data: *const Slot,
     rows: usize,
     cols: usize,
     row_stride: usize,
-    /// Elements that are borrowed from the first on: beyond the last row, too.
+    /// Slots that are borrowed from the first on: beyond the last row, too.
     room: usize,
-    borrow: PhantomData<&'a [f32]>,
+    borrow: PhantomData<&'a [Slot]>,
 }
 
 /// The same to write; nothing else sees the elements while it lives.
@@ -28,10 +34,10 @@ pub struct RowsMut<'a> {
     borrow: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a `Rows` gives what `&[f32]` gives, and `&[f32]` is `Send` and `Sync`.
-unsafe impl Send for Rows<'_> {}
+// SAFETY: a `Slots` gives what `&[Slot]` gives, and `&[Slot]` is `Send` and `Sync`.
+unsafe impl Send for Slots<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Rows<'_> {}
+unsafe impl Sync for Slots<'_> {}
 // SAFETY: a `RowsMut` gives exclusive access to its elements as `&mut [f32]` does, and that is `Send`.
 unsafe impl Send for RowsMut<'_> {}
 
@@ -61,34 +67,87 @@ impl<'a> Rows<'a> {
     /// When `cols` exceeds `row_stride`, or `data` is too short.
     #[inline]
     pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self(Slots::new(Slot::of_floats(data), rows, cols, row_stride))
+    }
+
+    /// Number of rows.
+    #[inline]
+    pub fn rows(&self) -> usize {
+        self.0.rows
+    }
+
+    /// Number of columns.
+    #[inline]
+    pub fn cols(&self) -> usize {
+        self.0.cols
+    }
+
+    /// Elements from one row to the next.
+    #[inline]
+    pub fn row_stride(&self) -> usize {
+        self.0.row_stride
+    }
+
+    /// Row `i`. Panics when there is none.
+    #[inline]
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        Slot::floats(self.0.row(i))
+    }
+
+    /// The rows in `range`. Panics when it is out of bounds.
+    #[inline]
+    pub fn row_range(&self, range: Range<usize>) -> Rows<'a> {
+        Rows(self.0.row_range(range))
+    }
+
+    /// The columns in `range`. Panics when it is out of bounds.
+    #[inline]
+    pub fn column_range(&self, range: Range<usize>) -> Rows<'a> {
+        Rows(self.0.column_range(range))
+    }
+
+    /// The same memory as slots.
+    #[inline]
+    pub(crate) fn slots(&self) -> Slots<'a> {
+        self.0
+    }
+}
+
+impl<'a> Slots<'a> {
+    /// Views `rows` x `cols` slots of `data`.
+    ///
+    /// # Panics
+    /// When `cols` exceeds `row_stride`, or `data` is too short.
+    #[inline]
+    pub(crate) fn new(data: &'a [Slot], rows: usize, cols: usize, row_stride: usize) -> Self {
         check(data.len(), rows, cols, row_stride);
         Self { data: data.as_ptr(), rows, cols, row_stride, room: data.len(), borrow: PhantomData }
     }
 
     /// Number of rows.
     #[inline]
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Number of columns.
+    /// Slots of a row.
     #[inline]
-    pub fn cols(&self) -> usize {
+    pub(crate) fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Elements from one row to the next.
+    /// Slots from one row to the next.
     #[inline]
-    pub fn row_stride(&self) -> usize {
+    pub(crate) fn row_stride(&self) -> usize {
         self.row_stride
     }
 
     #[inline]
-    pub(crate) fn as_ptr(&self) -> *const f32 {
+    pub(crate) fn as_ptr(&self) -> *const Slot {
         self.data
     }
 
-    /// Whether as many rows, and elements of each, as the next multiple of `unit` may be read.
+    /// Whether as many rows, and slots of each, as the next multiple of `unit` may be read.
     #[inline]
     pub(crate) fn is_readable_by(&self, unit: usize) -> bool {
         let [rows, cols] = [self.rows, self.cols].map(|len| len.next_multiple_of(unit));
@@ -97,7 +156,7 @@ impl<'a> Rows<'a> {
 
     /// Row `i`. Panics when there is none.
     #[inline]
-    pub fn row(&self, i: usize) -> &'a [f32] {
+    pub(crate) fn row(&self, i: usize) -> &'a [Slot] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         // SAFETY: `new` checked that every row lies within the borrowed slice, and `i` is one of them.
         unsafe { std::slice::from_raw_parts(self.data.add(i * self.row_stride), self.cols) }
@@ -105,20 +164,20 @@ impl<'a> Rows<'a> {
 
     /// The rows in `range`. Panics when it is out of bounds.
     #[inline]
-    pub fn row_range(&self, range: Range<usize>) -> Rows<'a> {
+    pub(crate) fn row_range(&self, range: Range<usize>) -> Slots<'a> {
         check_range(&range, self.rows);
         let offset = if range.is_empty() { 0 } else { range.start * self.row_stride };
         // SAFETY: the first row of a range that is not empty lies within the borrowed slice.
-        Rows { data: unsafe { self.data.add(offset) }, rows: range.len(), room: self.room - offset, ..*self }
+        Slots { data: unsafe { self.data.add(offset) }, rows: range.len(), room: self.room - offset, ..*self }
     }
 
-    /// The columns in `range`. Panics when it is out of bounds.
+    /// The columns of slots in `range`. Panics when it is out of bounds.
     #[inline]
-    pub fn column_range(&self, range: Range<usize>) -> Rows<'a> {
+    pub(crate) fn column_range(&self, range: Range<usize>) -> Slots<'a> {
         check_range(&range, self.cols);
         let offset = if self.rows == 0 { 0 } else { range.start };
-        // SAFETY: `range.start <= cols`, and a row of `cols` elements lies within the borrowed slice.
-        Rows { data: unsafe { self.data.add(offset) }, cols: range.len(), room: self.room - offset, ..*self }
+        // SAFETY: `range.start <= cols`, and a row of `cols` slots lies within the borrowed slice.
+        Slots { data: unsafe { self.data.add(offset) }, cols: range.len(), room: self.room - offset, ..*self }
     }
 }
 
@@ -234,13 +293,13 @@ impl<'a> RowsMut<'a> {
     /// The same elements, to read.
     #[inline]
     pub fn as_rows(&self) -> Rows<'_> {
-        Rows {
-            data: self.data,
+        Rows(Slots {
+            data: self.data.cast(),
             rows: self.rows,
             cols: self.cols,
             row_stride: self.row_stride,
             room: if self.rows == 0 { 0 } else { (self.rows - 1) * self.row_stride + self.cols },
             borrow: PhantomData,
-        }
+        })
     }
 }
