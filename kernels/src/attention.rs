@@ -14,8 +14,9 @@ use crate::panels::Panels;
 use crate::positions::{Positions, add_biases};
 use crate::product::MulAdd;
 use crate::simd::{PairKernel, Simd};
+use crate::slot::Slot;
 use crate::softmax::{exponentials, scale_row};
-use crate::view::{Rows, RowsMut};
+use crate::view::{RowFormat, Rows, RowsMut, Slots};
 
 /// Scores are made for this many bytes of query rows at a time, so that they stay in a 32 KiB L1 with what they meet.
 const SCORE_BYTES: usize = 16 * 1024;
@@ -29,13 +30,14 @@ fn score_rows(seq_len: usize, mr: usize) -> usize {
 /// Memory that attention works in; grows to the longest sequence and stays.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionScratch {
-    keys: Buffer,
-    values: Buffer,
+    keys: Buffer<Slot>,
+    values: Buffer<Slot>,
     /// Keys or values, rounded.
-    rounded: Buffer,
+    rounded: Buffer<Slot>,
     /// Queries of one block, rounded.
-    queries: Buffer,
-    scores: Buffer,
+    queries: Buffer<Slot>,
+    /// Then the slots of their exponentials, in the same place.
+    scores: Buffer<f32>,
     sums: Vec<f32>,
     /// Biases of a head by distance, where they are made of a slope.
     biases: Vec<f32>,
@@ -74,8 +76,8 @@ pub struct Heads {
 /// dst = softmax(scale q k^T) v, head by head: what each query gathers. `k` and `v` are seq_len x (number of heads *
 /// dim), heads side by side; `q` and `dst` are as wide and hold all rows of the sequence or some.
 ///
-/// Where layers are kept in [pairs](Isa::stores_pairs), `q`, `k` and `v` may be pairs of bfloat16 and half as wide: the
-/// same bits, as they would be rounded.
+/// Where layers are kept in [pairs](Isa::stores_pairs) of bfloat16, `q`, `k` and `v` may be rows of them: the same bits,
+/// as they would be rounded.
 ///
 /// # Panics
 /// When the shapes do not fit, or columns are no multiple of `dim`.
@@ -137,16 +139,22 @@ pub fn positional_attention(
             let Self { qkv: [q, k, v], heads, positions, scratch, mut dst } = self;
             let (cols, dim) = (dst.cols(), heads.dim);
             assert!(dim > 0 && cols.is_multiple_of(dim), "{cols} columns of heads of {dim}");
-            let slot = if q.cols() == cols { 1 } else { P::SLOT_VALUES };
-            assert!(dim.is_multiple_of(slot), "pairs of heads of {dim}");
-            assert_eq!((q.rows(), q.cols() * slot), (dst.rows(), cols), "queries and dst");
-            assert_eq!([k, v].map(|rows| rows.cols() * slot), [cols; 2], "columns of keys, values and dst");
+            let whole = dim.is_multiple_of(q.format().slot_values());
+            assert!(whole, "pairs of heads of {dim}");
+            assert_eq!(dst.format(), RowFormat::F32, "what attention writes");
+            assert_eq!(
+                [k, v].map(|rows| rows.format()),
+                [q.format(); 2],
+                "formats of queries, keys and values"
+            );
+            assert_eq!((q.rows(), q.cols()), (dst.rows(), cols), "queries and dst");
+            assert_eq!([k, v].map(|rows| rows.cols()), [cols; 2], "columns of keys, values and dst");
             assert_eq!(k.rows(), v.rows(), "keys and values");
             if !positions.decide_nothing() {
                 positions.check(cols / dim, q.rows(), k.rows());
             }
             for first in (0..cols).step_by(dim) {
-                let qkv = [q, k, v].map(|rows| rows.column_range(first / slot..(first + dim) / slot));
+                let qkv = [q, k, v].map(|rows| rows.column_range(first..first + dim));
                 let dst = dst.column_range(first..first + dim);
                 if positions.decide_nothing() {
                     one_head(simd, product, qkv, heads, scratch, dst);
@@ -185,9 +193,9 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
     let padded_len = seq_len.next_multiple_of(PANEL);
     let score_stride = slot_stride(seq_len);
     let keys = scratch.keys.at_least(padded_len * key_slots);
-    pack_rows_as_columns(simd, slot_rows(simd, product, k, dim, 1, &mut scratch.rounded), keys);
+    pack_rows_as_columns(simd, slot_rows(simd, product, k, 1, &mut scratch.rounded), keys);
     let values = scratch.values.at_least(dim.next_multiple_of(PANEL) * value_slots);
-    pack_columns(simd, product, slot_rows(simd, product, v, dim, 1, &mut scratch.rounded), values);
+    pack_columns(simd, product, slot_rows(simd, product, v, 1, &mut scratch.rounded), values);
 
     let block = score_rows(seq_len, P::MR);
     let scores = scratch.scores.at_least(block * score_stride);
@@ -197,7 +205,7 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
         let mut view = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, key_slots, padded_len);
         let queries = q.row_range(rows.clone());
-        let queries = slot_rows(simd, product, queries, dim, P::LHS_UNIT, &mut scratch.queries);
+        let queries = slot_rows(simd, product, queries, P::LHS_UNIT, &mut scratch.queries);
         plain(simd, product, queries, panels, view.column_range(0..padded_len));
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
@@ -205,7 +213,7 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
         let sums = &mut scratch.sums[..rows.len()];
         exponentials(simd, product, scale, seq_len, view, sums);
         let panels = Panels::packed(values, value_slots, dim);
-        let weights = Rows::new(scores, rows.len(), value_slots, score_stride);
+        let weights = Slots::new(Slot::of_floats(scores), rows.len(), value_slots, score_stride);
         let mut dst = dst.row_range(rows);
         plain(simd, product, weights, panels, dst.reborrow());
         for (i, sum) in sums.iter().enumerate() {
@@ -239,9 +247,9 @@ fn positional_head<S: Simd, P: FloatProduct<S>>(
     let (key_slots, value_slots) = (dim.div_ceil(P::SLOT_VALUES), seq_len.div_ceil(P::SLOT_VALUES));
     let padded_len = seq_len.next_multiple_of(PANEL);
     let keys = scratch.keys.at_least(padded_len * key_slots);
-    pack_rows_as_columns(simd, slot_rows(simd, product, k, dim, 1, &mut scratch.rounded), keys);
+    pack_rows_as_columns(simd, slot_rows(simd, product, k, 1, &mut scratch.rounded), keys);
     let values = scratch.values.at_least(dim.next_multiple_of(PANEL) * value_slots);
-    pack_columns(simd, product, slot_rows(simd, product, v, dim, 1, &mut scratch.rounded), values);
+    pack_columns(simd, product, slot_rows(simd, product, v, 1, &mut scratch.rounded), values);
     let biases = positions.biases_of_head(head, seq_len, &mut scratch.biases);
 
     let block = window_rows(&positions, seq_len, P::MR);
@@ -255,11 +263,12 @@ fn positional_head<S: Simd, P: FloatProduct<S>>(
         let own = queries.start - positions.first_query..queries.end - positions.first_query;
 
         let score_stride = slot_stride(window.len());
-        let scores = scratch.scores.at_least(own.len() * score_stride);
+        // Tiles read whole units of rows; what is in those that are none meets no row of dst.
+        let scores = scratch.scores.at_least(own.len().next_multiple_of(P::LHS_UNIT) * score_stride);
         let mut view = RowsMut::new(scores, own.len(), score_stride, score_stride);
         let panels = &keys[window.start * key_slots..window.end.next_multiple_of(PANEL) * key_slots];
         let panels = Panels::packed(panels, key_slots, window.len().next_multiple_of(PANEL));
-        let rows = slot_rows(simd, product, q.row_range(own.clone()), dim, P::LHS_UNIT, &mut scratch.queries);
+        let rows = slot_rows(simd, product, q.row_range(own.clone()), P::LHS_UNIT, &mut scratch.queries);
         plain(simd, product, rows, panels, view.column_range(0..panels.n));
         for (i, query) in queries.enumerate() {
             let row = &mut view.row_mut(i)[..window.len()];
@@ -277,7 +286,7 @@ fn positional_head<S: Simd, P: FloatProduct<S>>(
         let scale = if biases.is_some() { 1.0 } else { scale };
         exponentials(simd, product, scale, window.len(), view, sums);
         let slots = window.start / P::SLOT_VALUES..window.end.div_ceil(P::SLOT_VALUES);
-        let weights = Rows::new(scores, own.len(), slots.len(), score_stride);
+        let weights = Slots::new(Slot::of_floats(scores), own.len(), slots.len(), score_stride);
         let panels = Panels::packed(values, value_slots, dim).depth_range(slots);
         let mut dst = dst.row_range(own);
         plain(simd, product, weights, panels, dst.reborrow());
@@ -294,7 +303,8 @@ mod tests {
     /// Bytes and values that there is room for.
     fn room(scratch: &AttentionScratch) -> ([usize; 5], usize) {
         let AttentionScratch { keys, values, rounded, queries, scores, sums, .. } = scratch;
-        ([keys, values, rounded, queries, scores].map(Buffer::bytes), sums.capacity())
+        let [keys, values, rounded, queries] = [keys, values, rounded, queries].map(Buffer::bytes);
+        ([keys, values, rounded, queries, scores.bytes()], sums.capacity())
     }
 
     #[test]

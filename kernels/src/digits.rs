@@ -19,7 +19,8 @@ use crate::operand::slot_stride;
 use crate::product::Product;
 use crate::quantize::{QuantizedRows, largest};
 use crate::simd::Simd;
-use crate::view::Rows;
+use crate::slot::Slot;
+use crate::view::{Rows, Slots};
 
 /// Values along k that are digits side by side.
 const STEP: usize = 4 * PANEL;
@@ -83,7 +84,7 @@ impl QuantizedRows {
         const { assert!(S::LANES == PANEL) };
         let (count, depth) = (rows.rows(), digit_slots(rows.cols()));
         let stride = slot_stride(depth);
-        let [slots, _, scales] = self.room(count, stride);
+        let (slots, _, scales) = self.room(count, stride);
         for i in 0..count {
             let row = rows.row(i);
             let (scale, factor) = scale_of(largest(simd, row));
@@ -97,17 +98,17 @@ impl QuantizedRows {
                 for (digits, line) in
                     product.digits(simd, step).into_iter().zip(slots.chunks_exact_mut(PANEL))
                 {
-                    simd.store(digits, line);
+                    simd.store_slots(digits, line);
                 }
             }
         }
-        Lhs { scales, ..Rows::new(slots, count, depth, stride).into() }
+        Lhs { scales, ..Slots::new(slots, count, depth, stride).into() }
     }
 }
 
 /// Appends a panel of digits, given one of f32, a line for each of k.
 #[inline(always)]
-pub(crate) fn push_digits(panel: &[[f32; PANEL]], panels: &mut Buffer) {
+pub(crate) fn push_digits(panel: &[[f32; PANEL]], panels: &mut Buffer<Slot>) {
     // NaN is the largest of them all: larger than infinity, as an integer.
     let mut largest = [0; PANEL];
     for line in panel {
@@ -118,7 +119,7 @@ pub(crate) fn push_digits(panel: &[[f32; PANEL]], panels: &mut Buffer) {
     let scales = largest.map(|bits| scale_of(f32::from_bits(bits)));
     let factors = scales.map(|(_, factor)| factor);
     for step in panel.chunks(STEP) {
-        let mut digits = [[[0.0; PANEL]; PANEL]; 3];
+        let mut digits = [[[Slot::ZERO; PANEL]; PANEL]; 3];
         for (slot, lines) in step.chunks(4).enumerate() {
             // No closures, which would be compiled without the instruction set.
             let mut bits = [[0; PANEL]; 4];
@@ -132,11 +133,11 @@ pub(crate) fn push_digits(panel: &[[f32; PANEL]], panels: &mut Buffer) {
                 for i in 0..PANEL {
                     let low = bits[0][i] >> shift & 0xff | (bits[1][i] >> shift & 0xff) << 8;
                     let high = bits[2][i] >> shift & 0xff | (bits[3][i] >> shift & 0xff) << 8;
-                    digits[slot][i] = f32::from_bits(high << 16 | low);
+                    digits[slot][i] = Slot::from_bits(high << 16 | low);
                 }
             }
         }
         digits.as_flattened().iter().for_each(|&line| panels.push(line));
     }
-    panels.push(scales.map(|(scale, _)| scale));
+    panels.push(bytemuck::cast(scales.map(|(scale, _)| scale)));
 }

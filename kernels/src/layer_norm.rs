@@ -119,7 +119,7 @@ impl LayerNorm {
                 let x = &mut row[at..at + S::LANES];
                 let scaled = simd.mul(simd.sub(simd.load(x), mean), factor);
                 simd.store(simd.mul_add(scaled, weight, bias), x);
-                simd.prefetch(x.as_ptr().wrapping_add(N * row_stride));
+                simd.prefetch(x.as_ptr().wrapping_add(N * row_stride).cast());
             }
         }
         if whole < cols {

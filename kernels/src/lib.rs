@@ -118,7 +118,8 @@
 //! # Unsafe code
 //! It is in `arch/` (intrinsics, and assembly for AMX), `simd.rs` and `product.rs` (what those offer kernels),
 //! `matmul.rs`, `tile.rs` and `output.rs` (the tile), `view.rs` (views that split by columns), `matrix.rs` (aligned
-//! memory) and `storage.rs` (panels in shared bytes). Shapes are checked with real asserts at the door of each kernel.
+//! memory), `storage.rs` (panels in shared bytes) and `slot.rs` (that slots are plain bits). Shapes are checked with
+//! real asserts at the door of each kernel.
 
 mod activation;
 mod arch;
@@ -149,6 +150,7 @@ mod quantize;
 pub mod reference;
 mod rotary;
 mod simd;
+mod slot;
 mod softmax;
 mod storage;
 mod stored;
@@ -175,7 +177,7 @@ pub use rotary::{RotaryTable, rotate};
 pub use softmax::softmax;
 pub use storage::SharedBytes;
 pub use stored::{Stored, StoredMatrix};
-pub use view::{Rows, RowsMut};
+pub use view::{RowFormat, Rows, RowsMut};
 
 /// Outputs in a panel of packed weights.
 pub const PANEL: usize = 16;

@@ -1,26 +1,36 @@
-//! Buffers that own f32 values: aligned to a cache line, reused from call to call.
+//! Buffers that own f32 values or slots: aligned to a cache line, reused from call to call.
+
+use bytemuck::Pod;
 
 use crate::PANEL;
 use crate::matmul::MAX_TILE;
 use crate::operand::slot_stride;
-use crate::view::{Rows, RowsMut};
+use crate::slot::Slot;
+use crate::view::{RowFormat, Rows, RowsMut};
 
 /// One cache line, and one AVX-512 vector.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Line([f32; PANEL]);
+struct Line<T>([T; PANEL]);
 
-const _: () = assert!(size_of::<Line>() == PANEL * size_of::<f32>(), "a line would have padding");
-
-/// A growable run of f32 that starts on a cache line.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Buffer {
-    lines: Vec<Line>,
+/// A growable run of f32, or of [slots](crate::slot::Slot), that starts on a cache line.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer<T> {
+    lines: Vec<Line<T>>,
 }
 
-impl Buffer {
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Self { lines: Vec::new() }
+    }
+}
+
+impl<T: Pod> Buffer<T> {
     /// Where it starts is a multiple of so many bytes.
-    pub(crate) const ALIGN: usize = align_of::<Line>();
+    pub(crate) const ALIGN: usize = align_of::<Line<T>>();
+
+    const NO_PADDING: () =
+        assert!(size_of::<Line<T>>() == PANEL * size_of::<T>(), "a line would have padding");
 
     /// An empty buffer with room for `len` values.
     pub(crate) fn with_capacity(len: usize) -> Self {
@@ -29,7 +39,7 @@ impl Buffer {
 
     /// Appends a line.
     #[inline(always)]
-    pub(crate) fn push(&mut self, line: [f32; PANEL]) {
+    pub(crate) fn push(&mut self, line: [T; PANEL]) {
         self.lines.push(Line(line));
     }
 
@@ -39,17 +49,17 @@ impl Buffer {
     }
 
     /// Its lines.
-    pub(crate) fn lines(&self) -> &[[f32; PANEL]] {
+    pub(crate) fn lines(&self) -> &[[T; PANEL]] {
         self.as_slice().as_chunks().0
     }
 
     /// A buffer of at least `len` zeros.
     pub(crate) fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; PANEL]); len.div_ceil(PANEL)] }
+        Self { lines: vec![Line([T::zeroed(); PANEL]); len.div_ceil(PANEL)] }
     }
 
     /// The first `len` elements, whatever they hold. Grows when there are fewer, to no more than that; never shrinks.
-    pub(crate) fn at_least(&mut self, len: usize) -> &mut [f32] {
+    pub(crate) fn at_least(&mut self, len: usize) -> &mut [T] {
         if self.lines.len() * PANEL < len {
             // Before there are others: a copy would need both.
             self.lines = Vec::new();
@@ -58,25 +68,29 @@ impl Buffer {
         &mut self.as_mut_slice()[..len]
     }
 
-    pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: `Line` is `repr(C)` around `PANEL` f32 and as large as they are, so the lines are contiguous f32.
+    pub(crate) fn as_slice(&self) -> &[T] {
+        const { Self::NO_PADDING };
+        // SAFETY: `Line` is `repr(C)` around `PANEL` elements and as large as they are, as `NO_PADDING` checks, so the
+        // lines are contiguous elements.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * PANEL) }
     }
 
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        const { Self::NO_PADDING };
         // SAFETY: as in `as_slice`; `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * PANEL) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.lines.len() * size_of::<Line>()
+        size_of_val(&self.lines[..])
     }
 }
 
 /// A matrix of activations in rows, whose number changes from call to call while the memory stays.
 #[derive(Clone, Debug)]
 pub struct Matrix {
-    buffer: Buffer,
+    buffer: Buffer<Slot>,
+    format: RowFormat,
     rows: usize,
     cols: usize,
     row_stride: usize,
@@ -92,14 +106,25 @@ impl Default for Matrix {
 }
 
 impl Matrix {
-    /// An empty matrix of `cols` columns. Beyond its rows there will be room for what tiles read of rows that are none.
+    /// An empty matrix of `cols` columns of f32. Beyond its rows there will be room for what tiles read of rows that are
+    /// none.
     pub fn new(cols: usize) -> Self {
-        Self { unit: MAX_TILE.0, ..Self::unpadded(cols) }
+        Self::in_format(RowFormat::F32, cols)
     }
 
-    /// The same without that room, for few and long rows. Kernels copy such rows where they would read beyond.
+    /// The same of either format.
+    ///
+    /// # Panics
+    /// When a pair would be cut.
+    pub fn in_format(format: RowFormat, cols: usize) -> Self {
+        let row_stride = slot_stride(format.slots(cols));
+        Self { unit: MAX_TILE.0, format, row_stride, ..Self::unpadded(cols) }
+    }
+
+    /// The same without that room, for few and long rows of f32. Kernels copy such rows where they would read beyond.
     pub fn unpadded(cols: usize) -> Self {
-        Self { buffer: Buffer::default(), rows: 0, cols, row_stride: slot_stride(cols), unit: 1 }
+        let row_stride = slot_stride(cols);
+        Self { buffer: Buffer::default(), format: RowFormat::F32, rows: 0, cols, row_stride, unit: 1 }
     }
 
     /// Sets the number of rows; what they hold is unspecified. Allocates only beyond the largest number so far.
@@ -110,11 +135,11 @@ impl Matrix {
 
     /// The matrix, to read.
     pub fn view(&self) -> Rows<'_> {
-        Rows::new(self.buffer.as_slice(), self.rows, self.cols, self.row_stride)
+        Rows::of_slots(self.buffer.as_slice(), self.format, self.rows, self.cols, self.row_stride)
     }
 
     /// The matrix, to write.
     pub fn view_mut(&mut self) -> RowsMut<'_> {
-        RowsMut::new(self.buffer.as_mut_slice(), self.rows, self.cols, self.row_stride)
+        RowsMut::of_slots(self.buffer.as_mut_slice(), self.format, self.rows, self.cols, self.row_stride)
     }
 }

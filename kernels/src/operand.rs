@@ -4,7 +4,8 @@ use crate::PANEL;
 use crate::matrix::Buffer;
 use crate::product::{MulAdd, Product};
 use crate::simd::Simd;
-use crate::view::Rows;
+use crate::slot::Slot;
+use crate::view::{Rows, Slots};
 
 /// A product of floats, and how its slots are made of f32.
 pub(crate) trait FloatProduct<S: Simd>: Product<S> {
@@ -51,42 +52,43 @@ pub(crate) fn slot_stride(slots: usize) -> usize {
     (slots.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// Rows of `k` values in slots, of which units of so many rows and slots can be read: where they are, if they are such;
-/// else rounded or copied into `room`, each filled up with zeros.
+/// Rows in the product's slots, of which units of so many rows and slots can be read: where they are, if they are such;
+/// else rounded or copied into `room`, each filled up with zeros. Rows of pairs are for products of pairs alone.
 #[inline(always)]
 pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     simd: S,
     product: P,
     rows: Rows<'a>,
-    k: usize,
     unit: usize,
-    room: &'a mut Buffer,
-) -> Rows<'a> {
-    let are_slots = P::SLOT_VALUES == 1 || rows.cols() != k;
-    if are_slots && rows.cols().is_multiple_of(unit) && rows.is_readable_by(unit) {
-        return rows;
+    room: &'a mut Buffer<Slot>,
+) -> Slots<'a> {
+    let of_rows = rows.format().slot_values();
+    assert!(of_rows <= P::SLOT_VALUES, "pairs of bfloat16 for a product of f32");
+    let (are_slots, slots) = (of_rows == P::SLOT_VALUES, rows.slots());
+    if are_slots && slots.cols().is_multiple_of(unit) && slots.is_readable_by(unit) {
+        return slots;
     }
-    let depth = k.div_ceil(P::SLOT_VALUES);
+    let depth = rows.cols().div_ceil(P::SLOT_VALUES);
     let stride = slot_stride(depth);
     let room = room.at_least(rows.rows().next_multiple_of(unit) * stride);
     for i in 0..rows.rows() {
-        let (from, to) = (rows.row(i), &mut room[i * stride..][..stride]);
+        let to = &mut room[i * stride..][..stride];
         if are_slots {
-            to[..depth].copy_from_slice(from);
-            to[depth..].fill(0.0);
+            to[..depth].copy_from_slice(slots.row(i));
+            to[depth..].fill(Slot::ZERO);
             continue;
         }
-        for (from, to) in from.chunks(P::SLOT_VALUES * S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
-            simd.store(product.along(simd, vectors::<S, P>(simd, from)), to);
+        for (from, to) in rows.row(i).chunks(P::SLOT_VALUES * S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
+            simd.store_slots(product.along(simd, vectors::<S, P>(simd, from)), to);
         }
     }
-    Rows::new(room, rows.rows(), depth, stride)
+    Slots::new(room, rows.rows(), depth, stride)
 }
 
 /// Packs the transpose of rows of slots into panels: n = their number, k = their length; fills the last panel with
 /// zeros.
 #[inline(always)]
-pub(crate) fn pack_rows_as_columns<S: Simd>(simd: S, rows: Rows<'_>, packed: &mut [f32]) {
+pub(crate) fn pack_rows_as_columns<S: Simd>(simd: S, rows: Slots<'_>, packed: &mut [Slot]) {
     let depth = rows.cols();
     for (p, panel) in packed.chunks_exact_mut(PANEL * depth).enumerate() {
         for part in (0..PANEL).step_by(S::LANES) {
@@ -96,12 +98,12 @@ pub(crate) fn pack_rows_as_columns<S: Simd>(simd: S, rows: Rows<'_>, packed: &mu
                 let mut block = [simd.splat(0.0); PANEL];
                 for (j, vector) in block[..S::LANES].iter_mut().enumerate() {
                     if first + j < rows.rows() {
-                        *vector = simd.load_some(&rows.row(first + j)[columns.clone()], 0.0);
+                        *vector = simd.load_some_slots(&rows.row(first + j)[columns.clone()]);
                     }
                 }
                 simd.transpose(&mut block);
                 for (i, &vector) in columns.zip(&block) {
-                    simd.store(vector, &mut panel[i * PANEL + part..]);
+                    simd.store_slots(vector, &mut panel[i * PANEL + part..]);
                 }
             }
         }
@@ -113,8 +115,8 @@ pub(crate) fn pack_rows_as_columns<S: Simd>(simd: S, rows: Rows<'_>, packed: &mu
 pub(crate) fn pack_columns<S: Simd, P: FloatProduct<S>>(
     simd: S,
     product: P,
-    rows: Rows<'_>,
-    packed: &mut [f32],
+    rows: Slots<'_>,
+    packed: &mut [Slot],
 ) {
     let depth = rows.rows().div_ceil(P::SLOT_VALUES);
     let padded = (rows.cols() * P::SLOT_VALUES).next_multiple_of(PANEL);
@@ -125,13 +127,13 @@ pub(crate) fn pack_columns<S: Simd, P: FloatProduct<S>>(
             let mut slots = [simd.splat(0.0); 2];
             for (j, slots) in slots[..P::SLOT_VALUES].iter_mut().enumerate() {
                 if P::SLOT_VALUES * i + j < rows.rows() {
-                    *slots = simd.load_some(&rows.row(P::SLOT_VALUES * i + j)[start..end], 0.0);
+                    *slots = simd.load_some_slots(&rows.row(P::SLOT_VALUES * i + j)[start..end]);
                 }
             }
             let columns = product.across(simd, slots);
             for (column, &vector) in (first..padded).step_by(S::LANES).zip(&columns[..P::SLOT_VALUES]) {
                 let to = (column / PANEL * depth + i) * PANEL + column % PANEL;
-                simd.store(vector, &mut packed[to..]);
+                simd.store_slots(vector, &mut packed[to..]);
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::activation::Activation;
 use crate::matmul::MAX_TILE;
 use crate::product::Product;
 use crate::simd::Simd;
+use crate::slot::Slot;
 
 /// Where a tile finds what it adds to its sums, and stores them. Strides are in elements.
 ///
@@ -14,23 +15,23 @@ use crate::simd::Simd;
 /// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a
 /// column of `bias`, of `residual_scale`, and a line for each panel of `sums` and of `column_scales`, `panel_stride`
 /// apart; a line for each of the fine rows that `second_bytes` names. For writing, and for reading what is added: as
-/// many rows and columns of `dst`, half as many columns where that takes pairs, which overlaps none of them. Of rows
+/// many rows of `dst` and a slot for each column, or for two where that takes pairs; it overlaps none of them. Of rows
 /// that are second bytes nothing is there, and their lines are written instead.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
-    pub(crate) zeros: *const f32,
+    pub(crate) zeros: *const Slot,
     pub(crate) row_scales: *const f32,
-    pub(crate) sums: *const f32,
-    pub(crate) column_scales: *const f32,
+    pub(crate) sums: *const Slot,
+    pub(crate) column_scales: *const Slot,
     pub(crate) panel_stride: usize,
     pub(crate) bias: Option<*const f32>,
     /// What `dst` holds is added, each column scaled.
     pub(crate) residual_scale: Option<*const f32>,
     /// Left to the caller of tiles that do not activate.
     pub(crate) activation: Option<Activation>,
-    /// Whether `dst` takes pairs of bfloat16, and has half as many columns.
+    /// Whether `dst` takes pairs of bfloat16, a slot for two columns, or else f32.
     pub(crate) pairs: bool,
-    pub(crate) dst: *mut f32,
+    pub(crate) dst: *mut Slot,
     pub(crate) dst_stride: usize,
     /// Left to the caller of tiles that do not activate.
     pub(crate) second_bytes: SecondBytes,
@@ -112,10 +113,10 @@ impl Output {
             // SAFETY: the contract names what is read.
             unsafe {
                 if P::BYTES {
-                    columns.sums = simd.load_raw(self.sums.add(line));
+                    columns.sums = simd.load_slots_raw(self.sums.add(line));
                 }
                 if P::SCALED {
-                    columns.scales = simd.load_raw(self.column_scales.add(line));
+                    columns.scales = simd.load_slots_raw(self.column_scales.add(line));
                 }
                 if let Some(bias) = self.bias {
                     columns.bias = simd.load_raw(bias.add(column));
@@ -135,7 +136,7 @@ impl Output {
     #[inline(always)]
     pub(crate) unsafe fn start_of_bytes<S: Simd>(&self, simd: S, columns: Columns<S>, row: usize) -> S::V {
         // SAFETY: the contract names what is read.
-        unsafe { simd.dot_pairs(simd.splat(*self.zeros.add(row)), columns.sums) }
+        unsafe { simd.dot_pairs(simd.splat_slot_raw(self.zeros.add(row)), columns.sums) }
     }
 
     /// What becomes of a vector of sums: scaled, if they are to be, with bias and residual.
@@ -158,7 +159,7 @@ impl Output {
             }
             sum = simd.add(sum, columns.bias);
             if self.residual_scale.is_some() {
-                let residual = simd.load_raw(self.dst.wrapping_add(row * self.dst_stride + column));
+                let residual = simd.load_slots_raw(self.dst.wrapping_add(row * self.dst_stride + column));
                 sum = simd.add(sum, simd.mul(residual, columns.residual_scale));
             }
             sum

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use half::bf16;
-
 use crate::PANEL;
 use crate::digits::{digit_slots, push_digits};
 use crate::isa::{Isa, Kernel};
@@ -11,6 +9,7 @@ use crate::matrix::Buffer;
 use crate::panels::{Panels, Upcoming};
 use crate::quantize::{MAX_DEPTH, QuantizedPanel};
 use crate::simd::Simd;
+use crate::slot::Slot;
 use crate::storage::{SharedBytes, Storage};
 use crate::stored::StoredMatrix;
 
@@ -43,7 +42,7 @@ pub enum PanelDtype {
 pub struct PackedWeights {
     dtype: PanelDtype,
     panels: Storage,
-    bias: Buffer,
+    bias: Buffer<f32>,
     n: usize,
     k: usize,
 }
@@ -112,13 +111,13 @@ impl PackedWeights {
         assert_eq!(self.dtype, PanelDtype::F32, "the dtype of what becomes digits");
         let (dtype, n, k) = (PanelDtype::Digits, self.n, self.k);
         dtype.check_depth(k);
-        let panels = Storage::Owned(isa.run(ToDigits { panels: self.panels.as_slice(), n, k }));
+        let panels = Storage::Owned(isa.run(ToDigits { panels: Slot::floats(self.panels.as_slice()), n, k }));
         Self { dtype, panels, bias: self.bias.clone(), n, k }
     }
 
     /// The panels as bytes, little-endian: an f32 a slot, or two bfloat16, or four bytes.
     pub fn panel_bytes(&self) -> Vec<u8> {
-        self.panels.as_slice().iter().flat_map(|slot| slot.to_bits().to_le_bytes()).collect()
+        self.panels.as_slice().iter().flat_map(|slot| slot.bits().to_le_bytes()).collect()
     }
 
     /// Bytes of the panels that are shared, not memory of their own.
@@ -159,7 +158,7 @@ impl PackedWeights {
 #[derive(Clone, Copy, Debug)]
 pub struct PackedColumns<'a> {
     dtype: PanelDtype,
-    panels: &'a [f32],
+    panels: &'a [Slot],
     /// Padded to whole panels.
     bias: &'a [f32],
     n: usize,
@@ -201,7 +200,7 @@ impl<'a> PackedColumns<'a> {
         self.k
     }
 
-    pub(crate) fn panels(&self) -> &'a [f32] {
+    pub(crate) fn panels(&self) -> &'a [Slot] {
         self.panels
     }
 
@@ -222,7 +221,7 @@ impl<'a> PackedColumns<'a> {
 
     /// Where they lie, for a product that asks for them beforehand.
     pub(crate) fn upcoming(&self) -> Upcoming {
-        Upcoming { data: self.panels.as_ptr(), panel_bytes: self.dtype.panel_len(self.k) * size_of::<f32>() }
+        Upcoming { data: self.panels.as_ptr(), panel_bytes: self.dtype.panel_len(self.k) * size_of::<Slot>() }
     }
 }
 
@@ -260,7 +259,7 @@ impl PanelDtype {
     /// Bytes of the panels of n outputs and depth k, if they can be counted.
     pub fn panels_len(self, n: usize, k: usize) -> Option<usize> {
         let slots = n.div_ceil(PANEL).checked_mul(PANEL)?.checked_mul(self.lines(k))?;
-        slots.checked_mul(size_of::<f32>())
+        slots.checked_mul(size_of::<Slot>())
     }
 
     /// Slots of a panel.
@@ -285,7 +284,7 @@ impl PanelDtype {
 }
 
 /// Values filled up with zeros to whole panels.
-fn padded(n: usize, values: impl Iterator<Item = f32>) -> Buffer {
+fn padded(n: usize, values: impl Iterator<Item = f32>) -> Buffer<f32> {
     let mut buffer = Buffer::zeros(n.next_multiple_of(PANEL));
     buffer.as_mut_slice().iter_mut().zip(values).for_each(|(to, from)| *to = from);
     buffer
@@ -300,9 +299,9 @@ struct Pack<'a> {
 }
 
 impl Kernel for Pack<'_> {
-    type Output = Buffer;
+    type Output = Buffer<Slot>;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Buffer {
+    fn run<S: Simd>(self, simd: S) -> Buffer<Slot> {
         let Self { dtype, parts, n, k } = self;
         let mut panels = Buffer::with_capacity(n.div_ceil(PANEL) * dtype.panel_len(k));
         let mut rows = vec![0.0; PANEL * k];
@@ -333,8 +332,8 @@ impl Kernel for Pack<'_> {
                 push_quantized(simd, &quantized, k, &mut panels);
             } else {
                 panel.clear();
-                push_transposed(simd, &rows, k, k, &mut panel);
-                push_panel(dtype, panel.lines(), &mut panels);
+                push_transposed(simd, Slot::of_floats(&rows), k, k, &mut panel);
+                push_panel(dtype, bytemuck::cast_slice(panel.lines()), &mut panels);
             }
         }
         panels
@@ -343,19 +342,19 @@ impl Kernel for Pack<'_> {
 
 /// Appends the lines of a panel of slots whose outputs are rows of `len` slots, `stride` apart.
 #[inline(always)]
-fn push_transposed<S: Simd>(simd: S, rows: &[f32], len: usize, stride: usize, panels: &mut Buffer) {
+fn push_transposed<S: Simd>(simd: S, rows: &[Slot], len: usize, stride: usize, panels: &mut Buffer<Slot>) {
     for start in (0..len).step_by(S::LANES) {
         let width = S::LANES.min(len - start);
-        let mut lines = [[0.0; PANEL]; PANEL];
+        let mut lines = [[Slot::ZERO; PANEL]; PANEL];
         for first in (0..PANEL).step_by(S::LANES) {
             let mut block = [simd.splat(0.0); PANEL];
             for (i, values) in block[..S::LANES].iter_mut().enumerate() {
                 let row = &rows[(first + i) * stride + start..][..width];
-                *values = simd.load_some(row, 0.0);
+                *values = simd.load_some_slots(row);
             }
             simd.transpose(&mut block);
             for (&values, line) in block[..S::LANES].iter().zip(&mut lines) {
-                simd.store(values, &mut line[first..]);
+                simd.store_slots(values, &mut line[first..]);
             }
         }
         lines[..width].iter().for_each(|&line| panels.push(line));
@@ -364,9 +363,9 @@ fn push_transposed<S: Simd>(simd: S, rows: &[f32], len: usize, stride: usize, pa
 
 /// Appends a panel of f32 in another dtype, save bytes, whose scales are found row by row.
 #[inline(always)]
-fn push_panel(dtype: PanelDtype, panel: &[[f32; PANEL]], panels: &mut Buffer) {
+fn push_panel(dtype: PanelDtype, panel: &[[f32; PANEL]], panels: &mut Buffer<Slot>) {
     match dtype {
-        PanelDtype::F32 => panel.iter().for_each(|&line| panels.push(line)),
+        PanelDtype::F32 => panel.iter().for_each(|&line| panels.push(bytemuck::cast(line))),
         PanelDtype::Bf16 => {
             let (pairs, odd) = panel.as_chunks();
             pairs.iter().for_each(|[first, second]| panels.push(bf16_pairs(first, second)));
@@ -379,11 +378,11 @@ fn push_panel(dtype: PanelDtype, panel: &[[f32; PANEL]], panels: &mut Buffer) {
 
 /// Appends a panel of bytes.
 #[inline(always)]
-fn push_quantized<S: Simd>(simd: S, panel: &QuantizedPanel, k: usize, panels: &mut Buffer) {
+fn push_quantized<S: Simd>(simd: S, panel: &QuantizedPanel, k: usize, panels: &mut Buffer<Slot>) {
     let (slots, stride) = panel.slots();
     panels.push(panel.sums);
     push_transposed(simd, slots, k.div_ceil(4), stride, panels);
-    panels.push(panel.scales);
+    panels.push(bytemuck::cast(panel.scales));
 }
 
 /// Rows of a matrix are rows of panels already.
@@ -393,9 +392,9 @@ struct PackTransposed<'a> {
 }
 
 impl Kernel for PackTransposed<'_> {
-    type Output = Buffer;
+    type Output = Buffer<Slot>;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Buffer {
+    fn run<S: Simd>(self, simd: S) -> Buffer<Slot> {
         let Self { dtype, weight } = self;
         let (n, k) = (weight.cols(), weight.rows());
         let width = n.next_multiple_of(PANEL);
@@ -426,9 +425,9 @@ struct ToDigits<'a> {
 }
 
 impl Kernel for ToDigits<'_> {
-    type Output = Buffer;
+    type Output = Buffer<Slot>;
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Buffer {
+    fn run<S: Simd>(self, _: S) -> Buffer<Slot> {
         let Self { panels, n, k } = self;
         let (count, lines) = (n.div_ceil(PANEL), panels.as_chunks().0);
         let mut digits = Buffer::with_capacity(count * PanelDtype::Digits.panel_len(k));
@@ -441,18 +440,17 @@ impl Kernel for ToDigits<'_> {
 
 /// Two bfloat16 in the place of each f32, the first in the low bits.
 #[inline(always)]
-fn bf16_pairs(first: &[f32; PANEL], second: &[f32; PANEL]) -> [f32; PANEL] {
-    let mut pairs = [0.0; PANEL];
+fn bf16_pairs(first: &[f32; PANEL], second: &[f32; PANEL]) -> [Slot; PANEL] {
+    let mut pairs = [Slot::ZERO; PANEL];
     for (pair, (&first, &second)) in pairs.iter_mut().zip(first.iter().zip(second)) {
-        let [first, second] = [first, second].map(|x| u32::from(bf16::from_f32(x).to_bits()));
-        *pair = f32::from_bits(second << 16 | first);
+        *pair = Slot::pair([first, second]);
     }
     pairs
 }
 
 /// Panels of bfloat16 pairs as panels of f32 of depth `k`.
 #[inline(always)]
-pub(crate) fn widen_bf16_panels<S: Simd>(simd: S, panels: &[f32], k: usize, widened: &mut [f32]) {
+pub(crate) fn widen_bf16_panels<S: Simd>(simd: S, panels: &[Slot], k: usize, widened: &mut [Slot]) {
     if k == 0 {
         return;
     }
@@ -460,10 +458,10 @@ pub(crate) fn widen_bf16_panels<S: Simd>(simd: S, panels: &[f32], k: usize, wide
     for (from, to) in panels.chunks_exact(panel_len).zip(widened.chunks_exact_mut(k * PANEL)) {
         for (pairs, to) in from.chunks_exact(PANEL).zip(to.chunks_mut(2 * PANEL)) {
             for lane in (0..PANEL).step_by(S::LANES) {
-                let [even, odd] = simd.split_bf16(simd.load(&pairs[lane..]));
-                simd.store(even, &mut to[lane..]);
+                let [even, odd] = simd.split_bf16(simd.load_slots(&pairs[lane..]));
+                simd.store_slots(even, &mut to[lane..]);
                 if to.len() > PANEL {
-                    simd.store(odd, &mut to[PANEL + lane..]);
+                    simd.store_slots(odd, &mut to[PANEL + lane..]);
                 }
             }
         }

@@ -5,25 +5,26 @@ use std::ops::Range;
 
 use crate::PANEL;
 use crate::simd::Simd;
+use crate::slot::Slot;
 use crate::view::Rows;
 
 /// Bytes of a panel between what a tile reads and what it asks the cache for where nothing asked before: far enough for
 /// L3 to answer in time. The hardware's own prefetching ends with each page of 4 KiB.
 const PREFETCH: usize = 96 * LINE;
 
-/// Bytes of a step along k in a panel of f32.
-const LINE: usize = PANEL * size_of::<f32>();
+/// Bytes of a step along k in a panel.
+const LINE: usize = PANEL * size_of::<Slot>();
 
 /// A right-hand side of depth `k` in panels of [`PANEL`] columns: packed, or rows read where they are.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a> {
-    pub(crate) data: *const f32,
+    pub(crate) data: *const Slot,
     pub(crate) k: usize,
     pub(crate) n: usize,
     pub(crate) k_stride: usize,
     pub(crate) panel_stride: usize,
     source: Source,
-    borrow: PhantomData<&'a [f32]>,
+    borrow: PhantomData<&'a [Slot]>,
 }
 
 /// Where panels come from, which decides what tiles ask the cache for.
@@ -43,13 +44,13 @@ pub(crate) enum Source {
 /// What will be read after some panels.
 #[derive(Clone, Copy)]
 pub(crate) struct Upcoming {
-    pub(crate) data: *const f32,
+    pub(crate) data: *const Slot,
     pub(crate) panel_bytes: usize,
 }
 
 impl<'a> Panels<'a> {
     /// Panels of `k` x [`PANEL`] one after the other, the last filled up.
-    pub(crate) fn packed(data: &'a [f32], k: usize, n: usize) -> Self {
+    pub(crate) fn packed(data: &'a [Slot], k: usize, n: usize) -> Self {
         assert!(data.len() >= n.div_ceil(PANEL) * k * PANEL, "packed panels of {n} columns and depth {k}");
         let panel_stride = k * PANEL;
         Self {
@@ -64,7 +65,7 @@ impl<'a> Panels<'a> {
     }
 
     /// Panels of `slots` x [`PANEL`] slots, each behind `before` lines and in front of one of scales.
-    pub(crate) fn scaled(data: &'a [f32], before: usize, slots: usize, n: usize) -> Self {
+    pub(crate) fn scaled(data: &'a [Slot], before: usize, slots: usize, n: usize) -> Self {
         let panel_stride = (before + slots + 1) * PANEL;
         assert!(data.len() >= n.div_ceil(PANEL) * panel_stride, "panels of {n} columns and {slots} slots");
         Self {
@@ -74,11 +75,11 @@ impl<'a> Panels<'a> {
         }
     }
 
-    /// The rows of a matrix, whose columns must be whole panels.
+    /// The rows of a matrix of f32, whose columns must be whole panels.
     pub(crate) fn in_place(rows: Rows<'a>) -> Self {
         assert!(rows.cols().is_multiple_of(PANEL), "{} columns are no whole panels", rows.cols());
         Self {
-            data: rows.as_ptr(),
+            data: rows.float_slots().as_ptr(),
             k: rows.rows(),
             n: rows.cols(),
             k_stride: rows.row_stride(),
@@ -145,7 +146,7 @@ impl Asking {
 /// What a tile asks the cache for: bytes from step to step along k, and from panel to panel.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
-    pub(crate) data: *const f32,
+    pub(crate) data: *const Slot,
     pub(crate) step: usize,
     pub(crate) apart: usize,
     /// Whether that is what the tile reads itself, soon.

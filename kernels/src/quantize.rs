@@ -11,7 +11,8 @@ use crate::matmul::{Lhs, MAX_TILE};
 use crate::matrix::Buffer;
 use crate::operand::slot_stride;
 use crate::simd::Simd;
-use crate::view::Rows;
+use crate::slot::Slot;
+use crate::view::{RowFormat, Slots};
 
 /// The deepest product of bytes: no sum of so many leaves an i32, nor their column sums what [`pair_of_sum`] holds.
 pub(crate) const MAX_DEPTH: usize = 1 << 15;
@@ -21,22 +22,22 @@ const GROUP: usize = 4;
 
 /// A sum of weights as two 16-bit integers, low + 128 * high, the low one in the low bits. The inner product with a
 /// pair of [`pair_of_zero`] is a tile's way to their product, which would be slow in 32 bits.
-pub(crate) fn pair_of_sum(sum: i32) -> f32 {
-    f32::from_bits(((sum & 127) | ((sum >> 7) << 16)).cast_unsigned())
+pub(crate) fn pair_of_sum(sum: i32) -> Slot {
+    Slot::from_bits(((sum & 127) | ((sum >> 7) << 16)).cast_unsigned())
 }
 
 /// -zero and -zero * 128.
-fn pair_of_zero(zero: u8) -> f32 {
+fn pair_of_zero(zero: u8) -> Slot {
     let zero = i32::from(zero);
-    f32::from_bits(((-zero & 0xffff) | ((-zero * 128) << 16)).cast_unsigned())
+    Slot::from_bits(((-zero & 0xffff) | ((-zero * 128) << 16)).cast_unsigned())
 }
 
 /// A block of activations in bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct QuantizedRows {
-    slots: Buffer,
-    zeros: Buffer,
-    scales: Buffer,
+    slots: Buffer<Slot>,
+    zeros: Buffer<Slot>,
+    scales: Buffer<f32>,
 }
 
 impl QuantizedRows {
@@ -46,19 +47,18 @@ impl QuantizedRows {
 
     /// Slots of rows, `stride` from one to the next, their zero points and their scales.
     #[inline(always)]
-    pub(crate) fn room(&mut self, rows: usize, stride: usize) -> [&mut [f32]; 3] {
+    pub(crate) fn room(&mut self, rows: usize, stride: usize) -> (&mut [Slot], &mut [Slot], &mut [f32]) {
         // Whatever is in rows beyond these meets no row of dst.
         let slots = self.slots.at_least(rows.next_multiple_of(MAX_TILE.0) * stride);
-        [slots, self.zeros.at_least(rows), self.scales.at_least(rows)]
+        (slots, self.zeros.at_least(rows), self.scales.at_least(rows))
     }
 
-    /// Rows of `k` values, or of pairs of them; ahead of them all the second bytes of those that are fine.
+    /// Rows of either format; ahead of them all the second bytes of those that are fine.
     #[inline(always)]
-    pub(crate) fn quantize<'a, S: Simd>(&'a mut self, simd: S, lhs: LhsRows<'a>, k: usize) -> Lhs<'a> {
-        if lhs.rows.cols() == k {
-            self.quantize_from::<S, false>(simd, lhs, k)
-        } else {
-            self.quantize_from::<S, true>(simd, lhs, k)
+    pub(crate) fn quantize<'a, S: Simd>(&'a mut self, simd: S, lhs: LhsRows<'a>) -> Lhs<'a> {
+        match lhs.rows.format() {
+            RowFormat::F32 => self.quantize_from::<S, false>(simd, lhs),
+            RowFormat::Bf16Pairs => self.quantize_from::<S, true>(simd, lhs),
         }
     }
 
@@ -67,20 +67,19 @@ impl QuantizedRows {
         &'a mut self,
         simd: S,
         LhsRows { rows, fine }: LhsRows<'a>,
-        k: usize,
     ) -> Lhs<'a> {
-        let (count, second_rows) = (rows.rows(), fine.count());
+        let (count, k, second_rows) = (rows.rows(), rows.cols(), fine.count());
         let stride = slot_stride(k.div_ceil(4));
-        let [slots, zeros, scales] = self.room(second_rows + count, stride);
+        let (slots, zeros, scales) = self.room(second_rows + count, stride);
         let mut next_fine = fine.iter().enumerate().peekable();
         for first in (0..count).step_by(GROUP) {
             let group = first..count.min(first + GROUP);
             let mut ranges = [[0.0; 2]; GROUP];
             for (range, i) in ranges.iter_mut().zip(group.clone()) {
-                *range = extremes::<S, PAIRS>(simd, rows.row(i));
+                *range = extremes::<S, PAIRS>(simd, rows.slots().row(i));
             }
             for (&range, i) in ranges.iter().zip(group) {
-                let row = rows.row(i);
+                let row = rows.slots().row(i);
                 let second = next_fine.next_if(|&(_, at)| at == i).map(|(second, _)| second);
                 let steps = if second.is_some() { FINE_STEPS } else { STEPS };
                 let Affine { scale, inverse, zero } = Affine::of_range(range, steps);
@@ -95,7 +94,7 @@ impl QuantizedRows {
                 }
             }
         }
-        let slots = Rows::new(slots, second_rows + count, k.div_ceil(4), stride);
+        let slots = Slots::new(slots, second_rows + count, k.div_ceil(4), stride);
         Lhs { slots, zeros, scales, fine }
     }
 }
@@ -134,27 +133,27 @@ impl Affine {
 /// The largest magnitude of a row; NaN where one of it is not finite.
 #[inline(always)]
 pub(crate) fn largest<S: Simd>(simd: S, row: &[f32]) -> f32 {
-    let [low, high] = extremes::<S, false>(simd, row);
+    let [low, high] = extremes::<S, false>(simd, Slot::of_floats(row));
     if low.is_finite() && high.is_finite() { f32::max(-low, high) } else { f32::NAN }
 }
 
-/// The lowest and the highest of a row and 0; not finite if one of the row is not.
+/// The lowest and the highest of a row of f32, or of pairs of bfloat16, and 0; not finite if one of the row is not.
 #[inline(always)]
-fn extremes<S: Simd, const PAIRS: bool>(simd: S, row: &[f32]) -> [f32; 2] {
+fn extremes<S: Simd, const PAIRS: bool>(simd: S, row: &[Slot]) -> [f32; 2] {
     let mut parts = [[simd.splat(0.0); 2]; 4];
     let mut steps = row.chunks_exact(4 * S::LANES);
     for step in &mut steps {
         for (i, part) in parts.iter_mut().enumerate() {
-            *part = extremes_of::<S, PAIRS>(simd, *part, simd.load(&step[i * S::LANES..]));
+            *part = extremes_of::<S, PAIRS>(simd, *part, simd.load_slots(&step[i * S::LANES..]));
         }
     }
     let mut vectors = steps.remainder().chunks_exact(S::LANES);
     for vector in &mut vectors {
-        parts[0] = extremes_of::<S, PAIRS>(simd, parts[0], simd.load(vector));
+        parts[0] = extremes_of::<S, PAIRS>(simd, parts[0], simd.load_slots(vector));
     }
     let tail = vectors.remainder();
     if !tail.is_empty() {
-        parts[0] = extremes_of::<S, PAIRS>(simd, parts[0], simd.load_partial(tail, 0.0));
+        parts[0] = extremes_of::<S, PAIRS>(simd, parts[0], simd.load_some_slots(tail));
     }
     // Extremes of extremes: each of them is a value of the row, or zero.
     let mut all = parts[0];
@@ -180,10 +179,10 @@ fn extremes_of<S: Simd, const PAIRS: bool>(simd: S, so_far: [S::V; 2], elements:
 #[inline(always)]
 fn quantize_row<S: Simd, const PAIRS: bool, const SECOND: bool>(
     simd: S,
-    row: &[f32],
+    row: &[Slot],
     inverse: f32,
     zero: u8,
-    slots: &mut [f32],
+    slots: &mut [Slot],
 ) {
     let factor = simd.splat(inverse);
     let step = if PAIRS { 2 } else { 4 } * S::LANES;
@@ -194,7 +193,7 @@ fn quantize_row<S: Simd, const PAIRS: bool, const SECOND: bool>(
     }
     let rest = steps.remainder();
     if let (false, Some(slots)) = (rest.is_empty(), slots.next()) {
-        let mut padded = [0.0; 4 * PANEL];
+        let mut padded = [Slot::ZERO; 4 * PANEL];
         padded[..rest.len()].copy_from_slice(rest);
         quantize_step::<S, PAIRS, SECOND>(simd, &padded[..step], factor, zero, slots);
     }
@@ -203,43 +202,43 @@ fn quantize_row<S: Simd, const PAIRS: bool, const SECOND: bool>(
 #[inline(always)]
 fn quantize_step<S: Simd, const PAIRS: bool, const SECOND: bool>(
     simd: S,
-    elements: &[f32],
+    elements: &[Slot],
     factor: S::V,
     zero: u8,
-    slots: &mut [f32],
+    slots: &mut [Slot],
 ) {
     let mut x = [factor; 4];
     for (i, x) in x.iter_mut().enumerate() {
         let values = if PAIRS {
             simd.widen_bf16(&bytemuck::cast_slice(elements)[2 * i * S::LANES..])
         } else {
-            simd.load(&elements[i * S::LANES..])
+            simd.load_slots(&elements[i * S::LANES..])
         };
         *x = simd.mul(values, factor);
         if SECOND {
             *x = simd.mul(simd.sub(*x, simd.nearest(*x)), simd.splat(256.0));
         }
     }
-    simd.store(simd.quantize(x, zero), slots);
+    simd.store_slots(simd.quantize(x, zero), slots);
 }
 
 /// The rows of one panel of weights, in bytes.
 pub(crate) struct QuantizedPanel {
-    slots: Buffer,
+    slots: Buffer<Slot>,
     stride: usize,
     /// Lines of the packed panel.
-    pub(crate) sums: [f32; PANEL],
+    pub(crate) sums: [Slot; PANEL],
     pub(crate) scales: [f32; PANEL],
 }
 
 impl QuantizedPanel {
     pub(crate) fn new(k: usize) -> Self {
         let stride = slot_stride(k.div_ceil(4));
-        Self { slots: Buffer::zeros(PANEL * stride), stride, sums: [0.0; PANEL], scales: [0.0; PANEL] }
+        Self { slots: Buffer::zeros(PANEL * stride), stride, sums: [Slot::ZERO; PANEL], scales: [0.0; PANEL] }
     }
 
     /// Rows of slots, and from one to the next.
-    pub(crate) fn slots(&self) -> (&[f32], usize) {
+    pub(crate) fn slots(&self) -> (&[Slot], usize) {
         (self.slots.as_slice(), self.stride)
     }
 
@@ -256,11 +255,11 @@ impl QuantizedPanel {
             (scale, 1.0 / scale)
         };
         let slots = &mut self.slots.as_mut_slice()[i * self.stride..][..self.stride];
-        quantize_row::<S, false, false>(simd, row, inverse, 128, slots);
+        quantize_row::<S, false, false>(simd, Slot::of_floats(row), inverse, 128, slots);
         let mut sum = 0;
         for slot in &mut slots[..row.len().div_ceil(4)] {
-            let bits = slot.to_bits() ^ 0x8080_8080;
-            *slot = f32::from_bits(bits);
+            let bits = slot.bits() ^ 0x8080_8080;
+            *slot = Slot::from_bits(bits);
             sum += sum_of_bytes(bits);
         }
         (self.scales[i], self.sums[i]) = (scale, pair_of_sum(sum));
@@ -274,7 +273,7 @@ impl QuantizedPanel {
             let mut four = [0; 4];
             four[..bytes.len()].copy_from_slice(bytes);
             let bits = u32::from_le_bytes(four);
-            *slot = f32::from_bits(bits);
+            *slot = Slot::from_bits(bits);
             sum += sum_of_bytes(bits);
         }
         (self.scales[i], self.sums[i]) = (scale, pair_of_sum(sum));

@@ -6,11 +6,12 @@
 use crate::digits::DigitProduct;
 use crate::operand::FloatProduct;
 use crate::product::{Product, VectorProduct};
+use crate::slot::Slot;
 use crate::tile::Tile;
 
 /// f32 vectors of one instruction set, and the shape of its matrix tile.
 pub(crate) trait Simd: Copy {
-    /// A vector of `LANES` f32 values.
+    /// A vector of `LANES` f32 values, or of as many slots.
     type V: Copy;
     /// Values in a vector: a divisor of [`PANEL`](crate::PANEL).
     const LANES: usize;
@@ -43,6 +44,50 @@ pub(crate) trait Simd: Copy {
         if to.len() == Self::LANES { self.store(v, to) } else { self.store_partial(v, to) }
     }
 
+    /// The first `LANES` slots of `from`, as they are; panics when there are fewer.
+    #[inline(always)]
+    fn load_slots(self, from: &[Slot]) -> Self::V {
+        self.load(Slot::floats(from))
+    }
+    /// All of `from`, at most `LANES` slots, followed by zeros.
+    #[inline(always)]
+    fn load_some_slots(self, from: &[Slot]) -> Self::V {
+        self.load_some(Slot::floats(from), 0.0)
+    }
+    /// Stores into the first `LANES` slots of `to`; panics when there are fewer.
+    #[inline(always)]
+    fn store_slots(self, v: Self::V, to: &mut [Slot]) {
+        self.store(v, Slot::floats_mut(to));
+    }
+    /// Stores the first `to.len()` lanes, at most `LANES`.
+    #[inline(always)]
+    fn store_some_slots(self, v: Self::V, to: &mut [Slot]) {
+        self.store_some(v, Slot::floats_mut(to));
+    }
+    /// # Safety
+    /// `from` must be valid for reading `LANES` slots.
+    #[inline(always)]
+    unsafe fn load_slots_raw(self, from: *const Slot) -> Self::V {
+        // SAFETY: as the caller promises; a slot is as large as an f32, for which every value is valid.
+        unsafe { self.load_raw(from.cast()) }
+    }
+    /// # Safety
+    /// `to` must be valid for writing `LANES` slots.
+    #[inline(always)]
+    unsafe fn store_slots_raw(self, v: Self::V, to: *mut Slot) {
+        // SAFETY: as above.
+        unsafe { self.store_raw(v, to.cast()) }
+    }
+    /// One slot in all lanes.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading a slot.
+    #[inline(always)]
+    unsafe fn splat_slot_raw(self, from: *const Slot) -> Self::V {
+        // SAFETY: as above.
+        unsafe { self.splat(*from.cast::<f32>()) }
+    }
+
     /// # Safety
     /// `from` must be valid for reading `LANES` values; no alignment is needed.
     unsafe fn load_raw(self, from: *const f32) -> Self::V;
@@ -52,15 +97,15 @@ pub(crate) trait Simd: Copy {
 
     /// Asks for the cache line at `from`, which need not be readable.
     #[inline(always)]
-    fn prefetch(self, _from: *const f32) {}
+    fn prefetch(self, _from: *const Slot) {}
 
     /// The same, no nearer than L2.
     #[inline(always)]
-    fn prefetch_l2(self, _from: *const f32) {}
+    fn prefetch_l2(self, _from: *const Slot) {}
 
     /// The same pointer, of which the compiler knows nothing, so that it takes no other way to it.
     #[inline(always)]
-    fn opaque(self, pointer: *const f32) -> *const f32 {
+    fn opaque(self, pointer: *const Slot) -> *const Slot {
         pointer
     }
 

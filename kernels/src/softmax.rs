@@ -5,6 +5,7 @@ use crate::math::{coarse_exp2, exp2};
 use crate::operand::FloatProduct;
 use crate::product::{MulAdd, Product};
 use crate::simd::Simd;
+use crate::slot::Slot;
 use crate::view::RowsMut;
 
 /// row = e^(scale (row - max)) / sum, over the whole row, for `scale` > 0; empty rows stay empty. A NaN anywhere, or
@@ -97,7 +98,8 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
                 *e = power::<S, P>(simd, simd.load(&row[at + i * S::LANES..]), scale, zero);
                 sum = simd.add(sum, *e);
             }
-            simd.store(product.along(simd, e), &mut row[at / P::SLOT_VALUES..]);
+            let slots = Slot::of_floats_mut(&mut row[at / P::SLOT_VALUES..]);
+            simd.store_slots(product.along(simd, e), slots);
         }
         if whole < cols {
             let mut e = [simd.splat(0.0); 2];
@@ -106,7 +108,8 @@ fn group<S: Simd, P: FloatProduct<S>, const N: usize>(
                 sum = simd.add(sum, *e);
             }
             let end = if P::SLOT_VALUES == 1 { cols } else { whole / P::SLOT_VALUES + S::LANES };
-            simd.store_some(product.along(simd, e), &mut row[whole / P::SLOT_VALUES..end]);
+            let slots = Slot::of_floats_mut(&mut row[whole / P::SLOT_VALUES..end]);
+            simd.store_some_slots(product.along(simd, e), slots);
         }
         *total = simd.sum(sum);
     }

@@ -4,57 +4,58 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::matrix::Buffer;
+use crate::slot::Slot;
 
 /// Bytes that live as long as whoever reads them: a map, a `Vec<u8>`, a `&'static [u8]`.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// f32 values that are not written again.
+/// Slots that are not written again.
 #[derive(Clone)]
 pub(crate) enum Storage {
-    Owned(Buffer),
+    Owned(Buffer<Slot>),
     Shared(SharedSlice),
 }
 
-/// Aligned f32 values within shared bytes.
+/// Aligned slots within shared bytes.
 #[derive(Clone)]
 pub(crate) struct SharedSlice {
-    values: *const f32,
+    slots: *const Slot,
     len: usize,
-    /// Keeps the values where they are.
+    /// Keeps the slots where they are.
     _owner: SharedBytes,
 }
 
-// SAFETY: `values` points to memory that is only read, and that `_owner`, which is `Send` and `Sync`, keeps.
+// SAFETY: `slots` points to memory that is only read, and that `_owner`, which is `Send` and `Sync`, keeps.
 unsafe impl Send for SharedSlice {}
 // SAFETY: as above.
 unsafe impl Sync for SharedSlice {}
 
 impl Storage {
-    /// The little-endian f32 in `range` of `bytes`: where they lie when that is the start of a cache line, else copied.
+    /// The little-endian slots in `range` of `bytes`: where they lie when that is the start of a cache line, else copied.
     ///
     /// # Panics
-    /// When the range is out of bounds, or no whole number of f32.
+    /// When the range is out of bounds, or no whole number of slots.
     pub(crate) fn new(owner: &SharedBytes, range: Range<usize>) -> Self {
-        const SIZE: usize = size_of::<f32>();
+        const SIZE: usize = size_of::<Slot>();
         let bytes = &(**owner).as_ref()[range];
-        assert!(bytes.len().is_multiple_of(SIZE), "{} bytes are no whole number of f32", bytes.len());
-        if cfg!(target_endian = "little") && bytes.as_ptr().addr().is_multiple_of(Buffer::ALIGN) {
+        assert!(bytes.len().is_multiple_of(SIZE), "{} bytes are no whole number of slots", bytes.len());
+        if cfg!(target_endian = "little") && bytes.as_ptr().addr().is_multiple_of(Buffer::<Slot>::ALIGN) {
             // The slice borrows what the reference count keeps and nobody can borrow exclusively, so it stays valid.
-            let (values, len) = (bytes.as_ptr().cast(), bytes.len() / SIZE);
-            return Self::Shared(SharedSlice { values, len, _owner: owner.clone() });
+            let (slots, len) = (bytes.as_ptr().cast(), bytes.len() / SIZE);
+            return Self::Shared(SharedSlice { slots, len, _owner: owner.clone() });
         }
         let mut buffer = Buffer::zeros(bytes.len() / SIZE);
-        for (value, bytes) in buffer.as_mut_slice().iter_mut().zip(bytes.chunks_exact(SIZE)) {
-            *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        for (slot, bytes) in buffer.as_mut_slice().iter_mut().zip(bytes.chunks_exact(SIZE)) {
+            *slot = Slot::from_bits(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
         }
         Self::Owned(buffer)
     }
 
-    pub(crate) fn as_slice(&self) -> &[f32] {
+    pub(crate) fn as_slice(&self) -> &[Slot] {
         match self {
             Self::Owned(buffer) => buffer.as_slice(),
-            // SAFETY: `new` has seen `len` aligned f32 there, for which every value is valid; `_owner` keeps them.
-            Self::Shared(shared) => unsafe { std::slice::from_raw_parts(shared.values, shared.len) },
+            // SAFETY: `new` has seen `len` aligned slots there, for which every value is valid; `_owner` keeps them.
+            Self::Shared(shared) => unsafe { std::slice::from_raw_parts(shared.slots, shared.len) },
         }
     }
 

@@ -5,16 +5,17 @@ use crate::output::Output;
 use crate::panels::Ahead;
 use crate::product::VectorProduct;
 use crate::simd::Simd;
+use crate::slot::Slot;
 
 /// The most rows of a tile whose sums are held in vectors.
 const MAX_VECTOR_ROWS: usize = 14;
 
-/// Where a tile finds its operands. Strides are in elements.
+/// Where a tile finds its operands. Strides are in slots.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
-    pub(crate) lhs: *const f32,
+    pub(crate) lhs: *const Slot,
     pub(crate) lhs_stride: usize,
-    pub(crate) rhs: *const f32,
+    pub(crate) rhs: *const Slot,
     pub(crate) rhs_k_stride: usize,
     pub(crate) k: usize,
     pub(crate) ahead: Ahead,
@@ -38,7 +39,7 @@ macro_rules! for_each_row {
 /// dst = lhs * rhs + bias + dst * residual_scale for `R` rows and `C` vectors of columns, all held in registers.
 ///
 /// # Safety
-/// Valid for reading: k elements of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels
+/// Valid for reading: k slots of each of the R rows of `lhs`; C vectors of each of the k rows of `rhs`, whose panels
 /// are the `panel_stride` of `output` apart; of `output` what its own contract says of R rows and C vectors.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C: usize>(
@@ -72,7 +73,7 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
             let mut rhs = [simd.splat(0.0); C];
             for (c, rhs) in rhs.iter_mut().enumerate() {
                 let column = c * S::LANES;
-                *rhs = simd.load_raw(rhs_at.add(in_panels(column)));
+                *rhs = simd.load_slots_raw(rhs_at.add(in_panels(column)));
                 if column % PANEL == 0 {
                     simd.prefetch(ahead.wrapping_byte_add(column / PANEL * t.ahead.apart));
                 }
@@ -82,7 +83,7 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
             for_each_row!(ROW < R {
                 const SHIFT: u32 = if ROW == 0 { 0 } else { ROW.trailing_zeros() };
                 let offset = if ROW == 0 { 0 } else { odd[(ROW >> SHIFT) / 2] << SHIFT };
-                let lhs = simd.splat(*lhs_at.add(offset));
+                let lhs = simd.splat_slot_raw(lhs_at.add(offset));
                 for c in 0..C {
                     sums[ROW][c] = product.step(simd, lhs, rhs[c], sums[ROW][c]);
                 }
@@ -95,7 +96,7 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
                 let sum = if <P as VectorProduct<S>>::BYTES { simd.convert_i32(sum) } else { sum };
                 let column = c * S::LANES;
                 let value = t.output.finish::<S, P>(simd, columns[c], [ROW, column], sum);
-                simd.store_raw(value, t.output.dst.add(ROW * t.output.dst_stride + column));
+                simd.store_slots_raw(value, t.output.dst.add(ROW * t.output.dst_stride + column));
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Views of row-major f32 matrices, which can be cut by rows and by columns.
+//! Views of row-major matrices, which can be cut by rows and by columns.
 //!
 //! A view that may be written can be split both ways into parts that do not overlap, so that workers can share one
 //! step. A slice could only be split by rows. All of it is inlined: a call out of a kernel would clear its vectors.
@@ -6,33 +6,89 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A matrix of f32 to read: `rows` x `cols`, with `row_stride` elements from one row to the next.
+use crate::slot::Slot;
+
+/// What rows hold. They say it themselves, so that no kernel takes the one for the other.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum RowFormat {
+    /// f32.
+    #[default]
+    F32,
+    /// bfloat16, two columns in the place of an f32, the first in the low bits. The number of columns is even.
+    Bf16Pairs,
+}
+
+impl RowFormat {
+    /// Columns in a slot.
+    #[inline(always)]
+    pub(crate) fn slot_values(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16Pairs => 2,
+        }
+    }
+
+    /// Slots of so many columns. Panics when one would be cut.
+    #[inline(always)]
+    pub(crate) fn slots(self, cols: usize) -> usize {
+        match self {
+            Self::F32 => cols,
+            Self::Bf16Pairs => {
+                assert!(cols.is_multiple_of(2), "{cols} columns are no whole pairs");
+                cols / 2
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn slot_range(self, cols: Range<usize>) -> Range<usize> {
+        self.slots(cols.start)..self.slots(cols.end)
+    }
+
+    /// Refuses rows of another format.
+    #[inline(always)]
+    fn check(self, expected: Self) {
+        assert!(self == expected, "rows of {self:?}, read or written as {expected:?}");
+    }
+}
+
+/// A matrix to read: `rows` x `cols`, with `row_stride` elements from one row to the next. Elements are f32, or
+/// [pairs](RowFormat::Bf16Pairs) of columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
-    data: *const f32,
+    slots: Slots<'a>,
+    format: RowFormat,
+}
+
+/// Rows of slots to read: activations as a product reads them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slots<'a> {
+    data: *const Slot,
     rows: usize,
     cols: usize,
     row_stride: usize,
-    /// Elements that are borrowed from the first on: beyond the last row, too.
+    /// Slots that are borrowed from the first on: beyond the last row, too.
     room: usize,
-    borrow: PhantomData<&'a [f32]>,
+    borrow: PhantomData<&'a [Slot]>,
 }
 
 /// The same to write; nothing else sees the elements while it lives.
 #[derive(Debug)]
 pub struct RowsMut<'a> {
-    data: *mut f32,
+    data: *mut Slot,
     rows: usize,
+    /// Of slots.
     cols: usize,
     row_stride: usize,
-    borrow: PhantomData<&'a mut [f32]>,
+    format: RowFormat,
+    borrow: PhantomData<&'a mut [Slot]>,
 }
 
-// SAFETY: a `Rows` gives what `&[f32]` gives, and `&[f32]` is `Send` and `Sync`.
-unsafe impl Send for Rows<'_> {}
+// SAFETY: a `Slots` gives what `&[Slot]` gives, and `&[Slot]` is `Send` and `Sync`.
+unsafe impl Send for Slots<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Rows<'_> {}
-// SAFETY: a `RowsMut` gives exclusive access to its elements as `&mut [f32]` does, and that is `Send`.
+unsafe impl Sync for Slots<'_> {}
+// SAFETY: a `RowsMut` gives exclusive access to its elements as `&mut [Slot]` does, and that is `Send`.
 unsafe impl Send for RowsMut<'_> {}
 
 #[inline]
@@ -61,34 +117,123 @@ impl<'a> Rows<'a> {
     /// When `cols` exceeds `row_stride`, or `data` is too short.
     #[inline]
     pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        let slots = Slots::new(Slot::of_floats(data), rows, cols, row_stride);
+        Self { slots, format: RowFormat::F32 }
+    }
+
+    /// Views `rows` x `cols` of bfloat16, two in each element of `data`, the first in the low bits.
+    ///
+    /// # Panics
+    /// When `cols` is odd, half of it exceeds `row_stride`, or `data` is too short.
+    #[inline]
+    pub fn pairs(data: &'a [u32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self::of_slots(bytemuck::cast_slice(data), RowFormat::Bf16Pairs, rows, cols, row_stride)
+    }
+
+    /// Views `rows` x `cols` of either format.
+    #[inline]
+    pub(crate) fn of_slots(
+        data: &'a [Slot],
+        format: RowFormat,
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+    ) -> Self {
+        Self { slots: Slots::new(data, rows, format.slots(cols), row_stride), format }
+    }
+
+    /// Number of rows.
+    #[inline]
+    pub fn rows(&self) -> usize {
+        self.slots.rows
+    }
+
+    /// Number of columns.
+    #[inline]
+    pub fn cols(&self) -> usize {
+        self.slots.cols * self.format.slot_values()
+    }
+
+    /// What they hold.
+    #[inline]
+    pub fn format(&self) -> RowFormat {
+        self.format
+    }
+
+    /// Elements from one row to the next.
+    #[inline]
+    pub fn row_stride(&self) -> usize {
+        self.slots.row_stride
+    }
+
+    /// Row `i` of f32. Panics when there is none, or rows are pairs.
+    #[inline]
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        self.format.check(RowFormat::F32);
+        Slot::floats(self.slots.row(i))
+    }
+
+    /// The rows in `range`. Panics when it is out of bounds.
+    #[inline]
+    pub fn row_range(&self, range: Range<usize>) -> Rows<'a> {
+        Rows { slots: self.slots.row_range(range), ..*self }
+    }
+
+    /// The columns in `range`. Panics when it is out of bounds, or cuts a pair.
+    #[inline]
+    pub fn column_range(&self, range: Range<usize>) -> Rows<'a> {
+        Rows { slots: self.slots.column_range(self.format.slot_range(range)), ..*self }
+    }
+
+    /// The slots that they are, whatever those hold.
+    #[inline]
+    pub(crate) fn slots(&self) -> Slots<'a> {
+        self.slots
+    }
+
+    /// The slots that they are, of an f32 each. Panics when rows are pairs.
+    #[inline]
+    pub(crate) fn float_slots(&self) -> Slots<'a> {
+        self.format.check(RowFormat::F32);
+        self.slots
+    }
+}
+
+impl<'a> Slots<'a> {
+    /// Views `rows` x `cols` slots of `data`.
+    ///
+    /// # Panics
+    /// When `cols` exceeds `row_stride`, or `data` is too short.
+    #[inline]
+    pub(crate) fn new(data: &'a [Slot], rows: usize, cols: usize, row_stride: usize) -> Self {
         check(data.len(), rows, cols, row_stride);
         Self { data: data.as_ptr(), rows, cols, row_stride, room: data.len(), borrow: PhantomData }
     }
 
     /// Number of rows.
     #[inline]
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Number of columns.
+    /// Slots of a row.
     #[inline]
-    pub fn cols(&self) -> usize {
+    pub(crate) fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Elements from one row to the next.
+    /// Slots from one row to the next.
     #[inline]
-    pub fn row_stride(&self) -> usize {
+    pub(crate) fn row_stride(&self) -> usize {
         self.row_stride
     }
 
     #[inline]
-    pub(crate) fn as_ptr(&self) -> *const f32 {
+    pub(crate) fn as_ptr(&self) -> *const Slot {
         self.data
     }
 
-    /// Whether as many rows, and elements of each, as the next multiple of `unit` may be read.
+    /// Whether as many rows, and slots of each, as the next multiple of `unit` may be read.
     #[inline]
     pub(crate) fn is_readable_by(&self, unit: usize) -> bool {
         let [rows, cols] = [self.rows, self.cols].map(|len| len.next_multiple_of(unit));
@@ -97,7 +242,7 @@ impl<'a> Rows<'a> {
 
     /// Row `i`. Panics when there is none.
     #[inline]
-    pub fn row(&self, i: usize) -> &'a [f32] {
+    pub(crate) fn row(&self, i: usize) -> &'a [Slot] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         // SAFETY: `new` checked that every row lies within the borrowed slice, and `i` is one of them.
         unsafe { std::slice::from_raw_parts(self.data.add(i * self.row_stride), self.cols) }
@@ -105,20 +250,20 @@ impl<'a> Rows<'a> {
 
     /// The rows in `range`. Panics when it is out of bounds.
     #[inline]
-    pub fn row_range(&self, range: Range<usize>) -> Rows<'a> {
+    pub(crate) fn row_range(&self, range: Range<usize>) -> Slots<'a> {
         check_range(&range, self.rows);
         let offset = if range.is_empty() { 0 } else { range.start * self.row_stride };
         // SAFETY: the first row of a range that is not empty lies within the borrowed slice.
-        Rows { data: unsafe { self.data.add(offset) }, rows: range.len(), room: self.room - offset, ..*self }
+        Slots { data: unsafe { self.data.add(offset) }, rows: range.len(), room: self.room - offset, ..*self }
     }
 
-    /// The columns in `range`. Panics when it is out of bounds.
+    /// The columns of slots in `range`. Panics when it is out of bounds.
     #[inline]
-    pub fn column_range(&self, range: Range<usize>) -> Rows<'a> {
+    pub(crate) fn column_range(&self, range: Range<usize>) -> Slots<'a> {
         check_range(&range, self.cols);
         let offset = if self.rows == 0 { 0 } else { range.start };
-        // SAFETY: `range.start <= cols`, and a row of `cols` elements lies within the borrowed slice.
-        Rows { data: unsafe { self.data.add(offset) }, cols: range.len(), room: self.room - offset, ..*self }
+        // SAFETY: `range.start <= cols`, and a row of `cols` slots lies within the borrowed slice.
+        Slots { data: unsafe { self.data.add(offset) }, cols: range.len(), room: self.room - offset, ..*self }
     }
 }
 
@@ -137,18 +282,40 @@ impl<'a> RowsMut<'a> {
     /// When `cols` exceeds `row_stride`, or `data` is too short.
     #[inline]
     pub fn new(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
-        check(data.len(), rows, cols, row_stride);
-        Self { data: data.as_mut_ptr(), rows, cols, row_stride, borrow: PhantomData }
+        Self::of_slots(Slot::of_floats_mut(data), RowFormat::F32, rows, cols, row_stride)
     }
 
-    /// Views elements by pointer.
+    /// Views `rows` x `cols` of bfloat16, two in each element of `data`, the first in the low bits.
+    ///
+    /// # Panics
+    /// When `cols` is odd, half of it exceeds `row_stride`, or `data` is too short.
+    #[inline]
+    pub fn pairs(data: &'a mut [u32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self::of_slots(bytemuck::cast_slice_mut(data), RowFormat::Bf16Pairs, rows, cols, row_stride)
+    }
+
+    /// Views `rows` x `cols` of either format.
+    #[inline]
+    pub(crate) fn of_slots(
+        data: &'a mut [Slot],
+        format: RowFormat,
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+    ) -> Self {
+        let cols = format.slots(cols);
+        check(data.len(), rows, cols, row_stride);
+        Self { data: data.as_mut_ptr(), rows, cols, row_stride, format, borrow: PhantomData }
+    }
+
+    /// Views f32 by pointer.
     ///
     /// # Safety
     /// Until the view is gone, `rows` rows of `cols` elements, `row_stride` apart and no further than that, can be
     /// written and are used through nothing else.
     #[inline]
-    pub(crate) unsafe fn from_raw(data: *mut f32, rows: usize, cols: usize, row_stride: usize) -> Self {
-        Self { data, rows, cols, row_stride, borrow: PhantomData }
+    pub(crate) unsafe fn from_raw(data: *mut Slot, rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self { data, rows, cols, row_stride, format: RowFormat::F32, borrow: PhantomData }
     }
 
     /// Number of rows.
@@ -160,7 +327,13 @@ impl<'a> RowsMut<'a> {
     /// Number of columns.
     #[inline]
     pub fn cols(&self) -> usize {
-        self.cols
+        self.cols * self.format.slot_values()
+    }
+
+    /// What they hold.
+    #[inline]
+    pub fn format(&self) -> RowFormat {
+        self.format
     }
 
     #[inline]
@@ -169,25 +342,42 @@ impl<'a> RowsMut<'a> {
     }
 
     #[inline]
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut Slot {
         self.data
     }
 
-    /// Row `i`, to write. Panics when there is none.
+    /// Row `i` of f32, to write. Panics when there is none, or rows are pairs.
     #[inline]
     pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
+        self.format.check(RowFormat::F32);
+        Slot::floats_mut(self.slot_row_mut(i))
+    }
+
+    /// Row `i` of [pairs](RowFormat::Bf16Pairs), to write. Panics when there is none, or rows are f32.
+    #[inline]
+    pub fn pair_row_mut(&mut self, i: usize) -> &mut [u32] {
+        self.format.check(RowFormat::Bf16Pairs);
+        bytemuck::cast_slice_mut(self.slot_row_mut(i))
+    }
+
+    #[inline]
+    fn slot_row_mut(&mut self, i: usize) -> &mut [Slot] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
-        // SAFETY: `new` checked that every row lies within the slice, which `self` borrows exclusively.
+        // SAFETY: `of_slots` checked that every row lies within the slice, which `self` borrows exclusively, or the
+        // caller of `from_raw` vouched for it.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.row_stride), self.cols) }
     }
 
-    /// Rows `first` to `first + N`, to write. Panics when there are not so many.
+    /// Rows `first` to `first + N` of f32, to write. Panics when there are not so many, or rows are pairs.
     pub(crate) fn group_mut<const N: usize>(&mut self, first: usize) -> [&mut [f32]; N] {
         assert!(first <= self.rows && N <= self.rows - first, "rows {first} and {N} more of {}", self.rows);
-        // SAFETY: the line above checks that there are such rows; `new` checked that every row lies within the slice,
-        // which `self` borrows exclusively, and that no row reaches into the next.
+        self.format.check(RowFormat::F32);
+        // SAFETY: the first line checks that there are such rows; `of_slots` checked that every row lies within the
+        // slice, which `self` borrows exclusively, and that no row reaches into the next, or the caller of `from_raw`
+        // vouched for both.
         std::array::from_fn(|i| unsafe {
-            std::slice::from_raw_parts_mut(self.data.add((first + i) * self.row_stride), self.cols)
+            let row = self.data.add((first + i) * self.row_stride);
+            Slot::floats_mut(std::slice::from_raw_parts_mut(row, self.cols))
         })
     }
 
@@ -207,9 +397,10 @@ impl<'a> RowsMut<'a> {
         (RowsMut { rows: at, ..self }, RowsMut { data: second, rows: self.rows - at, ..self })
     }
 
-    /// The columns before `at`, and those from `at` on. Panics when `at` exceeds their number.
+    /// The columns before `at`, and those from `at` on. Panics when `at` exceeds their number, or cuts a pair.
     #[inline]
     pub fn split_columns(self, at: usize) -> (RowsMut<'a>, RowsMut<'a>) {
+        let at = self.format.slots(at);
         assert!(at <= self.cols, "column {at} of {}", self.cols);
         let offset = if self.rows == 0 { 0 } else { at };
         // SAFETY: `at <= cols`, and a row of `cols` elements lies within the slice.
@@ -224,23 +415,24 @@ impl<'a> RowsMut<'a> {
         self.reborrow().split_rows(range.end).0.split_rows(range.start).1
     }
 
-    /// The columns in `range`, for a shorter time. Panics when it is out of bounds.
+    /// The columns in `range`, for a shorter time. Panics when it is out of bounds, or cuts a pair.
     #[inline]
     pub fn column_range(&mut self, range: Range<usize>) -> RowsMut<'_> {
-        check_range(&range, self.cols);
+        check_range(&range, self.cols());
         self.reborrow().split_columns(range.end).0.split_columns(range.start).1
     }
 
     /// The same elements, to read.
     #[inline]
     pub fn as_rows(&self) -> Rows<'_> {
-        Rows {
+        let slots = Slots {
             data: self.data,
             rows: self.rows,
             cols: self.cols,
             row_stride: self.row_stride,
             room: if self.rows == 0 { 0 } else { (self.rows - 1) * self.row_stride + self.cols },
             borrow: PhantomData,
-        }
+        };
+        Rows { slots, format: self.format }
     }
 }

@@ -15,6 +15,7 @@ use crate::operand::FloatProduct;
 use crate::output::{Columns, Output};
 use crate::product::Product;
 use crate::simd::Simd;
+use crate::slot::Slot;
 use crate::tile::Tile;
 pub(crate) use digits::TileDigits;
 use pending::{Pending, Sums, TileProduct};
@@ -22,7 +23,7 @@ use pending::{Pending, Sums, TileProduct};
 /// Rows of a tile register, and lines of a panel in one.
 const ROWS: usize = 16;
 
-/// Slots of f32 in a line of a tile register.
+/// Slots in a line of a tile register.
 const LINE: usize = 16;
 
 /// Proof that the CPU has AMX with products of bytes and of bfloat16, and that the system lets this process use it.
@@ -114,7 +115,7 @@ const BYTES: u8 = 0;
 const PAIRS: u8 = 1;
 
 /// Bytes from one row of sums to the next.
-const SUM_STRIDE: usize = Sums::STRIDE * size_of::<f32>();
+const SUM_STRIDE: usize = Sums::STRIDE * size_of::<Slot>();
 
 impl Tiles {
     #[inline(always)]
@@ -138,9 +139,9 @@ impl Tiles {
     #[inline(always)]
     unsafe fn multiply<const KIND: u8, const R: usize>(
         self,
-        lhs: *const f32,
+        lhs: *const Slot,
         stride: usize,
-        panels: [*const f32; 2],
+        panels: [*const Slot; 2],
     ) {
         const { assert!(R == 1 || R == 2) };
         // SAFETY: `self` proves that the registers are configured; the contract names what is read.
@@ -171,7 +172,7 @@ impl Tiles {
                 first = in(reg) panels[0],
                 second = in(reg) panels[1],
                 stride = in(reg) stride,
-                line = in(reg) LINE * size_of::<f32>(),
+                line = in(reg) LINE * size_of::<Slot>(),
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(readonly, nostack, preserves_flags)
@@ -184,7 +185,7 @@ impl Tiles {
     /// # Safety
     /// They can be written.
     #[inline(always)]
-    unsafe fn store<const R: usize, const C: usize>(self, to: *mut f32, stride: usize) {
+    unsafe fn store<const R: usize, const C: usize>(self, to: *mut Slot, stride: usize) {
         // SAFETY: `self` proves that the registers are configured; the contract names what is written.
         unsafe {
             asm!(
@@ -223,7 +224,7 @@ impl Tiles {
     ) {
         // One panel is multiplied twice, for the sake of few kinds of tiles.
         let mut panels = [t.rhs, t.rhs.wrapping_add(if panels == 2 { t.output.panel_stride } else { 0 })];
-        let stride = t.lhs_stride * size_of::<f32>();
+        let stride = t.lhs_stride * size_of::<Slot>();
         let (mut lhs, mut ahead) = (t.lhs, t.ahead);
         let (steps, rest) = (t.k / LINE, t.k % LINE);
         self.zero();
@@ -237,11 +238,11 @@ impl Tiles {
             });
             if rest > 0 {
                 #[repr(C, align(64))]
-                struct Lines([[[f32; LINE]; ROWS]; 2]);
-                let mut filled = Lines([[[0.0; LINE]; ROWS]; 2]);
+                struct Lines([[[Slot; LINE]; ROWS]; 2]);
+                let mut filled = Lines([[[Slot::ZERO; LINE]; ROWS]; 2]);
                 for (panel, filled) in panels.into_iter().zip(&mut filled.0) {
                     filled[..rest]
-                        .copy_from_slice(std::slice::from_raw_parts(panel.cast::<[f32; LINE]>(), rest));
+                        .copy_from_slice(std::slice::from_raw_parts(panel.cast::<[Slot; LINE]>(), rest));
                 }
                 self.multiply::<KIND, R>(lhs, stride, filled.0.each_ref().map(|lines| lines.as_ptr().cast()));
             }
@@ -269,7 +270,7 @@ impl Tiles {
                 "tileloadd tmm6, [{from} + {line}*1 + 2048]",
                 "tileloadd tmm7, [{from} + {line}*1 + 3072]",
                 from = in(reg) operands.0.as_ptr(),
-                line = in(reg) LINE * size_of::<f32>(),
+                line = in(reg) LINE * size_of::<Slot>(),
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(readonly, nostack, preserves_flags)
             );
@@ -294,7 +295,7 @@ impl Tiles {
         }
         let mut sums = [0.0; 2 * ROWS * Sums::STRIDE];
         // SAFETY: there is room for four tiles.
-        unsafe { self.store::<2, 2>(sums.as_mut_ptr(), SUM_STRIDE) };
+        unsafe { self.store::<2, 2>(sums.as_mut_ptr().cast(), SUM_STRIDE) };
         ((rounds * 4 * ROWS * ROWS * LINE) as u64 * operations, sums.iter().sum())
     }
 
@@ -312,7 +313,7 @@ impl Tiles {
         t: Tile,
         pending: &mut Pending,
     ) {
-        let (output, dst_stride) = (t.output, t.output.dst_stride * size_of::<f32>());
+        let (output, dst_stride) = (t.output, t.output.dst_stride * size_of::<Slot>());
         // SAFETY: the contract; sums have room for four registers, and those of which values are made have been stored.
         unsafe {
             if rows > ROWS {
@@ -390,12 +391,12 @@ impl TileProduct for TileBytes {
         output: &Output,
         columns: Columns<Avx512>,
         row: usize,
-        sums: *const f32,
+        sums: *const Slot,
     ) -> __m512 {
         // SAFETY: the caller meets the same contract.
         unsafe {
             let start = output.start_of_bytes(simd, columns, row);
-            simd.convert_i32(add_i32(simd, simd.load_raw(sums), start))
+            simd.convert_i32(add_i32(simd, simd.load_slots_raw(sums), start))
         }
     }
     #[inline(always)]
@@ -406,9 +407,9 @@ impl TileProduct for TileBytes {
 
 impl TileProduct for TilePairs {
     #[inline(always)]
-    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const f32) -> __m512 {
+    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const Slot) -> __m512 {
         // SAFETY: the caller meets the same contract.
-        unsafe { simd.load_raw(sums) }
+        unsafe { simd.load_slots_raw(sums) }
     }
     #[inline(always)]
     fn pairs(self, simd: Avx512, values: [__m512; 2]) -> __m512 {

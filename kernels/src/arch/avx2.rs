@@ -6,6 +6,7 @@ use std::arch::x86_64::*;
 use crate::isa::Kernel;
 use crate::product::VectorProduct;
 use crate::simd::{DotKernel, Simd};
+use crate::slot::Slot;
 use crate::tile::{Tile, tile};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
@@ -116,7 +117,7 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(to, v) }
     }
     #[inline(always)]
-    fn prefetch(self, from: *const f32) {
+    fn prefetch(self, from: *const Slot) {
         // SAFETY: a prefetch is a hint that never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }

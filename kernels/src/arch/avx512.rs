@@ -9,6 +9,7 @@ use crate::isa::Kernel;
 use crate::operand::FloatProduct;
 use crate::product::VectorProduct;
 use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
+use crate::slot::Slot;
 use crate::tile::Tile;
 
 /// Proof that the CPU has AVX-512F, BW and DQ, and what the compiler takes them to bring along.
@@ -178,18 +179,18 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to, v) }
     }
     #[inline(always)]
-    fn prefetch(self, from: *const f32) {
+    fn prefetch(self, from: *const Slot) {
         // SAFETY: a prefetch is a hint that never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
-    fn prefetch_l2(self, from: *const f32) {
+    fn prefetch_l2(self, from: *const Slot) {
         // SAFETY: as above.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
     }
     #[inline(always)]
     #[allow(clippy::pointers_in_nomem_asm_block)] // Nothing is read through it.
-    fn opaque(self, mut pointer: *const f32) -> *const f32 {
+    fn opaque(self, mut pointer: *const Slot) -> *const Slot {
         // SAFETY: it is a comment, which leaves the pointer as it is.
         unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
         pointer

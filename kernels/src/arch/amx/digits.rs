@@ -10,6 +10,7 @@ use crate::digits::{DigitProduct, HALVES, STEP_LINES};
 use crate::output::{Columns, Output};
 use crate::product::Product;
 use crate::simd::Simd;
+use crate::slot::Slot;
 use crate::tile::Tile;
 
 /// Products of the digits of f32.
@@ -32,7 +33,7 @@ impl TileDigits {
     /// # Safety
     /// Valid for reading: three lines of each of 16 rows of `lhs`, which are `stride` bytes apart; 48 lines of `rhs`.
     #[inline(always)]
-    unsafe fn step(self, lhs: *const f32, stride: usize, rhs: *const f32) {
+    unsafe fn step(self, lhs: *const Slot, stride: usize, rhs: *const Slot) {
         // SAFETY: the field proves that the registers are configured; the contract names what is read.
         unsafe {
             asm!(
@@ -51,7 +52,7 @@ impl TileDigits {
                 lhs = in(reg) lhs,
                 rhs = in(reg) rhs,
                 stride = in(reg) stride,
-                line = in(reg) LINE * size_of::<f32>(),
+                line = in(reg) LINE * size_of::<Slot>(),
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(readonly, nostack, preserves_flags)
@@ -77,7 +78,7 @@ impl Product<Avx512> for TileDigits {
     type Pending = Pending;
     #[inline(always)]
     unsafe fn tile(self, simd: Avx512, rows: usize, panels: usize, t: Tile, pending: &mut Pending) {
-        let (row_bytes, steps, mut ahead) = (t.lhs_stride * size_of::<f32>(), t.k / STEP_LINES, t.ahead);
+        let (row_bytes, steps, mut ahead) = (t.lhs_stride * size_of::<Slot>(), t.k / STEP_LINES, t.ahead);
         // Each part of the tile asks for its share, unless the tile is about to read it.
         let parts = if ahead.own { 1 } else { panels * rows.div_ceil(ROWS) };
         let mut part = 0;
@@ -120,16 +121,16 @@ impl Product<Avx512> for TileDigits {
 
 impl TileProduct for TileDigits {
     #[inline(always)]
-    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const f32) -> __m512 {
+    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const Slot) -> __m512 {
         // Sums of weight 1 and 2^-8 are side by side, below them those of 2^-16 and 2^-24.
         let low = sums.wrapping_add(ROWS * Sums::STRIDE);
         // SAFETY: the caller promises that they have been stored.
         let [a, b, c, d] = unsafe {
             [
-                simd.load_raw(sums),
-                simd.load_raw(sums.add(LINE)),
-                simd.load_raw(low),
-                simd.load_raw(low.add(LINE)),
+                simd.load_slots_raw(sums),
+                simd.load_slots_raw(sums.add(LINE)),
+                simd.load_slots_raw(low),
+                simd.load_slots_raw(low.add(LINE)),
             ]
         };
         let base = simd.splat(1.0 / 256.0);
