@@ -6,6 +6,8 @@ mod args;
 mod bench;
 mod documents;
 mod eval;
+#[cfg(feature = "hub")]
+mod hub;
 mod inspect;
 mod interrupt;
 mod model;
@@ -29,9 +31,9 @@ use interrupt::Interrupt;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
     let interrupt = Interrupt::install();
-    let result = match &cli.command {
+    let result = model::resolve(&mut cli.command).and_then(|()| match &cli.command {
         Command::Rerank(args) => rerank::run(args, &interrupt),
         Command::Score(args) => score::run(args, &interrupt),
         Command::Inspect(args) => inspect::run(args, start),
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
         Command::Pack(args) => pack::run(args, &interrupt),
         Command::Bench(args) => bench::run(args, &interrupt),
         Command::BenchOne(args) => bench::run_one(args),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
