@@ -50,12 +50,13 @@ impl Download<'_> {
         let mut failed = 0;
         loop {
             let before = part.written();
-            let error = match self.attempt(&mut part) {
+            let Failed { error, again } = match self.attempt(&mut part) {
                 Ok(()) => match self.compare(&part)? {
                     None => break,
                     Some(error) => {
-                        // Its beginning may be of another time. Else the server has nothing better.
-                        let again = before > 0;
+                        // Its beginning may be of another time, or another process has taken it. Else the server has
+                        // nothing better.
+                        let again = before > 0 || !part.path().exists();
                         part.restart().map_err(Error::io(&blobs))?;
                         Failed { error, again }
                     }
@@ -65,7 +66,6 @@ impl Download<'_> {
             if part.written() >= before + PROGRESS {
                 failed = 0;
             }
-            let Failed { error, again } = error;
             if !again || failed >= self.client.settings().retries || !self.client.pause(failed, &error) {
                 if part.written() == 0 {
                     part.discard();

@@ -88,6 +88,8 @@ pub enum Error {
         message: String,
         /// How long it wants to be left alone.
         retry_after: Option<Duration>,
+        /// Whether it may be otherwise the next time.
+        passing: bool,
     },
     /// A server cannot be reached, or a connection broke too often.
     #[error("{url}: {reason}")]
@@ -164,8 +166,7 @@ impl Error {
     /// Whether the next time may be better.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Connection { passing, .. } => *passing,
-            Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            Self::Connection { passing, .. } | Self::Status { passing, .. } => *passing,
             _ => false,
         }
     }

@@ -209,9 +209,9 @@ impl Client {
             let more = if token { "" } else { ", or set HF_TOKEN: accounts have higher limits" };
             message = format!("too many requests; try again {wait}{more}");
         }
-        // A link that has been signed for a while may have run out, and the next time there is a new one.
-        let status = if status == 403 && !ours { 503 } else { status };
-        Error::Status { url: shown(url), status, message, retry_after }
+        // To a store, 403 is a signed link that has run out: the next time there is a new one.
+        let passing = matches!(status, 408 | 429 | 500..=599) || (status == 403 && !ours);
+        Error::Status { url: shown(url), status, message, retry_after, passing }
     }
 }
 

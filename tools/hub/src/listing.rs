@@ -69,7 +69,7 @@ impl Listing {
         let info: Info = serde_json::from_slice(&bytes).map_err(|error| {
             not_a_hub(stand_in(&bytes).map_or_else(|| format!("JSON without it: {error}"), str::to_owned))
         })?;
-        if !is_commit(&info.sha) {
+        if !is_commit(&info.sha) || model.commit().is_some_and(|commit| commit != info.sha) {
             return Err(not_a_hub(format!("the commit `{}`", info.sha.escape_debug())));
         }
         let unsafe_name = |name: &str| Error::UnsafeName { id: model.id().to_owned(), name: name.to_owned() };
