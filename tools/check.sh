@@ -11,6 +11,7 @@ step() {
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 step cargo clippy -p crossrank --no-default-features --locked -- -D warnings
+step cargo clippy -p crossrank-cli --no-default-features --all-targets --locked -- -D warnings
 
 # What a machine of CI's kind must have: losing it would otherwise look like a test that was skipped.
 if [ "$(uname -m)" = x86_64 ] && grep -qw avx2 /proc/cpuinfo 2>/dev/null; then

@@ -12,7 +12,7 @@ pub use rerank::{Fallback, Long, OnBadDocument, RerankArgs};
 
 /// Reranks search results with BERT-style cross-encoders on CPUs.
 #[derive(Parser)]
-#[command(name = "crossrank", version, after_help = EXIT_CODES)]
+#[command(name = "crossrank", version, after_help = EXIT_CODES, after_long_help = format!("{MODELS}\n\n{EXIT_CODES}"))]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -32,6 +32,20 @@ pub fn version() -> String {
 const EXIT_CODES: &str = "\
 Data goes to stdout, errors and progress to stderr.
 Exit codes: 0 all done; 1 an error; 2 wrong usage; 130 ended by Ctrl-C; 141 nobody reads the output any more.";
+
+/// How models are named; without the hub they are folders.
+#[cfg(feature = "hub")]
+const MODELS: &str = "\
+A model is a folder where one of that name exists, else a model on the Hugging Face hub: `org/name`, `org/name@revision`, or
+a short name, as minilm-l6, ettin-32m, bge-v2-m3 or gte-modernbert. `hf:org/name` is the hub's whatever folders there are.
+
+    crossrank rerank --model minilm-l6 -q 'how deep is the sea?' docs.txt
+    crossrank inspect --model cross-encoder/ettin-reranker-17m-v1@main
+
+What the engine reads of it is downloaded, once, into the cache that Python's huggingface_hub uses. HF_TOKEN, HF_TOKEN_PATH,
+HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE and HF_HUB_DISABLE_IMPLICIT_TOKEN mean what they mean there.";
+#[cfg(not(feature = "hub"))]
+const MODELS: &str = "A model is a folder.";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -137,7 +151,7 @@ pub struct InspectArgs {
     after_help = "Example:\n  crossrank quantize my-model my-model-int8 --calibrate pairs.jsonl --verify eval-folder"
 )]
 pub struct QuantizeArgs {
-    /// A model folder in F32, F16 or BF16, of one label for --verify
+    /// A model folder, or a model on the hub, in F32, F16 or BF16, of one label for --verify
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
@@ -176,7 +190,7 @@ pub struct QuantizeArgs {
 #[derive(Args)]
 #[command(after_help = "Example:\n  crossrank pack my-model my-model-packed --dtype int8")]
 pub struct PackArgs {
-    /// A model folder that is not packed
+    /// A model folder, or a model on the hub, that is not packed
     pub model_dir: PathBuf,
     /// Where the result goes: a folder that does not exist, or an empty one that is no mount point
     pub out_dir: PathBuf,
@@ -199,8 +213,8 @@ pub struct PackArgs {
 #[derive(Args)]
 #[command(after_help = "Example:\n  crossrank bench --dtype f32,int8 --threads 1,2 --format json")]
 pub struct BenchArgs {
-    /// Model folder [default: a small English model inside this program]
-    #[arg(long, value_name = "DIR")]
+    /// Model folder, or a model on the hub [default: a small English model inside this program]
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
     /// JSON: {"name": {"query": "...", "docs": ["...", ...]}, ...} [default: texts inside this program; pair,
     /// snippets50, passages100, long16 of about 68, 3,400, 19,750 and 8,192 tokens]
@@ -243,9 +257,9 @@ pub struct BenchOneArgs {
 /// Which model, and how it runs.
 #[derive(Args, Clone, Default)]
 pub struct ModelArgs {
-    /// Model folder: config.json, tokenizer.json, model.safetensors or its shards [default: a small English model
-    /// inside this program]
-    #[arg(long, value_name = "DIR")]
+    /// Model folder: config.json, tokenizer.json, model.safetensors or its shards; else a model on the Hugging Face hub
+    /// (see `crossrank --help`) [default: a small English model inside this program]
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
     /// How numbers are held and multiplied; a packed model has no other than its own
     #[arg(long, value_enum, default_value_t)]

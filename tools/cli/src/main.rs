@@ -6,6 +6,8 @@ mod args;
 mod bench;
 mod documents;
 mod eval;
+#[cfg(feature = "hub")]
+mod hub;
 mod inspect;
 mod interrupt;
 mod log;
@@ -34,10 +36,10 @@ use output::Output;
 fn main() -> ExitCode {
     let start = Instant::now();
     let matches = Cli::command().version(args::version()).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::show(cli.verbose);
     let interrupt = Interrupt::install();
-    let result = match &cli.command {
+    let result = model::resolve(&mut cli.command).and_then(|()| match &cli.command {
         Command::Rerank(args) => rerank::run(args, &interrupt),
         Command::Score(args) => score::run(args, &interrupt),
         Command::FitScores(args) => scaling::fit(args, &interrupt),
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args, &interrupt),
         Command::Completions(args) => completions(args.shell),
         Command::BenchOne(args) => bench::run_one(args),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

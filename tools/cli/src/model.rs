@@ -1,8 +1,10 @@
 //! The model that a command works with.
 
+use std::path::{Path, PathBuf};
+
 use crossrank::{ModelBytes, Reranker};
 
-use crate::args::{ModelArgs, WindowArgs};
+use crate::args::{Command, ModelArgs, WindowArgs};
 use crate::failure::Failure;
 
 /// What `inspect` calls the model inside this program.
@@ -12,6 +14,35 @@ macro_rules! default_model {
     ($file:literal) => {
         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/default/", $file)).as_slice()
     };
+}
+
+/// Puts the folder of a model in the place of its name, whichever command has one model.
+pub fn resolve(command: &mut Command) -> Result<(), Failure> {
+    let model = match command {
+        // It may have several, and do without.
+        Command::Rerank(_) | Command::Completions(_) => None,
+        Command::Score(args) => args.model.model.as_mut(),
+        Command::FitScores(args) => args.model.model.as_mut(),
+        Command::Inspect(args) => args.model.model.as_mut(),
+        Command::Quantize(args) => Some(&mut args.model_dir),
+        Command::Pack(args) => Some(&mut args.model_dir),
+        Command::Bench(args) => args.model.as_mut(),
+        Command::BenchOne(args) => args.model.model.as_mut(),
+    };
+    if let Some(model) = model {
+        *model = folder(model)?;
+    }
+    Ok(())
+}
+
+/// The folder that a model's name stands for: that folder itself where it is there, else one of the hub's cache, after
+/// the model has been downloaded if it must be.
+pub fn folder(name: &Path) -> Result<PathBuf, Failure> {
+    #[cfg(feature = "hub")]
+    if name.to_str().is_some_and(|name| name.starts_with(crate::hub::FORCES)) || !name.exists() {
+        return crate::hub::folder(name);
+    }
+    Ok(name.to_owned())
 }
 
 /// Loads the model that was asked for, or the one inside this program, which is used where it lies.

@@ -90,7 +90,7 @@ pub struct LongArgs {
 #[derive(Args)]
 pub struct StageArgs {
     /// Several models, one after another: each scores what the one before it kept, and keeps the best KEEP; the last one
-    /// orders. No MODEL is that of `--model`, no DTYPE that of `--dtype`
+    /// orders. Without MODEL it is that of `--model`, without DTYPE that of `--dtype`
     #[arg(long, value_name = "[MODEL][:DTYPE]=KEEP,...", value_delimiter = ',', value_parser = cascade_stage)]
     pub cascade: Vec<CascadeStage>,
     /// Score as much as may be begun within N milliseconds, from when model and documents are there; what is not scored

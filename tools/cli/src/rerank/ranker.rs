@@ -33,7 +33,8 @@ impl<'a> Ranker<'a> {
     pub fn load(args: &'a RerankArgs) -> Result<Self, Failure> {
         let mut models: Vec<(ModelArgs, Reranker)> = vec![];
         let mut stages = vec![];
-        let mut add = |own: ModelArgs, keep| -> Result<(), Failure> {
+        let mut add = |mut own: ModelArgs, keep| -> Result<(), Failure> {
+            own.model = own.model.map(|name| model::folder(&name)).transpose()?;
             let same = |(other, _): &(ModelArgs, _)| other.model == own.model && other.dtype == own.dtype;
             let number = match models.iter().position(same) {
                 Some(number) => number,
