@@ -255,7 +255,8 @@ fn positional_head<S: Simd, P: FloatProduct<S>>(
         let own = queries.start - positions.first_query..queries.end - positions.first_query;
 
         let score_stride = slot_stride(window.len());
-        let scores = scratch.scores.at_least(own.len() * score_stride);
+        // Tiles read whole units of rows; what is in those that are none meets no row of dst.
+        let scores = scratch.scores.at_least(own.len().next_multiple_of(P::LHS_UNIT) * score_stride);
         let mut view = RowsMut::new(scores, own.len(), score_stride, score_stride);
         let panels = &keys[window.start * key_slots..window.end.next_multiple_of(PANEL) * key_slots];
         let panels = Panels::packed(panels, key_slots, window.len().next_multiple_of(PANEL));
