@@ -30,10 +30,10 @@ MOST_ROUNDING = 2e-5  # f32 against f64
 
 LISTING = """# Fixtures of families beside BERT's sequence classifier
 
-Written by `tools/reference/families.py`; do not edit. Each folder is a small random checkpoint with {pairs} pairs in
+Written by `tools/reference/families.py`; do not edit. Each folder is a small random checkpoint with 24 or 32 pairs in
 `reference.jsonl`, as described in README.md: ids, type ids, and logits in f32 with eager attention, one pair at a time, on the
-stored values widened to f32. Those of `modular` and `modular-mean` are what sentence-transformers' `CrossEncoder.predict` gives
-without its activation. `mutations.md` says what a mistake in each detail is worth.
+stored values widened to f32. Those of `modular`, `modular-mean` and `modular-prompt` are what sentence-transformers'
+`CrossEncoder.predict` gives without its activation. `mutations.md` says what a mistake in each detail is worth.
 
 The ids are those of tokenizer.json's own pipeline and pair template, and those of `AutoTokenizer`: both are compared when the
 files are made. Texts are cut longest first to the window in the table, an empty document keeps its separator. The type ids are
@@ -44,6 +44,9 @@ Where there is a `hidden.safetensors`, `pair.<i>.layer.<l>` is, for `l` = 0, wha
 after the projection), then what leaves each layer; of the last layer the first token only. ModernBERT's last is the sum of its
 residual, before `final_norm`. ALBERT's are counted by layer, not by group.
 
+`long.jsonl` beside the ModernBERT fixtures has the logits of texts near 8,000 tokens, with a window of 8,192, and
+`tools/reference/long_text.py` their rule; `long.md` says how far the engine was from transformers on larger models.
+
 | model | class | layers | hidden | heads | intermediate | window | besides |
 |---|---|---|---|---|---|---|---|
 {rows}
@@ -52,8 +55,10 @@ Made with {versions}.
 """
 
 
-def pairs() -> list[Json]:
-    return read_pairs(HERE / "fixture_pairs.jsonl") + read_pairs(HERE / "family_pairs.jsonl")
+def pairs(spec: Spec) -> list[Json]:
+    """All pairs, or those that a small fixture has."""
+    every = read_pairs(HERE / "fixture_pairs.jsonl") + read_pairs(HERE / "family_pairs.jsonl")
+    return [every[i] for i in spec.lines] if spec.lines else every
 
 
 def library(spec: Spec):
@@ -67,7 +72,7 @@ def make(out: Path, spec: Spec, seed: int) -> None:
     folder.mkdir(parents=True)
     models = library(spec)
     models.write_checkpoint(folder, spec, seed)
-    rows = family_models.encoded(folder, spec, pairs())
+    rows = family_models.encoded(folder, spec, pairs(spec))
     found = models.logits(models.load(folder), spec, rows)
     write_jsonl(folder / "reference.jsonl", [row | {"logits": values.tolist()} for row, values in zip(rows, found)])
     if spec.hidden_of:
@@ -103,7 +108,7 @@ def listing() -> str:
         rows.append("| " + " | ".join(cells) + " |")
     packages = (numpy, safetensors, sentence_transformers, tokenizers, torch, transformers)
     versions = ", ".join(f"{m.__name__} {m.__version__.split('+')[0]}" for m in packages)
-    return LISTING.format(rows="\n".join(rows), versions=versions, pairs=len(pairs()))
+    return LISTING.format(rows="\n".join(rows), versions=versions)
 
 
 def main() -> None:

@@ -48,6 +48,12 @@ class Spec:
     model_max_length: int = 512
     hidden_of: tuple[int, ...] = ()  # lines whose hidden states are stored
     gains: list[tuple[str, float]] = field(default_factory=list)  # asked before GAINS
+    lines: tuple[int, ...] = ()  # which of the pairs are stored, where not all are
+
+    @property
+    def prompt(self) -> str:
+        """What stands in front of every query."""
+        return ""
 
     @property
     def model_type(self) -> str:
@@ -112,9 +118,10 @@ def encoded(folder: Path, spec: Spec, pairs: list[Json]) -> list[Json]:
     rows = []
     for pair in pairs:
         query, document = str(pair["query"]), str(pair["document"])
+        asked = spec.prompt + query
         # A batch of one: given single texts, transformers leaves out the last separator of an empty document.
-        ids = auto([query], [document], truncation="longest_first", max_length=spec.window)["input_ids"][0]
-        encoding = own.encode(query, document)
+        ids = auto([asked], [document], truncation="longest_first", max_length=spec.window)["input_ids"][0]
+        encoding = own.encode(asked, document)
         assert ids == encoding.ids, (spec.name, query, document, ids, encoding.ids)
         types = encoding.type_ids if spec.token_types else [0] * len(ids)
         rows.append({"query": query, "document": document, "ids": ids, "type_ids": types})

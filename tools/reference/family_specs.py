@@ -20,6 +20,8 @@ VERSION: Json = {"transformers_version": "5.23.0"}
 # A head's activation that shows, and a norm behind it that hands the classifier larger values than tanh does.
 MODERNBERT_GAINS = [("head.dense", 2.0), ("classifier", 3.0)]
 FAIRSEQ_IDS: Json = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+# Pairs of the small fixtures: short ones, odd ones, and two that are longer than most windows.
+FEW = (*range(16), 17, 19, 20, 23, 24, 25, 26, 31)
 
 SPECS = [
     Spec(
@@ -379,5 +381,104 @@ SPECS = [
         token_types=True,
         gains=[("ffn.weight", 2.0), ("classifier", 10.0)],
         hidden_of=(3, 27),
+    ),
+    Spec(
+        "albert-inner",
+        "two groups of two layers each, three rounds: 0, 0, 1; relu; stored F16; head size 7",
+        {
+            "architectures": ["AlbertForSequenceClassification"],
+            "model_type": "albert",
+            "embedding_size": 18,
+            "hidden_act": "relu",
+            "hidden_size": 28,
+            "inner_group_num": 2,
+            "num_attention_heads": 4,
+            "num_hidden_groups": 2,
+            "num_hidden_layers": 3,
+            "intermediate_size": 38,
+            "max_position_embeddings": 80,
+            "layer_norm_eps": 1e-6,
+            "type_vocab_size": 2,
+            "classifier_dropout_prob": 0.1,
+            "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0,
+            **ONE_LABEL, **DROPOUT, **VERSION,
+        },
+        partial(tokenizers.albert, 300),
+        window=80,
+        scale=0.006,
+        dtype=torch.float16,
+        token_types=True,
+        gains=[("ffn.weight", 2.0), ("classifier", 16.0)],
+        lines=FEW,
+    ),
+    Spec(
+        "mpnet-40",
+        "a table of 40 biases, of which 32 are used; head size 7",
+        {
+            "architectures": ["MPNetForSequenceClassification"],
+            "model_type": "mpnet",
+            "hidden_act": "gelu",
+            "hidden_size": 28,
+            "num_attention_heads": 4,
+            "num_hidden_layers": 2,
+            "intermediate_size": 40,
+            "max_position_embeddings": 162,
+            "layer_norm_eps": 1e-5,
+            "relative_attention_num_buckets": 40,
+            **ONE_LABEL, **DROPOUT, **VERSION, **FAIRSEQ_IDS,
+        },
+        partial(tokenizers.mpnet, 280),
+        window=160,
+        scale=0.02,
+        lines=FEW,
+    ),
+    ModularSpec(
+        "modular-prompt",
+        "a default prompt in front of the query; DistilBERT without prefix, [CLS], Dense to `scores`; head size 11",
+        {
+            "architectures": ["DistilBertModel"],
+            "model_type": "distilbert",
+            "activation": "gelu",
+            "dim": 33,
+            "hidden_dim": 42,
+            "n_heads": 3,
+            "n_layers": 2,
+            "max_position_embeddings": 72,
+            "attention_dropout": 0.1,
+            "dropout": 0.1,
+            "sinusoidal_pos_embds": False,
+            "pad_token_id": 0,
+            **VERSION,
+        },
+        partial(tokenizers.wordpiece, 280, "DistilBertTokenizer"),
+        window=72,
+        scale=0.02,
+        model_max_length=72,
+        lines=FEW,
+        modules=[
+            Module(
+                "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+                {"embedding_dimension": 33, "pooling_mode": "cls", "include_prompt": True},
+            ),
+            Module(
+                "sentence_transformers.base.modules.dense.Dense",
+                {
+                    "in_features": 33,
+                    "out_features": 1,
+                    "bias": True,
+                    "activation_function": "torch.nn.modules.linear.Identity",
+                    "module_input_name": "sentence_embedding",
+                    "module_output_name": "scores",
+                },
+                gain=3.0,
+            ),
+        ],
+        sentence_bert_config={
+            "transformer_task": "feature-extraction",
+            "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+            "module_output_name": "token_embeddings",
+        },
+        prompts={"query": "Which text says it: ", "document": "text: "},
+        default_prompt="query",
     ),
 ]  # fmt: skip

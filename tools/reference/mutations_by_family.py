@@ -275,6 +275,28 @@ def modular_mean(_spec: ModularSpec) -> list[Mistake]:
     ]
 
 
+def prompt(name: str | None, said: str) -> Mistake:
+    """Another prompt by default, or none: the ids are then not the stored ones."""
+
+    def make(model, _stack) -> None:
+        model.default_prompt_name = name
+        model.ids_differ = True
+
+    return Mistake(said, make)
+
+
+def modular_prompt(_spec: ModularSpec) -> list[Mistake]:
+    return [
+        prompt(None, "no prompt"),
+        prompt("document", "prompt of another name"),
+        moved_positions(1),
+        activation("relu"),
+        qk_swapped("q_lin", "k_lin"),
+        module(1, "pooling_mode", lambda _: "mean", "mean pooled"),
+        zeroed("2.linear.bias", "bias of the last dense dropped"),
+    ]
+
+
 # DistilBERT, ELECTRA, MPNet, ALBERT
 
 
@@ -335,6 +357,10 @@ def buckets(name: str, **options: int) -> Mistake:
     return Mistake(name, make)
 
 
+def head_size(model: nn.Module) -> int:
+    return model.config.hidden_size // model.config.num_attention_heads
+
+
 def bias_of_first_layer(model, _stack) -> None:
     for layer in layers(base(model))[1:]:
         layer.forward = lambda states, mask, _, forward=layer.forward, **rest: forward(states, mask, None, **rest)
@@ -353,7 +379,7 @@ def mpnet(_spec: Spec) -> list[Mistake]:
         buckets("bucket: not clamped at 15", most=16),
         buckets("bucket: clamped at 14", most=14),
         zeroed(table, "no relative bias"),
-        parameter(table, lambda rows, model: rows / math.sqrt(11), "relative bias added before the scaling"),
+        parameter(table, lambda rows, model: rows / math.sqrt(head_size(model)), "relative bias added before the scaling"),
         Mistake("relative bias in the first layer only", bias_of_first_layer),
         pads_counted(modeling_mpnet),
         PADS_MASKED,
@@ -367,6 +393,16 @@ def mpnet(_spec: Spec) -> list[Mistake]:
         *TANH_HEAD,
         pooled(mean, "mean pooled"),
     ]
+
+
+def counted_buckets(model, _stack) -> None:
+    encoder = model.mpnet.encoder
+    right, count = encoder.relative_position_bucket, model.config.relative_attention_num_buckets
+    encoder.relative_position_bucket = lambda relative, num_buckets: right(relative, num_buckets=count)
+
+
+def mpnet_40(spec: Spec) -> list[Mistake]:
+    return [Mistake("as many buckets as the table has rows", counted_buckets), *mpnet(spec)]
 
 
 def groups(order: Callable[[int], int], name: str) -> Mistake:
@@ -399,6 +435,29 @@ def albert(_spec: Spec) -> list[Mistake]:
     ]
 
 
+def inner(order: Callable[[nn.ModuleList], list[nn.Module]], name: str) -> Mistake:
+    def make(model, _stack) -> None:
+        for group in model.albert.encoder.albert_layer_groups:
+            group.albert_layers = nn.ModuleList(order(group.albert_layers))
+
+    return Mistake(name, make)
+
+
+def albert_inner(_spec: Spec) -> list[Mistake]:
+    return [
+        inner(lambda layers: [layers[1], layers[0]], "layers of a group in the other order"),
+        inner(lambda layers: [layers[0], layers[0]], "first layer of a group twice"),
+        inner(lambda layers: [layers[0]], "one layer of each group"),
+        groups(lambda i: min(1, i), "second group one round early"),
+        groups(lambda i: 0, "first group in all rounds"),
+        groups(lambda i: i % 2, "groups taken in turn"),
+        NO_SEGMENTS,
+        EPS_10,
+        activation("gelu_new"),
+        qk_swapped(".query.", ".key."),
+    ]
+
+
 def mistakes(spec: Spec) -> list[Mistake]:
     by_name = {
         "roberta": roberta_kin,
@@ -411,5 +470,8 @@ def mistakes(spec: Spec) -> list[Mistake]:
         "electra": electra,
         "mpnet": mpnet,
         "albert": albert,
+        "albert-inner": albert_inner,
+        "mpnet-40": mpnet_40,
+        "modular-prompt": modular_prompt,
     }
     return by_name[spec.name](spec)

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from peers import torch_model
 from peers.batches import INPUTS
 from peers.errors import SetupError
+from peers.family_sizes import sizes
 from peers.texts import Pairs, read_config, read_tokenizer
 
 CALIBRATION_PAIRS = 100
 CALIBRATION_TOKENS = 256
 QUERY_WORDS = 12
 OPSET = 17
+EXAMPLE_TOKENS = 200
 # What shapes an artifact: another version of one of these makes it anew.
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "openvino", "nncf")
 
@@ -60,14 +63,20 @@ def calibration_pairs(path: Path) -> Pairs:
 class Artifacts:
     """The prepared folder of one model. Each file is made when it is first asked for."""
 
-    def __init__(self, model: Path, out: Path, calibration: Path) -> None:
+    def __init__(
+        self, model: Path, out: Path, calibration: Path, calibration_pairs: int = CALIBRATION_PAIRS
+    ) -> None:
         self.model = model
         self.out = out
         self.calibration = calibration
+        self.calibration_pairs = calibration_pairs
         self.makers = {
             "plain.onnx": self.make_plain,
+            "plain-sdpa.onnx": self.make_plain_sdpa,
             "fused.onnx": self.make_fused,
+            "fused-sdpa.onnx": self.make_fused_sdpa,
             "fused-int8.onnx": self.make_fused_int8,
+            "fused-sdpa-int8.onnx": self.make_fused_sdpa_int8,
             "openvino-int8.xml": self.make_openvino_int8,
         }
 
@@ -93,21 +102,26 @@ class Artifacts:
 
     def make_plain(self, file: Path) -> None:
         """The network as PyTorch has it, batch and length free."""
-        import torch
-        from transformers import BertForSequenceClassification
+        self.export(file, "eager")
 
-        model = BertForSequenceClassification.from_pretrained(
-            str(self.model), attn_implementation="eager", dtype=torch.float32, local_files_only=True
-        ).eval()
-        ids = torch.randint(5, model.config.vocab_size, (2, 9))
-        example = (ids, torch.ones_like(ids), torch.zeros_like(ids))
-        axes = {name: {0: "batch", 1: "length"} for name in INPUTS}
-        # The older exporter: ONNX Runtime's optimizer knows its patterns.
+    def make_plain_sdpa(self, file: Path) -> None:
+        """The same from PyTorch's attention in one piece, whose graph is another."""
+        self.export(file, "sdpa")
+
+    def export(self, file: Path, attention: str) -> None:
+        """By the older exporter: ONNX Runtime's optimizer knows its patterns."""
+        import torch
+
+        model, names = torch_model.load(self.model, attention), torch_model.input_names(self.model)
+        # A local window must not be taken for the whole of the text.
+        ids = torch.randint(5, read_config(self.model)["vocab_size"], (2, EXAMPLE_TOKENS))
+        values = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+        axes = {name: {0: "batch", 1: "length"} for name in names}
         torch.onnx.export(
             model,
-            example,
+            tuple(values[name] for name in names),
             file,
-            input_names=list(INPUTS),
+            input_names=list(names),
             output_names=["logits"],
             dynamic_axes=axes,
             opset_version=OPSET,
@@ -116,25 +130,41 @@ class Artifacts:
 
     def make_fused(self, file: Path) -> None:
         """Attention, LayerNorm and GELU as single nodes: ONNX Runtime's fastest form in f32."""
+        self.fuse("plain.onnx", file)
+
+    def make_fused_sdpa(self, file: Path) -> None:
+        """The same of the other graph."""
+        self.fuse("plain-sdpa.onnx", file)
+
+    def fuse(self, plain: str, file: Path) -> None:
+        """What ONNX Runtime's optimizer for BERT finds; in other families it may be the norms and activations only."""
         from onnxruntime.transformers.optimizer import optimize_model
 
-        config = read_config(self.model)
+        found = sizes(read_config(self.model))
         fused = optimize_model(
-            str(self.ensure("plain.onnx")),
+            str(self.ensure(plain)),
             model_type="bert",
-            num_heads=config["num_attention_heads"],
-            hidden_size=config["hidden_size"],
+            num_heads=found["num_attention_heads"],
+            hidden_size=found["hidden_size"],
             opt_level=1,
         )
         fused.save_model_to_file(str(file))
 
     def make_fused_int8(self, file: Path) -> None:
         """Weights as s8 per channel, activations quantised as they come."""
+        self.quantize("fused.onnx", file)
+
+    def make_fused_sdpa_int8(self, file: Path) -> None:
+        """The same of the other graph."""
+        self.quantize("fused-sdpa.onnx", file)
+
+    def quantize(self, fused: str, file: Path) -> None:
+        """ONNX Runtime's dynamic quantisation."""
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         quantize_dynamic(
-            self.ensure("fused.onnx"),
+            self.ensure(fused),
             file,
             weight_type=QuantType.QInt8,
             per_channel=True,
@@ -145,9 +175,10 @@ class Artifacts:
         """One unpadded pair at a time."""
         tokenizer = read_tokenizer(self.model)
         tokenizer.enable_truncation(CALIBRATION_TOKENS, strategy="only_second")
-        for encoding in tokenizer.encode_batch(calibration_pairs(self.calibration)):
-            values = (encoding.ids, encoding.attention_mask, encoding.type_ids)
-            yield {name: np.array([value], np.int64) for name, value in zip(INPUTS, values, strict=True)}
+        names = torch_model.input_names(self.model)
+        for encoding in tokenizer.encode_batch(calibration_pairs(self.calibration)[: self.calibration_pairs]):
+            values = dict(zip(INPUTS, (encoding.ids, encoding.attention_mask, encoding.type_ids), strict=True))
+            yield {name: np.array([values[name]], np.int64) for name in names}
 
     def make_openvino_int8(self, file: Path) -> None:
         """NNCF's static quantisation, with ranges from the calibration texts."""
@@ -157,5 +188,5 @@ class Artifacts:
         plain = openvino.Core().read_model(self.ensure("plain.onnx"))
         dataset = nncf.Dataset(list(self.calibration_inputs()))
         model_type = nncf.ModelType.TRANSFORMER
-        quantised = nncf.quantize(plain, dataset, model_type=model_type, subset_size=CALIBRATION_PAIRS)
+        quantised = nncf.quantize(plain, dataset, model_type=model_type, subset_size=self.calibration_pairs)
         openvino.save_model(quantised, file)

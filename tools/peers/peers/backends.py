@@ -5,9 +5,10 @@ from typing import Protocol
 
 import numpy as np
 
-from peers.batches import INPUTS, batches
+from peers import torch_model
+from peers.batches import batches
 from peers.settings import Setting
-from peers.texts import Pairs, read_tokenizer, window
+from peers.texts import Pairs, read_config, read_tokenizer, window
 
 
 class Backend(Protocol):
@@ -27,6 +28,7 @@ class Padded:
         self.tokenizer = read_tokenizer(model)
         self.batch = batch
         self.kinds = kinds
+        self.pad = int(read_config(model).get("pad_token_id") or 0)
 
     def tokenise(self, pairs: Pairs) -> None:
         """Fast encoding: nobody needs the offsets."""
@@ -36,7 +38,7 @@ class Padded:
         """Logits in the order of the pairs."""
         encodings = self.tokenizer.encode_batch_fast(pairs)
         parts: list[tuple[list[int], np.ndarray]] = []
-        for batch in batches(encodings, self.batch, self.kinds):
+        for batch in batches(encodings, self.batch, self.kinds, self.pad):
             self.submit(batch.inputs, batch.indices, parts)
         self.finish()
         logits = np.empty((len(pairs), parts[0][1].shape[1]), np.float32)
@@ -84,7 +86,7 @@ class OpenVino(Padded):
         compiled = openvino.Core().compile_model(str(prepared / setting.artifact), "CPU", config)
         self.queue = openvino.AsyncInferQueue(compiled, setting.streams)
         self.queue.set_callback(self.collect)
-        super().__init__(model, setting.batch, dict.fromkeys(INPUTS, np.int64))
+        super().__init__(model, setting.batch, {port.any_name: np.int64 for port in compiled.inputs})
 
     @staticmethod
     def collect(request: object, where: tuple[list[int], list]) -> None:
@@ -131,18 +133,16 @@ class SentenceTransformers:
 
 
 class Eager:
-    """The reference: PyTorch f32 with eager attention, one pair at a time, so that nothing is padded."""
+    """The reference: PyTorch f32, one pair at a time, so that nothing is padded."""
 
     def __init__(self, setting: Setting, model: Path, prepared: Path, threads: int) -> None:
         import torch
-        from transformers import BertForSequenceClassification
 
         torch.set_num_threads(threads)
         self.torch = torch
         self.tokenizer = read_tokenizer(model)
-        self.model = BertForSequenceClassification.from_pretrained(
-            str(model), dtype=torch.float32, attn_implementation="eager", local_files_only=True
-        ).eval()
+        self.names = torch_model.input_names(model)
+        self.model = torch_model.load(model, setting.attention)
 
     def tokenise(self, pairs: Pairs) -> None:
         """As the padded engines do it."""
@@ -154,7 +154,8 @@ class Eager:
         with self.torch.inference_mode():
             for encoding in self.tokenizer.encode_batch_fast(pairs):
                 ids, types = self.torch.tensor([encoding.ids]), self.torch.tensor([encoding.type_ids])
-                logits.append(self.model(input_ids=ids, token_type_ids=types).logits[0].numpy())
+                values = {"input_ids": ids, "attention_mask": self.torch.ones_like(ids), "token_type_ids": types}
+                logits.append(self.model(*(values[name] for name in self.names))[0].numpy())
         return np.stack(logits)
 
 

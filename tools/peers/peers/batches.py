@@ -20,16 +20,17 @@ class Batch:
     inputs: dict[str, np.ndarray]
 
 
-def batches(encodings: "list[Encoding]", size: int, kinds: dict[str, type]) -> Iterator[Batch]:
+def batches(encodings: "list[Encoding]", size: int, kinds: dict[str, type], pad: int = 0) -> Iterator[Batch]:
     """Batches of `size`, longest pairs first, each padded to its longest.
 
     `kinds` names the inputs that the graph has and their integer type, so that converting is not paid for twice.
+    `pad` is the id that fills a row up: RoBERTa's kin count positions over the others.
     """
     order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i]))
     for start in range(0, len(order), size):
         indices = order[start : start + size]
         shape = (len(indices), len(encodings[indices[0]]))
-        inputs = {name: np.zeros(shape, kind) for name, kind in kinds.items()}
+        inputs = {name: np.full(shape, pad if name == "input_ids" else 0, kind) for name, kind in kinds.items()}
         for row, index in enumerate(indices):
             encoding = encodings[index]
             columns = slice(0, len(encoding))

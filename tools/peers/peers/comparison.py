@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from peers.artifacts import CALIBRATION_PAIRS
 from peers.crossrank import Crossrank
 from peers.errors import Refused, SetupError
+from peers.family_sizes import sizes
 from peers.process import FOLDER, Worker
 from peers.reference import kept
 from peers.scores import Expected, compare, refuse_wrong, require_telling
@@ -20,6 +22,8 @@ from peers.texts import Pairs, Workload, read_config, read_reference, read_token
 
 # Thread pools spin for a while after their last work; the next engine should not pay for it.
 SETTLE_SECONDS = 0.1
+# A setting whose heat is this many times as long as the fastest of its engine's does not become the fastest.
+NEAR = 1.1
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,15 @@ class Plan:
     seconds: float
     rounds: int
     lock: Path | None
+    calibration_pairs: int = CALIBRATION_PAIRS
+    heats: bool = False
+    """Whether each setting runs once before, and only the fastest of each engine go through the rounds."""
+    heat_on: dict[str, Workload] = field(default_factory=dict)
+    """What stands in for a workload, by its name, that takes too long to run once before."""
+    torch: Setting = REFERENCE
+    """Whose logits everyone should compute."""
+    least: int = 2
+    """How many runs of the others a measurement has at least."""
 
     @property
     def settings(self) -> list[Setting]:
@@ -62,7 +75,9 @@ def holding(lock: Path | None, *, timing: bool) -> Iterator[None]:
         yield
 
 
-def prepare(settings: list[Setting], model: Path, prepared: Path, calibration: Path) -> None:
+def prepare(
+    settings: list[Setting], model: Path, prepared: Path, calibration: Path, pairs: int = CALIBRATION_PAIRS
+) -> None:
     """Has the missing artifacts made, in a process whose memory is gone afterwards."""
     names = sorted({s.artifact for s in settings if s.artifact})
     if not names:
@@ -71,11 +86,25 @@ def prepare(settings: list[Setting], model: Path, prepared: Path, calibration: P
     log = prepared / "prepare.log"
     say(f"preparing {', '.join(names)} (log: {log})")
     command = [sys.executable, str(FOLDER / "prepare.py"), "--model", str(model), "--out", str(prepared)]
-    command += ["--calibration", str(calibration), *names]
+    command += ["--calibration", str(calibration), "--calibration-pairs", str(pairs), *names]
     with log.open("w") as output:
         if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode != 0:
             said = [line for line in log.read_text("utf-8").splitlines() if line.strip()]
             raise SetupError(f"prepare.py failed: {said[-1] if said else 'without a word'} (log: {log})")
+
+
+def finalists(settings: list[Setting], workload: Workload, heats: list[dict]) -> list[Setting]:
+    """The settings that go through the rounds: without heats all; else of each engine those that are near its fastest,
+    with one stream only where the workload is a single pair.
+    """
+    if not heats:
+        return settings
+    times = {heat["who"]: heat["p50_ms"] for heat in heats if heat["workload"] == workload.name}
+    in_question = [s for s in settings if s.key in times and not (len(workload.documents) == 1 and s.streams > 1)]
+    best: dict[tuple[str, str], float] = {}
+    for s in in_question:
+        best[s.engine, s.precision] = min(times[s.key], best.get((s.engine, s.precision), float("inf")))
+    return [s for s in in_question if times[s.key] <= NEAR * best[s.engine, s.precision]]
 
 
 @dataclass
@@ -86,6 +115,7 @@ class Comparison:
     skipped: list[dict] = field(default_factory=list)
     scores: list[dict] = field(default_factory=list)
     fresh: list[dict] = field(default_factory=list)
+    heats: list[dict] = field(default_factory=list)
     rounds: list[dict] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -99,17 +129,34 @@ class Comparison:
     def run(self) -> dict:
         """Everything; what it returns goes into the record."""
         with holding(self.plan.lock, timing=False):
-            prepare(self.plan.settings, self.plan.model, self.plan.prepared, self.plan.calibration)
+            self.prepare()
             expected = self.expect()
         for setting in self.plan.settings:
-            with holding(self.plan.lock, timing=False):
-                self.try_setting(setting, expected)
+            if not self.is_out(setting.key):
+                with holding(self.plan.lock, timing=False):
+                    self.try_setting(setting, expected)
         for dtype in self.plan.pairings:
             with holding(self.plan.lock, timing=False):
                 self.try_dtype(dtype, expected)
         for dtype, settings in self.plan.pairings.items():
             self.time_dtype(dtype, [s for s in settings if not self.is_out(s.key)])
         return self.found()
+
+    def prepare(self) -> None:
+        """All artifacts at once; where that fails, one by one, so that those that can be made are."""
+        plan = self.plan
+        try:
+            prepare(plan.settings, plan.model, plan.prepared, plan.calibration, plan.calibration_pairs)
+        except SetupError:
+            if not plan.heats:
+                raise
+            for name in dict.fromkeys(s.artifact for s in plan.settings if s.artifact):
+                having = [s for s in plan.settings if s.artifact == name]
+                try:
+                    prepare(having, plan.model, plan.prepared, plan.calibration, plan.calibration_pairs)
+                except SetupError as error:
+                    for setting in having:
+                        self.skip(setting.key, f"{name} cannot be made: {error}")
 
     def worker(self, setting: Setting) -> Worker:
         """A fresh process of a setting."""
@@ -154,7 +201,7 @@ class Comparison:
 
     def eager(self, pairs: Pairs) -> list[list[float]]:
         """PyTorch's logits."""
-        with self.worker(REFERENCE) as worker:
+        with self.worker(self.plan.torch) as worker:
             return worker.score(pairs)
 
     def judge(
@@ -184,6 +231,11 @@ class Comparison:
                 self.judge(setting.key, setting.precision, score, expected)
                 memory = {"peak_rss_mb": peaks[0], "workload": self.heaviest.name}
                 self.fresh.append({"who": setting.key, "load_ms": worker.load_ms} | memory)
+                if self.plan.heats:
+                    for workload in self.plan.workloads:
+                        heat = self.plan.heat_on.get(workload.name, workload)
+                        ms = worker.time(heat.pairs, 0.0, 1, warm=heat is workload)["p50_ms"]
+                        self.heats.append({"who": setting.key, "workload": workload.name, "p50_ms": ms})
         except Refused as error:
             self.skip(setting.key, str(error))
 
@@ -197,9 +249,10 @@ class Comparison:
 
     def time_dtype(self, dtype: str, settings: list[Setting]) -> None:
         """All rounds of one dtype. Only its engines are loaded meanwhile: large models need the memory."""
+        last = {load.name: finalists(settings, load, self.heats) for load in self.plan.workloads}
         with contextlib.ExitStack() as stack:
             workers = []
-            for setting in settings:
+            for setting in [s for s in settings if any(s in chosen for chosen in last.values())]:
                 try:
                     with holding(self.plan.lock, timing=False):
                         workers.append(stack.enter_context(self.worker(setting)))
@@ -209,6 +262,8 @@ class Comparison:
                 for number in range(self.plan.rounds):
                     say(f"timing: {dtype}, {workload.name}, round {number + 1} of {self.plan.rounds}")
                     for worker in workers:
+                        if worker.setting not in last[workload.name]:
+                            continue
                         with holding(self.plan.lock, timing=True):
                             self.time_pair(dtype, worker, workload, number)
                     if not workers and not self.is_out(f"crossrank-{dtype}"):
@@ -221,7 +276,7 @@ class Comparison:
         theirs = None
         if not self.is_out(worker.setting.key):
             try:
-                theirs = worker.time(workload.pairs, self.plan.seconds)
+                theirs = worker.time(workload.pairs, self.plan.seconds, self.plan.least)
             except Refused as error:
                 self.skip(worker.setting.key, str(error))
         time.sleep(SETTLE_SECONDS)
@@ -259,11 +314,9 @@ class Comparison:
 
     def found(self) -> dict:
         """The model's part of the record."""
-        config = read_config(self.plan.model)
-        sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
         return {
             "name": self.plan.model.resolve().name,
-            "sizes": {size: config[size] for size in sizes},
+            "sizes": sizes(read_config(self.plan.model)),
             "workloads": {
                 w.name: {"pairs": len(w.documents), "tokens": self.tokens[w.name]} for w in self.plan.workloads
             },
@@ -280,5 +333,6 @@ class Comparison:
             "scores": self.scores,
             "skipped": self.skipped,
             "fresh": self.fresh,
+            **({"heats": self.heats} if self.plan.heats else {}),
             "rounds": self.rounds,
         }

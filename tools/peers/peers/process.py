@@ -66,9 +66,10 @@ class Worker:
         """Logits of the pairs."""
         return self.ask({"op": "score", "pairs": pairs})["logits"]
 
-    def time(self, pairs: Pairs, seconds: float) -> dict:
-        """Medians of one request, from text to logits."""
-        return self.ask({"op": "time", "pairs": pairs, "seconds": seconds})
+    def time(self, pairs: Pairs, seconds: float, least: int = 2, *, warm: bool = False) -> dict:
+        """Medians of one request, from text to logits, of `least` runs or more; `warm` says that it ran before."""
+        request = {"op": "time", "pairs": pairs, "seconds": seconds}
+        return self.ask(request | {"least": least, "warm": warm})
 
     def peak_rss_mb(self) -> float | None:
         """The most memory its process held so far."""

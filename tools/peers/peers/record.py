@@ -5,12 +5,12 @@ import os
 import sys
 from pathlib import Path
 
-from peers import fidelity_table, machine, table
+from peers import family_table, fidelity_table, machine, table
 from peers.errors import SetupError
 from peers.plot import plot
 
 # Each kind of record, and where the parts of it are that were measured.
-PARTS = {"peers": "models", "widths": "models", "fidelity": "sets"}
+PARTS = {"peers": "models", "widths": "models", "families": "models", "fidelity": "sets"}
 README_LINES = 150
 # Rounds on a quiet machine stay within this of each other.
 NOISY = 0.2
@@ -36,7 +36,7 @@ def write_record(record: dict, path: Path) -> None:
     parts = [dict(part) for part in record[where]]
     lines: dict[str, str] = {}
     for i, part in enumerate(parts):
-        for key in part.keys() & {"scores", "fresh", "rounds", "rankings"}:
+        for key in part.keys() & {"scores", "fresh", "heats", "rounds", "rankings"}:
             for n, entry in enumerate(part[key]):
                 lines[f'"@{i}/{key}/{n}"'] = json.dumps(entry)
             part[key] = [f"@{i}/{key}/{n}" for n in range(len(part[key]))]
@@ -47,7 +47,7 @@ def write_record(record: dict, path: Path) -> None:
 
 
 def read_record(path: Path) -> dict:
-    """A record that `compare.py`, `widths.py` or `fidelity.py` wrote."""
+    """A record that `compare.py`, `widths.py`, `families.py` or `fidelity.py` wrote."""
     try:
         record = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -55,9 +55,10 @@ def read_record(path: Path) -> dict:
     except ValueError as error:
         raise SetupError(f"{path}: {error}") from error
     where = PARTS.get(record.get("kind")) if isinstance(record, dict) else None
-    if where is None or not record.get(where):
-        raise SetupError(f"{path}: not a record of compare.py, widths.py or fidelity.py")
-    if not any(part.get("rounds") or part.get("rankings") for part in record[where]):
+    long = record.get("extras", {}).get("long") if where else None
+    if where is None or not (record.get(where) or long):
+        raise SetupError(f"{path}: not a record of compare.py, widths.py, families.py or fidelity.py")
+    if not any(part.get("rounds") or part.get("rankings") for part in [*record[where], *([long] if long else [])]):
         raise SetupError(f"{path}: no rounds and no rankings; nothing was measured")
     return record
 
@@ -98,6 +99,11 @@ def report(record: dict, path: Path, readme: Path | None) -> list[str]:
         svg = path.with_suffix(".svg")
         svg.write_text(plot(record), "utf-8")
         image = svg
+    if record["kind"] == "families":
+        lines = family_table.block(record)
+        if readme is not None:
+            insert(readme, record["kind"], lines)
+        return lines
     if readme is not None:
         link = os.path.relpath(image, readme.parent) if image else None
         insert(readme, record["kind"], table.block(record, link))

@@ -41,14 +41,16 @@ def clock(run: Callable[[Pairs], object], pairs: Pairs) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def timed(backend: Backend, pairs: Pairs, seconds: float) -> dict:
-    """Times a request over and over: once uncounted, for caches and the shapes an engine prepares itself for, then
-    for `seconds` and at least twice. Tokenising is timed again on its own, since engines do it inside.
+def timed(backend: Backend, pairs: Pairs, seconds: float, least: int = 2, *, warm: bool = False) -> dict:
+    """Times a request over and over: once uncounted, for caches and the shapes an engine prepares itself for (unless it
+    is `warm`), then for `seconds` and at least `least` times. Tokenising is timed again on its own, since engines do it
+    inside.
     """
-    backend.score(pairs)
+    if not warm:
+        backend.score(pairs)
     end = time.perf_counter() + seconds
     total, tokenise = [], []
-    while len(total) < 2 or time.perf_counter() < end:
+    while len(total) < least or time.perf_counter() < end:
         total.append(clock(backend.score, pairs))
         tokenise.append(clock(backend.tokenise, pairs))
     p50, p50_tokenise = statistics.median(total), statistics.median(tokenise)
@@ -67,7 +69,7 @@ def answer(backend: Backend, request: dict) -> dict:
         case "score":
             return {"logits": backend.score(pairs).tolist()}
         case "time":
-            return timed(backend, pairs, request["seconds"])
+            return timed(backend, pairs, request["seconds"], request["least"], warm=request["warm"])
         case "memory":
             return {"peak_rss_mb": peak_rss_mb()}
         case op:
