@@ -225,7 +225,7 @@ fn attend(isa: Isa, dtype: PanelDtype, [seq_len, dim]: [usize; 2], span: Option<
     for &format in formats(isa, dtype) {
         let qkv = qkv.each_ref().map(|part| Memory::of(part, format, seq_len, cols, edge));
         let [q, k, v] = qkv.each_ref().map(Memory::view);
-        let mut attend = |first_query| {
+        let attend = |first_query| {
             let rows = seq_len - first_query;
             let q = q.row_range(first_query..seq_len);
             let positions = Positions { first_query, span, bias: PositionBias::None };
