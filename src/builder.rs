@@ -208,7 +208,7 @@ impl Builder {
         let tokenizer = {
             // Its bytes go before there are threads: what is unmapped then, all cores must be told of.
             let source = Source::of(files.tokenizer, files.vocabularies, &files.config)?;
-            let settings = files.tokenizer_config.as_ref();
+            let settings = (files.tokenizer_config.as_ref(), files.special_tokens_map.as_ref());
             Tokenizer::load(&source, settings, &config, self.texts)?
         };
         timings.tokenizer = laps.lap();

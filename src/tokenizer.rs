@@ -9,6 +9,7 @@ mod inner;
 mod sentence_piece;
 mod settings;
 mod source;
+mod special_map;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -240,18 +241,20 @@ fn pair_template(
 }
 
 impl Tokenizer {
-    /// `settings` are `tokenizer_config.json`. `options.max_length` is the caller's, if there is one; the model's and
+    /// `settings` are `tokenizer_config.json` and `special_tokens_map.json`. `options.max_length` is the caller's, if there is one; the model's and
     /// the position table's apply too.
     pub(crate) fn load(
         source: &Source,
-        settings: Option<&File>,
+        (settings, special_tokens): (Option<&File>, Option<&File>),
         config: &Config,
         options: Options,
     ) -> Result<Self> {
         let broken = |reason: String| Error::Tokenizer { file: source.name().to_owned(), reason };
         let facts = config.facts();
         let class = config.settings.tokenizer_class.as_deref().or(facts.tokenizer_class);
-        let mut settings = Settings::parse(settings, class, options.rules)?;
+        let (settings, notes) = special_map::merged(settings, special_tokens)?;
+        let mut settings = Settings::parse(settings.as_deref(), class, options.rules)?;
+        settings.notes.extend(notes);
         settings.segments &= facts.segments;
         let sentence = &config.settings.texts;
         let (mut texts, outline) = Texts::parse(source, &mut settings, sentence.lowercase).map_err(broken)?;

@@ -19,6 +19,7 @@ pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARIES: [&str; 5] =
     ["sentencepiece.bpe.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt"];
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 pub(crate) const SENTENCE_TRANSFORMERS_CONFIG: &str = "config_sentence_transformers.json";
 pub(crate) const MODULES: &str = "modules.json";
 pub(crate) const SENTENCE_BERT_CONFIG: &str = "sentence_bert_config.json";
@@ -49,6 +50,7 @@ pub enum WeightSource {
 }
 
 /// A file that is there, under the name that errors give it.
+#[derive(Clone)]
 pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) bytes: SharedBytes,
@@ -106,6 +108,7 @@ impl ModelBytes {
             tokenizer: None,
             vocabularies: vec![],
             tokenizer_config: None,
+            special_tokens_map: None,
             sentence_transformers_config: None,
             modules: None,
             sentence_bert_config: None,
@@ -132,6 +135,13 @@ impl ModelBytes {
     /// The contents of `tokenizer_config.json`.
     pub fn tokenizer_config(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         self.files.tokenizer_config = Some(embedded(TOKENIZER_CONFIG, bytes));
+        self
+    }
+
+    /// The contents of `special_tokens_map.json`, which names special tokens where `tokenizer_config.json` has no
+    /// `added_tokens_decoder`.
+    pub fn special_tokens_map(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.files.special_tokens_map = Some(embedded(SPECIAL_TOKENS_MAP, bytes));
         self
     }
 
@@ -201,6 +211,8 @@ pub(crate) struct Files {
     #[cfg_attr(not(feature = "tokenizers"), expect(dead_code, reason = "there is no tokenizer"))]
     pub(crate) vocabularies: Vec<(&'static str, File)>,
     pub(crate) tokenizer_config: Option<File>,
+    #[cfg_attr(not(feature = "tokenizers"), expect(dead_code, reason = "there is no tokenizer"))]
+    pub(crate) special_tokens_map: Option<File>,
     pub(crate) sentence_transformers_config: Option<File>,
     pub(crate) modules: Option<File>,
     pub(crate) sentence_bert_config: Option<File>,
@@ -264,6 +276,7 @@ impl Files {
             tokenizer,
             vocabularies,
             tokenizer_config: optional(TOKENIZER_CONFIG)?,
+            special_tokens_map: optional(SPECIAL_TOKENS_MAP)?,
             sentence_transformers_config,
             modules,
             sentence_bert_config: optional(SENTENCE_BERT_CONFIG)?,

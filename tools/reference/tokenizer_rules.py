@@ -183,6 +183,18 @@ CASES = [
          config={"/cls_token": {"__type": "AddedToken", **PLAIN_TOKEN, "content": "[MASK]"}}),
     case("unk_token is [PAD]", ("rivers ☃", "☃ x☃"), config={"/unk_token": "[PAD]"}),
     case("pad_token is read", READ, config={"/pad_token": "read"}),
+    # What versions before 5 wrote, and all read.
+    case("special_tokens_map.json has another separator", PLAIN,
+         whole={"special_tokens_map.json": {"sep_token": "[MASK]"}}),
+    case("special_tokens_map.json has an object, and tokenizer_config.json another token", PLAIN,
+         config={"/cls_token": "[PAD]"},
+         whole={"special_tokens_map.json": {"cls_token": {**PLAIN_TOKEN, "content": "[MASK]"}}}),
+    case("special_tokens_map.json beside an added_tokens_decoder", PLAIN, config={"/added_tokens_decoder": NAMED},
+         whole={"special_tokens_map.json": {"sep_token": "[MASK]"}}),
+    case("special_tokens_map.json without tokenizer_config.json", PLAIN, remove=[[CONFIG, ""]],
+         whole={"special_tokens_map.json": {"sep_token": "[MASK]"}}),
+    case("special_tokens_map.json has an additional token", READ,
+         whole={"special_tokens_map.json": {"additional_special_tokens": ["read"]}}),
     # The window.
     case("a long pair", LONG),
     case("model_max_length", LONG, config={"/model_max_length": 20}),
