@@ -15,7 +15,7 @@ from peers.errors import SetupError, exit_code
 from peers.family_sizes import Family, chosen
 from peers.options import check, parser, positive, recorded, words
 from peers.record import new_record, read_record, report, write_record
-from peers.settings import FAMILY_PAIRINGS, LONG_PAIRINGS, LONG_REFERENCE, Setting, select
+from peers.settings import FAMILY_PAIRINGS, LONG_PAIRINGS, LONG_REFERENCE, PAIRINGS, Setting, select
 from peers.texts import Workload, read_workloads
 
 NAMES = ("pair", "snippets50")
@@ -92,7 +92,7 @@ class Run:
     def compare(self, family: Family) -> None:
         """One family: scores, heats, rounds."""
         say(f"== {family.name}")
-        pairings = select(self.options.dtypes, self.options.peers, FAMILY_PAIRINGS)
+        pairings = select(self.options.dtypes, self.options.peers, FAMILY_PAIRINGS if family.sdpa else PAIRINGS)
         plan = self.plan(family, self.workloads, pairings, rounds=self.options.rounds)
         self.models.append(Comparison(plan).run())
         self.write()

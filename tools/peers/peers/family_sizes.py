@@ -26,6 +26,11 @@ class Family:
     """Pooling, Dense with GELU, LayerNorm, Dense, as ettin's rerankers have them; else the class's own head."""
 
     @property
+    def sdpa(self) -> bool:
+        """Whether transformers 5.23 has the class with sdpa attention."""
+        return self.config["model_type"] != "mpnet"
+
+    @property
     def sizes(self) -> Json:
         """What the record says of the model."""
         return sizes(self.config)
