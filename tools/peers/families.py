@@ -5,17 +5,18 @@ ALBERT, at the sizes of published checkpoints. With `--long` also ModernBERT on 
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from peers import family_extras, random_family
 from peers.comparison import Comparison, Plan, say
 from peers.crossrank import Crossrank
 from peers.defaults import CALIBRATIONS, PEERS_README, RECORDS
-from peers.errors import SetupError, exit_code
+from peers.errors import Refused, SetupError, exit_code
 from peers.family_sizes import Family, chosen
 from peers.options import check, parser, positive, recorded, words
 from peers.record import new_record, read_record, report, write_record
-from peers.settings import FAMILY_PAIRINGS, LONG_PAIRINGS, LONG_REFERENCE, Setting, select
+from peers.settings import FAMILY_PAIRINGS, LONG_PAIRINGS, LONG_REFERENCE, PAIRINGS, Setting, select
 from peers.texts import Workload, read_workloads
 
 NAMES = ("pair", "snippets50")
@@ -92,9 +93,19 @@ class Run:
     def compare(self, family: Family) -> None:
         """One family: scores, heats, rounds."""
         say(f"== {family.name}")
-        pairings = select(self.options.dtypes, self.options.peers, FAMILY_PAIRINGS)
+        pairings = select(self.options.dtypes, self.options.peers, FAMILY_PAIRINGS if family.sdpa else PAIRINGS)
         plan = self.plan(family, self.workloads, pairings, rounds=self.options.rounds)
         self.models.append(Comparison(plan).run())
+        self.write()
+
+    def extra(self, name: str, measure: Callable[[], dict]) -> None:
+        """One of the further parts; a refusal leaves the others alone."""
+        say(f"== {name}")
+        try:
+            self.extras[name] = measure()
+        except Refused as error:
+            say(f"skipped: {name}: {error}")
+            self.extras.setdefault("refused", []).append(f"{name} ({error})")
         self.write()
 
     def beside(self, families: list[Family]) -> None:
@@ -103,21 +114,19 @@ class Run:
         if "int8" not in options.dtypes:
             return
         there = {family.name: Crossrank(options.crossrank, self.folder(family), options.threads) for family in families}
-        if "ettin-32m" in there:
-            say("== a token's cost")
-            minilm = Crossrank(options.crossrank, options.model, options.threads)
-            self.extras["per_token"] = family_extras.per_token(
-                there["ettin-32m"], minilm, snippets, options.seconds, max(3, options.rounds)
+        minilm = Crossrank(options.crossrank, options.model, options.threads)
+        rounds = max(3, options.rounds)
+        if ettin := there.get("ettin-32m"):
+            self.extra(
+                "per_token", lambda: family_extras.per_token(ettin, minilm, snippets, options.seconds, rounds)
             )
         self.extras["tokenising"] = family_extras.tokenising(self.models, ("ettin-32m", "mminilm-l12"))
-        if "xlmr-base" in there:
-            say("== memory and first score")
-            self.extras["start"] = family_extras.start(there["xlmr-base"], snippets, options.prepared, options.seconds)
+        if xlmr := there.get("xlmr-base"):
+            self.extra("start", lambda: family_extras.start(xlmr, snippets, options.prepared, options.seconds))
         self.write()
 
     def long(self) -> None:
         """Documents of thousands of tokens."""
-        say("== long documents")
         options, query = self.options, self.workloads[0].query
         family = chosen([LONG_MODEL], large=False)[0]
         model = self.folder(family)
@@ -129,8 +138,7 @@ class Run:
         plan = self.plan(
             family, [long], pairings, rounds=1, heat_on={long.name: heat}, torch=LONG_REFERENCE, least=1
         )
-        self.extras["long"] = Comparison(plan).run()
-        self.write()
+        self.extra("long", Comparison(plan).run)
 
 
 def compare(options: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from peers.texts import Pairs, Workload, read_config, read_reference, read_token
 # Thread pools spin for a while after their last work; the next engine should not pay for it.
 SETTLE_SECONDS = 0.1
 # A setting whose heat is this many times as long as the fastest of its engine's does not become the fastest.
-NEAR = 1.1
+NEAR = 1.2
 
 
 @dataclass(frozen=True)

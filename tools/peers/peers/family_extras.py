@@ -55,7 +55,7 @@ def first_score(binary: Path, model: Path) -> float:
     for _ in range(3):
         said = crossrank(binary, "inspect", "--model", str(model), "--timings")
         lines = [line.split() for line in said.splitlines()]
-        marked += [float(words[1]) for words in lines if words[:1] == ["total"] and words[-1:] == ["ms"]]
+        marked += [float(words[1]) for words in lines if words[:1] == ["total:"] and words[-1:] == ["ms"]]
     if len(marked) != 3:
         raise SetupError(f"crossrank inspect --timings: {len(marked)} lines `total` of three runs")
     return min(marked)

@@ -26,6 +26,11 @@ class Family:
     """Pooling, Dense with GELU, LayerNorm, Dense, as ettin's rerankers have them; else the class's own head."""
 
     @property
+    def sdpa(self) -> bool:
+        """Whether transformers 5.23 has the class with sdpa attention."""
+        return self.config["model_type"] != "mpnet"
+
+    @property
     def sizes(self) -> Json:
         """What the record says of the model."""
         return sizes(self.config)
@@ -50,6 +55,21 @@ def widths(layers: int, hidden: int, heads: int, intermediate: int) -> Json:
         "num_attention_heads": heads,
         "intermediate_size": intermediate,
     }
+
+
+def bert(name: str, sized: Json, rows: int = 30_522) -> Family:
+    """BERT, for comparison."""
+    own: Json = {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "max_position_embeddings": 512,
+        "pad_token_id": 0,
+        "type_vocab_size": 2,
+        "vocab_size": rows,
+    }
+    return Family(name, "wordpiece", own | sized | ONE_LABEL, token_types=True)
 
 
 def xlmr(name: str, sized: Json, rows: int = XLMR_ROWS, window: int = 512) -> Family:
@@ -190,6 +210,19 @@ FAMILIES = (
     electra("electra-small", widths(12, 256, 4, 1024), 128),
     mpnet("mpnet-base", BASE),
     albert("albert-base", BASE, 128),
+)
+# Large enough that sums are those of real models, and small enough that hundreds of pairs take seconds.
+MIDDLE = widths(6, 256, 8, 1024)
+MIDDLES = (
+    bert("bert-middle", MIDDLE),
+    xlmr("xlmr-middle", MIDDLE, rows=30_000),
+    modernbert("modernbert-middle-cls", widths(8, 256, 8, 384), pooling="cls"),
+    modernbert("modernbert-middle-mean", widths(8, 256, 8, 384)),
+    ettin("ettin-middle", widths(8, 256, 8, 384)),
+    distilbert("distilbert-middle", 6, 256, 8, 1024),
+    electra("electra-middle", MIDDLE, 128),
+    mpnet("mpnet-middle", MIDDLE),
+    albert("albert-middle", MIDDLE, 128),
 )
 LARGE = xlmr("xlmr-large", widths(24, 1024, 16, 4096))
 

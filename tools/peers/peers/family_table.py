@@ -78,7 +78,13 @@ def long_lines(found: dict) -> list[str]:
     return [head + "; ".join(parts) + ".", *table.skipped_lines(found)]
 
 
+def refused_lines(found: list[str]) -> list[str]:
+    """What could not be measured, and why."""
+    return [f"Not measured: {each}." for each in found]
+
+
 EXTRAS = {
+    "refused": refused_lines,
     "per_token": per_token_lines,
     "tokenising": tokenising_lines,
     "start": start_lines,

@@ -75,6 +75,12 @@ def versions(crossrank: str) -> dict:
     }
 
 
+def instruction_set(binary: Path) -> str | None:
+    """The one that crossrank takes here, as `inspect` says."""
+    lines = (said(str(binary.resolve()), "inspect") or "").splitlines()
+    return next((line.split()[-1] for line in lines if line.startswith("instruction")), None)
+
+
 def cut(word: str) -> str:
     """A word of a command line: of an absolute path the last part."""
     return word.rsplit("/", 1)[-1] if word.startswith("/") else word
