@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{copy_model, fixture, fixtures, run};
+use common::{copy_model, fixture, fixtures, fixtures_folder, run};
 
 fn facts(args: &[&str]) -> Vec<(String, String)> {
     let output = run([&["inspect"], args].concat(), "").ok();
@@ -54,7 +54,12 @@ fn it_says_what_the_model_is_and_how_it_runs() {
 fn what_is_said_of_each_fixture_is_as_recorded() {
     let mut said = String::new();
     for name in fixtures() {
-        let output = run(["inspect", "--threads", "1", "--model", &fixture(&name)], "").ok();
+        // By a name that is the same wherever the project lies.
+        let mut command = common::command();
+        command.args(["inspect", "--threads", "1", "--model", &name]).current_dir(fixtures_folder());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = String::from_utf8(output.stdout).unwrap();
         let of_machine = |line: &&str| {
             let keys = [
                 "model:",
