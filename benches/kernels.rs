@@ -136,8 +136,10 @@ fn kernels(c: &mut Criterion) {
                 let weights = weights(isa, dtype, n, k);
                 for m in [64, 128, 256] {
                     // Outputs of more columns are those that layers leave in pairs, where there are such.
-                    let slot_values = if n > k && isa.stores_pairs(dtype) { 2 } else { 1 };
-                    let (lhs, mut dst) = (matrix(m, k), matrix(m, n / slot_values));
+                    let (lhs, mut dst) = (matrix(m, k), matrix(m, n));
+                    if n > k && isa.stores_pairs(dtype) {
+                        dst = pairs(&dst);
+                    }
                     let (name, operations) =
                         (format!("matmul {} m={m} n={n} k={k}", dtype.name()), (2 * m * n * k) as u64);
                     let bench = Bench { isa, dtype, name: &name, operations };

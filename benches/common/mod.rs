@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossrank::{ModelInfo, Tokenized};
-use crossrank_kernels::{Isa, Matrix, PanelDtype, peak};
+use crossrank_kernels::{Isa, Matrix, PanelDtype, RowFormat, peak};
 
 /// Whether this is `cargo bench`: `cargo test` runs everything once, unmeasured. As criterion tells it.
 pub fn measuring() -> bool {
@@ -109,12 +109,12 @@ pub fn peak(info: &ModelInfo) -> f64 {
 /// Values cut to pairs of bfloat16, as layers leave them where `Isa::stores_pairs` says so.
 pub fn pairs(values: &Matrix) -> Matrix {
     let values = values.view();
-    let mut pairs = Matrix::new(values.cols() / 2);
+    let mut pairs = Matrix::in_format(RowFormat::Bf16Pairs, values.cols());
     pairs.set_rows(values.rows());
     for i in 0..values.rows() {
         let from = values.row(i).as_chunks().0.iter();
-        for (pair, [low, high]) in pairs.view_mut().row_mut(i).iter_mut().zip(from) {
-            *pair = f32::from_bits(low.to_bits() >> 16 | high.to_bits() & 0xffff_0000);
+        for (pair, [low, high]) in pairs.view_mut().pair_row_mut(i).iter_mut().zip(from) {
+            *pair = low.to_bits() >> 16 | high.to_bits() & 0xffff_0000;
         }
     }
     pairs

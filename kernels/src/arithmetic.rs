@@ -65,7 +65,7 @@ impl Isa {
         self.arithmetic(dtype).panels
     }
 
-    /// Whether products of such weights can be stored as pairs of bfloat16, two columns in an element, which halves
+    /// Whether products of such weights can be stored as [pairs](crate::RowFormat::Bf16Pairs) of bfloat16, which halves
     /// what the step after them reads: see [`linear`](crate::linear()) and [`attention`](crate::attention()).
     pub fn stores_pairs(self, dtype: PanelDtype) -> bool {
         self.arithmetic(dtype).pairs_between

@@ -16,7 +16,7 @@ use crate::product::MulAdd;
 use crate::simd::{PairKernel, Simd};
 use crate::slot::Slot;
 use crate::softmax::{exponentials, scale_row};
-use crate::view::{Rows, RowsMut, Slots};
+use crate::view::{RowFormat, Rows, RowsMut, Slots};
 
 /// Scores are made for this many bytes of query rows at a time, so that they stay in a 32 KiB L1 with what they meet.
 const SCORE_BYTES: usize = 16 * 1024;
@@ -76,8 +76,8 @@ pub struct Heads {
 /// dst = softmax(scale q k^T) v, head by head: what each query gathers. `k` and `v` are seq_len x (number of heads *
 /// dim), heads side by side; `q` and `dst` are as wide and hold all rows of the sequence or some.
 ///
-/// Where layers are kept in [pairs](Isa::stores_pairs), `q`, `k` and `v` may be pairs of bfloat16 and half as wide: the
-/// same bits, as they would be rounded.
+/// Where layers are kept in [pairs](Isa::stores_pairs) of bfloat16, `q`, `k` and `v` may be rows of them: the same bits,
+/// as they would be rounded.
 ///
 /// # Panics
 /// When the shapes do not fit, or columns are no multiple of `dim`.
@@ -139,16 +139,22 @@ pub fn positional_attention(
             let Self { qkv: [q, k, v], heads, positions, scratch, mut dst } = self;
             let (cols, dim) = (dst.cols(), heads.dim);
             assert!(dim > 0 && cols.is_multiple_of(dim), "{cols} columns of heads of {dim}");
-            let slot = if q.cols() == cols { 1 } else { P::SLOT_VALUES };
-            assert!(dim.is_multiple_of(slot), "pairs of heads of {dim}");
-            assert_eq!((q.rows(), q.cols() * slot), (dst.rows(), cols), "queries and dst");
-            assert_eq!([k, v].map(|rows| rows.cols() * slot), [cols; 2], "columns of keys, values and dst");
+            let whole = dim.is_multiple_of(q.format().slot_values());
+            assert!(whole, "pairs of heads of {dim}");
+            assert_eq!(dst.format(), RowFormat::F32, "what attention writes");
+            assert_eq!(
+                [k, v].map(|rows| rows.format()),
+                [q.format(); 2],
+                "formats of queries, keys and values"
+            );
+            assert_eq!((q.rows(), q.cols()), (dst.rows(), cols), "queries and dst");
+            assert_eq!([k, v].map(|rows| rows.cols()), [cols; 2], "columns of keys, values and dst");
             assert_eq!(k.rows(), v.rows(), "keys and values");
             if !positions.decide_nothing() {
                 positions.check(cols / dim, q.rows(), k.rows());
             }
             for first in (0..cols).step_by(dim) {
-                let qkv = [q, k, v].map(|rows| rows.column_range(first / slot..(first + dim) / slot));
+                let qkv = [q, k, v].map(|rows| rows.column_range(first..first + dim));
                 let dst = dst.column_range(first..first + dim);
                 if positions.decide_nothing() {
                     one_head(simd, product, qkv, heads, scratch, dst);
@@ -187,9 +193,9 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
     let padded_len = seq_len.next_multiple_of(PANEL);
     let score_stride = slot_stride(seq_len);
     let keys = scratch.keys.at_least(padded_len * key_slots);
-    pack_rows_as_columns(simd, slot_rows(simd, product, k, dim, 1, &mut scratch.rounded), keys);
+    pack_rows_as_columns(simd, slot_rows(simd, product, k, 1, &mut scratch.rounded), keys);
     let values = scratch.values.at_least(dim.next_multiple_of(PANEL) * value_slots);
-    pack_columns(simd, product, slot_rows(simd, product, v, dim, 1, &mut scratch.rounded), values);
+    pack_columns(simd, product, slot_rows(simd, product, v, 1, &mut scratch.rounded), values);
 
     let block = score_rows(seq_len, P::MR);
     let scores = scratch.scores.at_least(block * score_stride);
@@ -199,7 +205,7 @@ fn one_head<S: Simd, P: FloatProduct<S>>(
         let mut view = RowsMut::new(scores, rows.len(), score_stride, score_stride);
         let panels = Panels::packed(keys, key_slots, padded_len);
         let queries = q.row_range(rows.clone());
-        let queries = slot_rows(simd, product, queries, dim, P::LHS_UNIT, &mut scratch.queries);
+        let queries = slot_rows(simd, product, queries, P::LHS_UNIT, &mut scratch.queries);
         plain(simd, product, queries, panels, view.column_range(0..padded_len));
         if scratch.sums.len() < rows.len() {
             scratch.sums.resize(rows.len(), 0.0);
@@ -241,9 +247,9 @@ fn positional_head<S: Simd, P: FloatProduct<S>>(
     let (key_slots, value_slots) = (dim.div_ceil(P::SLOT_VALUES), seq_len.div_ceil(P::SLOT_VALUES));
     let padded_len = seq_len.next_multiple_of(PANEL);
     let keys = scratch.keys.at_least(padded_len * key_slots);
-    pack_rows_as_columns(simd, slot_rows(simd, product, k, dim, 1, &mut scratch.rounded), keys);
+    pack_rows_as_columns(simd, slot_rows(simd, product, k, 1, &mut scratch.rounded), keys);
     let values = scratch.values.at_least(dim.next_multiple_of(PANEL) * value_slots);
-    pack_columns(simd, product, slot_rows(simd, product, v, dim, 1, &mut scratch.rounded), values);
+    pack_columns(simd, product, slot_rows(simd, product, v, 1, &mut scratch.rounded), values);
     let biases = positions.biases_of_head(head, seq_len, &mut scratch.biases);
 
     let block = window_rows(&positions, seq_len, P::MR);
@@ -262,7 +268,7 @@ fn positional_head<S: Simd, P: FloatProduct<S>>(
         let mut view = RowsMut::new(scores, own.len(), score_stride, score_stride);
         let panels = &keys[window.start * key_slots..window.end.next_multiple_of(PANEL) * key_slots];
         let panels = Panels::packed(panels, key_slots, window.len().next_multiple_of(PANEL));
-        let rows = slot_rows(simd, product, q.row_range(own.clone()), dim, P::LHS_UNIT, &mut scratch.queries);
+        let rows = slot_rows(simd, product, q.row_range(own.clone()), P::LHS_UNIT, &mut scratch.queries);
         plain(simd, product, rows, panels, view.column_range(0..panels.n));
         for (i, query) in queries.enumerate() {
             let row = &mut view.row_mut(i)[..window.len()];

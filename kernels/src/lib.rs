@@ -177,7 +177,7 @@ pub use rotary::{RotaryTable, rotate};
 pub use softmax::softmax;
 pub use storage::SharedBytes;
 pub use stored::{Stored, StoredMatrix};
-pub use view::{Rows, RowsMut};
+pub use view::{RowFormat, Rows, RowsMut};
 
 /// Outputs in a panel of packed weights.
 pub const PANEL: usize = 16;

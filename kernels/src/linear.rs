@@ -16,7 +16,7 @@ use crate::product::{MulAdd, Product};
 use crate::quantize::QuantizedRows;
 use crate::simd::{DigitKernel, DotKernel, PairKernel, Simd};
 use crate::slot::Slot;
-use crate::view::RowsMut;
+use crate::view::{RowFormat, RowsMut};
 
 /// The most rows that go through all panels together, those that are fine counted twice.
 pub fn max_block_rows(isa: Isa) -> usize {
@@ -102,8 +102,8 @@ impl LinearScratch {
 /// dst = epilogue(lhs * weights^T + bias): lhs is m x k, the weights n x k, dst m x n. Where there is a residual, that
 /// is what dst holds before.
 ///
-/// On an instruction set that has [pairs](Isa::stores_pairs) of bfloat16, dst may be m x n / 2 of them where n is whole
-/// tiles of 32 and there is no residual, and lhs m x k / 2: the same bits, as they would be rounded.
+/// On an instruction set that has [pairs](Isa::stores_pairs) of bfloat16, dst may be rows of them where n is whole tiles
+/// of 32 and there is no residual, and lhs may be: the same bits, as they would be rounded.
 ///
 /// # Panics
 /// When the shapes do not fit.
@@ -147,11 +147,11 @@ pub fn linear_parts<'a, 'w>(
             for (weights, dst) in parts.iter() {
                 assert_eq!((weights.dtype(), weights.k()), (dtype, k), "dtype and depth of weights");
                 assert_eq!(lhs.rows.rows(), dst.rows(), "rows of lhs and dst");
-                let pairs = dst.cols() != weights.n();
-                assert!(!pairs || 2 * dst.cols() == weights.n(), "columns of rhs, and dst");
+                assert_eq!(weights.n(), dst.cols(), "columns of rhs, and dst");
+                let pairs = [lhs.rows.format(), dst.format()].contains(&RowFormat::Bf16Pairs);
                 assert!(
                     !pairs || isa.stores_pairs(dtype),
-                    "{} makes no pairs of {}",
+                    "{} takes no pairs beside {}",
                     isa.name(),
                     dtype.name()
                 );
@@ -168,8 +168,7 @@ pub fn linear_parts<'a, 'w>(
             } else {
                 epilogue
             };
-            let pairs = lhs.rows.cols() != k && isa.stores_pairs(dtype);
-            assert_eq!(lhs.rows.cols() * if pairs { 2 } else { 1 }, k, "depth of lhs and rhs");
+            assert_eq!(lhs.rows.cols(), k, "depth of lhs and rhs");
             for rows in row_blocks(isa, lhs.rows.rows(), lhs.fine) {
                 let last = rows.end == lhs.rows.rows();
                 let (lhs, epilogue) = (lhs.row_range(rows.clone()), tile_epilogue);
@@ -224,7 +223,6 @@ impl<'w> Block<'_, 'w> {
             bias: Some(weights.bias()),
             residual_scale: self.epilogue.residual_scale().map(|scale| &scale[..weights.n()]),
             activation,
-            pairs: dst.cols() != weights.n(),
         };
         let panels = weights.as_panels().with_source(source);
         Part { weights: *weights, panels, next, epilogue, dst: dst.row_range(self.rows.clone()) }
@@ -242,19 +240,17 @@ impl<'w> Block<'_, 'w> {
 
 #[inline(always)]
 fn multiply_packed<S: Simd>(simd: S, block: Block<'_, '_>, scratch: &mut LinearScratch) {
-    let (first, _) = block.parts[0];
-    let (dtype, k) = (first.dtype(), first.k());
-    match dtype {
+    match block.parts[0].0.dtype() {
         PanelDtype::Int8 => {
-            let lhs = scratch.quantized.quantize(simd, block.lhs, k);
+            let lhs = scratch.quantized.quantize(simd, block.lhs);
             simd.with_dot(MultiplyBytes { lhs, block });
         }
         PanelDtype::Digits => {
-            let done = simd.with_digits(MultiplyMade { k, room: &mut scratch.quantized, block });
+            let done = simd.with_digits(MultiplyMade { room: &mut scratch.quantized, block });
             assert!(done.is_ok(), "weights in digits, which {} does not multiply", simd.name());
         }
         PanelDtype::Bf16 => {
-            if let Err(back) = simd.with_pairs(MultiplyMade { k, room: &mut scratch.rounded, block }) {
+            if let Err(back) = simd.with_pairs(MultiplyMade { room: &mut scratch.rounded, block }) {
                 // Widened once for all tiles of a block of rows, so that those are the tiles of f32.
                 multiply_floats(simd, back.block, MAX_TILE.1, &mut scratch.panels);
             }
@@ -305,7 +301,6 @@ impl<S: Simd> DotKernel<S> for MultiplyBytes<'_, '_> {
 
 /// [`Block::multiply`] with a product whose left-hand side is made in `room`: pairs, or digits.
 struct MultiplyMade<'p, 'w, R> {
-    k: usize,
     room: &'p mut R,
     block: Block<'p, 'w>,
 }
@@ -324,7 +319,7 @@ impl<S: Simd> PairKernel<S> for MultiplyMade<'_, '_, Buffer<Slot>> {
     type Output = ();
     #[inline(always)]
     fn run<P: FloatProduct<S>>(self, simd: S, product: P) {
-        let lhs = slot_rows(simd, product, self.block.lhs.rows, self.k, P::LHS_UNIT, self.room);
+        let lhs = slot_rows(simd, product, self.block.lhs.rows, P::LHS_UNIT, self.room);
         self.block.multiply(simd, product, lhs.into());
     }
 }

@@ -16,7 +16,7 @@ use crate::product::Product;
 use crate::simd::Simd;
 use crate::slot::Slot;
 use crate::tile::Tile;
-use crate::view::{Rows, RowsMut, Slots};
+use crate::view::{RowFormat, Rows, RowsMut, Slots};
 
 /// The most rows and columns of a tile on any instruction set.
 pub(crate) const MAX_TILE: (usize, usize) = (32, 2 * PANEL);
@@ -46,7 +46,7 @@ impl<'a> From<Slots<'a>> for Lhs<'a> {
 impl<'a> From<Rows<'a>> for Lhs<'a> {
     #[inline(always)]
     fn from(rows: Rows<'a>) -> Self {
-        rows.slots().into()
+        rows.float_slots().into()
     }
 }
 
@@ -58,8 +58,6 @@ pub(crate) struct TileEpilogue<'a> {
     /// As many factors of what dst holds, which is added.
     pub(crate) residual_scale: Option<&'a [f32]>,
     pub(crate) activation: Option<Activation>,
-    /// Whether dst takes pairs of bfloat16.
-    pub(crate) pairs: bool,
 }
 
 impl TileEpilogue<'_> {
@@ -86,16 +84,16 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
     epilogue: TileEpilogue<'_>,
     mut dst: RowsMut<'_>,
 ) {
-    let TileEpilogue { bias, residual_scale, activation, pairs } = epilogue;
+    let TileEpilogue { bias, residual_scale, activation } = epilogue;
+    let pairs = dst.format() == RowFormat::Bf16Pairs;
     let Lhs { slots: lhs, fine, zeros, scales } = lhs.into();
     // Of floats it is known here that there are none.
     let second_rows = if P::BYTES { fine.count() } else { 0 };
     assert!(lhs.is_readable_by(P::LHS_UNIT), "room of lhs");
     assert_eq!(lhs.cols(), rhs.k, "depth of lhs and rhs");
-    let values = if pairs { 2 } else { 1 };
     assert_eq!(
         (lhs.rows(), rhs.n),
-        (second_rows + dst.rows(), dst.cols() * values),
+        (second_rows + dst.rows(), dst.cols()),
         "rows of lhs, columns of rhs, and dst"
     );
     assert!(second_rows <= MAX_FINE && fine.row_range(0..dst.rows()).count() == second_rows, "fine rows");
@@ -141,18 +139,18 @@ pub(crate) fn multiply<'a, S: Simd, P: Product<S>>(
             }
             let direct = whole && (own_second_rows == 0 || P::ACTIVATES);
             let mut out = dst.row_range(start..end);
-            let mut out = out.column_range(first / values..(first + cols) / values);
+            let mut out = out.column_range(first..first + cols);
             let (to, to_stride) = if direct {
                 let stride = out.row_stride();
                 (out.as_mut_ptr().wrapping_sub(own_second_rows * stride), stride)
             } else {
-                (own_lines, SecondBytes::LINE)
+                (own_lines.cast(), SecondBytes::LINE)
             };
             // SAFETY: `rows` is 1 to P::MR and `tile_panels` 1 to TILE_PANELS: what is left of a step. By the asserts
             // above `lhs` has `rows` rows of k elements from `row` on, both rounded up to LHS_UNIT, `rhs` `tile_panels`
             // panels from `panel` on, `bias` as many columns, `zeros` and `scales`, where they count, as many rows;
             // where `to` is in `out`, that has as many whole panels and all rows but those of second bytes, and there
-            // are as many factors of a residual; where pairs are stored it has an element for each; else `to` has lines
+            // are as many factors of a residual; where pairs are stored it has a slot for each; else `to` has lines
             // for MAX_TILE rows and columns, which a tile does not exceed, behind at most MAX_FINE others. Panels of
             // sums that are scaled have lines around them. Second bytes come first, so the lines of fine rows are
             // stored by this tile or one before. `out` is borrowed exclusively, so it overlaps none of these, which

@@ -5,7 +5,8 @@ use bytemuck::Pod;
 use crate::PANEL;
 use crate::matmul::MAX_TILE;
 use crate::operand::slot_stride;
-use crate::view::{Rows, RowsMut};
+use crate::slot::Slot;
+use crate::view::{RowFormat, Rows, RowsMut};
 
 /// One cache line, and one AVX-512 vector.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +89,8 @@ impl<T: Pod> Buffer<T> {
 /// A matrix of activations in rows, whose number changes from call to call while the memory stays.
 #[derive(Clone, Debug)]
 pub struct Matrix {
-    buffer: Buffer<f32>,
+    buffer: Buffer<Slot>,
+    format: RowFormat,
     rows: usize,
     cols: usize,
     row_stride: usize,
@@ -104,14 +106,25 @@ impl Default for Matrix {
 }
 
 impl Matrix {
-    /// An empty matrix of `cols` columns. Beyond its rows there will be room for what tiles read of rows that are none.
+    /// An empty matrix of `cols` columns of f32. Beyond its rows there will be room for what tiles read of rows that are
+    /// none.
     pub fn new(cols: usize) -> Self {
-        Self { unit: MAX_TILE.0, ..Self::unpadded(cols) }
+        Self::in_format(RowFormat::F32, cols)
     }
 
-    /// The same without that room, for few and long rows. Kernels copy such rows where they would read beyond.
+    /// The same of either format.
+    ///
+    /// # Panics
+    /// When a pair would be cut.
+    pub fn in_format(format: RowFormat, cols: usize) -> Self {
+        let row_stride = slot_stride(format.slots(cols));
+        Self { unit: MAX_TILE.0, format, row_stride, ..Self::unpadded(cols) }
+    }
+
+    /// The same without that room, for few and long rows of f32. Kernels copy such rows where they would read beyond.
     pub fn unpadded(cols: usize) -> Self {
-        Self { buffer: Buffer::default(), rows: 0, cols, row_stride: slot_stride(cols), unit: 1 }
+        let row_stride = slot_stride(cols);
+        Self { buffer: Buffer::default(), format: RowFormat::F32, rows: 0, cols, row_stride, unit: 1 }
     }
 
     /// Sets the number of rows; what they hold is unspecified. Allocates only beyond the largest number so far.
@@ -122,11 +135,11 @@ impl Matrix {
 
     /// The matrix, to read.
     pub fn view(&self) -> Rows<'_> {
-        Rows::new(self.buffer.as_slice(), self.rows, self.cols, self.row_stride)
+        Rows::of_slots(self.buffer.as_slice(), self.format, self.rows, self.cols, self.row_stride)
     }
 
     /// The matrix, to write.
     pub fn view_mut(&mut self) -> RowsMut<'_> {
-        RowsMut::new(self.buffer.as_mut_slice(), self.rows, self.cols, self.row_stride)
+        RowsMut::of_slots(self.buffer.as_mut_slice(), self.format, self.rows, self.cols, self.row_stride)
     }
 }

@@ -52,28 +52,29 @@ pub(crate) fn slot_stride(slots: usize) -> usize {
     (slots.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// Rows of `k` values in slots, of which units of so many rows and slots can be read: where they are, if they are such;
-/// else rounded or copied into `room`, each filled up with zeros.
+/// Rows in the product's slots, of which units of so many rows and slots can be read: where they are, if they are such;
+/// else rounded or copied into `room`, each filled up with zeros. Rows of pairs are for products of pairs alone.
 #[inline(always)]
 pub(crate) fn slot_rows<'a, S: Simd, P: FloatProduct<S>>(
     simd: S,
     product: P,
     rows: Rows<'a>,
-    k: usize,
     unit: usize,
     room: &'a mut Buffer<Slot>,
 ) -> Slots<'a> {
-    let are_slots = P::SLOT_VALUES == 1 || rows.cols() != k;
-    if are_slots && rows.cols().is_multiple_of(unit) && rows.slots().is_readable_by(unit) {
-        return rows.slots();
+    let of_rows = rows.format().slot_values();
+    assert!(of_rows <= P::SLOT_VALUES, "pairs of bfloat16 for a product of f32");
+    let (are_slots, slots) = (of_rows == P::SLOT_VALUES, rows.slots());
+    if are_slots && slots.cols().is_multiple_of(unit) && slots.is_readable_by(unit) {
+        return slots;
     }
-    let depth = k.div_ceil(P::SLOT_VALUES);
+    let depth = rows.cols().div_ceil(P::SLOT_VALUES);
     let stride = slot_stride(depth);
     let room = room.at_least(rows.rows().next_multiple_of(unit) * stride);
     for i in 0..rows.rows() {
         let to = &mut room[i * stride..][..stride];
         if are_slots {
-            to[..depth].copy_from_slice(rows.slots().row(i));
+            to[..depth].copy_from_slice(slots.row(i));
             to[depth..].fill(Slot::ZERO);
             continue;
         }

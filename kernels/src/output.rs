@@ -15,7 +15,7 @@ use crate::slot::Slot;
 /// for reading, where they are there or the product needs them, a value a row of `zeros` and of `row_scales`; a value a
 /// column of `bias`, of `residual_scale`, and a line for each panel of `sums` and of `column_scales`, `panel_stride`
 /// apart; a line for each of the fine rows that `second_bytes` names. For writing, and for reading what is added: as
-/// many rows and columns of `dst`, half as many columns where that takes pairs, which overlaps none of them. Of rows
+/// many rows of `dst` and a slot for each column, or for two where that takes pairs; it overlaps none of them. Of rows
 /// that are second bytes nothing is there, and their lines are written instead.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
@@ -29,9 +29,9 @@ pub(crate) struct Output {
     pub(crate) residual_scale: Option<*const f32>,
     /// Left to the caller of tiles that do not activate.
     pub(crate) activation: Option<Activation>,
-    /// Whether `dst` takes pairs of bfloat16, and has half as many columns.
+    /// Whether `dst` takes pairs of bfloat16, a slot for two columns, or else f32.
     pub(crate) pairs: bool,
-    pub(crate) dst: *mut f32,
+    pub(crate) dst: *mut Slot,
     pub(crate) dst_stride: usize,
     /// Left to the caller of tiles that do not activate.
     pub(crate) second_bytes: SecondBytes,
@@ -159,7 +159,7 @@ impl Output {
             }
             sum = simd.add(sum, columns.bias);
             if self.residual_scale.is_some() {
-                let residual = simd.load_raw(self.dst.wrapping_add(row * self.dst_stride + column));
+                let residual = simd.load_slots_raw(self.dst.wrapping_add(row * self.dst_stride + column));
                 sum = simd.add(sum, simd.mul(residual, columns.residual_scale));
             }
             sum

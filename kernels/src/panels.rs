@@ -79,7 +79,7 @@ impl<'a> Panels<'a> {
     pub(crate) fn in_place(rows: Rows<'a>) -> Self {
         assert!(rows.cols().is_multiple_of(PANEL), "{} columns are no whole panels", rows.cols());
         Self {
-            data: rows.slots().as_ptr(),
+            data: rows.float_slots().as_ptr(),
             k: rows.rows(),
             n: rows.cols(),
             k_stride: rows.row_stride(),

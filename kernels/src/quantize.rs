@@ -12,7 +12,7 @@ use crate::matrix::Buffer;
 use crate::operand::slot_stride;
 use crate::simd::Simd;
 use crate::slot::Slot;
-use crate::view::Slots;
+use crate::view::{RowFormat, Slots};
 
 /// The deepest product of bytes: no sum of so many leaves an i32, nor their column sums what [`pair_of_sum`] holds.
 pub(crate) const MAX_DEPTH: usize = 1 << 15;
@@ -53,13 +53,12 @@ impl QuantizedRows {
         (slots, self.zeros.at_least(rows), self.scales.at_least(rows))
     }
 
-    /// Rows of `k` values, or of pairs of them; ahead of them all the second bytes of those that are fine.
+    /// Rows of either format; ahead of them all the second bytes of those that are fine.
     #[inline(always)]
-    pub(crate) fn quantize<'a, S: Simd>(&'a mut self, simd: S, lhs: LhsRows<'a>, k: usize) -> Lhs<'a> {
-        if lhs.rows.cols() == k {
-            self.quantize_from::<S, false>(simd, lhs, k)
-        } else {
-            self.quantize_from::<S, true>(simd, lhs, k)
+    pub(crate) fn quantize<'a, S: Simd>(&'a mut self, simd: S, lhs: LhsRows<'a>) -> Lhs<'a> {
+        match lhs.rows.format() {
+            RowFormat::F32 => self.quantize_from::<S, false>(simd, lhs),
+            RowFormat::Bf16Pairs => self.quantize_from::<S, true>(simd, lhs),
         }
     }
 
@@ -68,9 +67,8 @@ impl QuantizedRows {
         &'a mut self,
         simd: S,
         LhsRows { rows, fine }: LhsRows<'a>,
-        k: usize,
     ) -> Lhs<'a> {
-        let (count, second_rows) = (rows.rows(), fine.count());
+        let (count, k, second_rows) = (rows.rows(), rows.cols(), fine.count());
         let stride = slot_stride(k.div_ceil(4));
         let (slots, zeros, scales) = self.room(second_rows + count, stride);
         let mut next_fine = fine.iter().enumerate().peekable();

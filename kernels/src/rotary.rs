@@ -45,11 +45,9 @@ impl RotaryTable {
 /// Turns rows of queries or keys, heads side by side, in place: with x1 the first half of a head and x2 the second,
 /// they become x1 cos - x2 sin and x2 cos + x1 sin. The first row is at position `first` of its sequence.
 ///
-/// Rows are f32: where products can be stored in [pairs](Isa::stores_pairs) of bfloat16, those of queries and keys that
-/// are to be turned must not be.
-///
 /// # Panics
-/// When columns are no whole heads, or a position is beyond the table.
+/// When columns are no whole heads, a position is beyond the table, or rows are [pairs](crate::RowFormat::Bf16Pairs):
+/// queries and keys that are to be turned must not have been rounded.
 pub fn rotate(isa: Isa, table: &RotaryTable, first: usize, rows: RowsMut<'_>) {
     struct Rotate<'a>(&'a RotaryTable, usize, RowsMut<'a>);
     impl Kernel for Rotate<'_> {

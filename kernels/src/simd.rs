@@ -71,6 +71,13 @@ pub(crate) trait Simd: Copy {
         // SAFETY: as the caller promises; a slot is as large as an f32, for which every value is valid.
         unsafe { self.load_raw(from.cast()) }
     }
+    /// # Safety
+    /// `to` must be valid for writing `LANES` slots.
+    #[inline(always)]
+    unsafe fn store_slots_raw(self, v: Self::V, to: *mut Slot) {
+        // SAFETY: as above.
+        unsafe { self.store_raw(v, to.cast()) }
+    }
     /// One slot in all lanes.
     ///
     /// # Safety

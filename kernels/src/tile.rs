@@ -96,7 +96,7 @@ pub(crate) unsafe fn tile<S: Simd, P: VectorProduct<S>, const R: usize, const C:
                 let sum = if <P as VectorProduct<S>>::BYTES { simd.convert_i32(sum) } else { sum };
                 let column = c * S::LANES;
                 let value = t.output.finish::<S, P>(simd, columns[c], [ROW, column], sum);
-                simd.store_raw(value, t.output.dst.add(ROW * t.output.dst_stride + column));
+                simd.store_slots_raw(value, t.output.dst.add(ROW * t.output.dst_stride + column));
             }
         });
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crossrank_kernels::{
     AttentionScratch, Epilogue, FineRows, Heads, Isa, LayerNorm, LhsRows, Matrix, PANEL, PackedWeights,
-    PanelDtype, Positions, Rows, RowsMut, linear, linear_parts, positional_attention,
+    PanelDtype, Positions, RowFormat, Rows, RowsMut, linear, linear_parts, positional_attention,
 };
 
 use super::linear::Packing;
@@ -22,8 +22,6 @@ use crate::workers::fork::{fork_columns, fork_rows};
 pub(crate) struct HeadShape<'a> {
     pub(super) count: usize,
     pub(super) heads: Heads,
-    /// Values in an element of queries, keys and values: two are a pair.
-    pub(super) slot_values: usize,
     /// Whether the rows of first tokens are kept in two bytes where products are in bytes: their rounding shows in the
     /// score as much as that of all others together, if it is they that are pooled.
     fine: bool,
@@ -42,7 +40,6 @@ impl<'a> HeadShape<'a> {
         Self {
             count,
             heads: Heads { dim, scale, dtype: packing.panels },
-            slot_values: slot_values(attention, packing),
             fine: packing.panels == PanelDtype::Int8 && pooling == Pooling::First,
             span,
             relative,
@@ -119,12 +116,16 @@ impl<'a> HeadShape<'a> {
     }
 }
 
-/// Values in an element of queries, keys and values. What is to be turned is no pair.
-pub(super) fn slot_values(attention: &description::Attention, packing: Packing) -> usize {
-    match attention.positions {
-        Relative::Rotary(_) => 1,
-        _ => packing.slot_values(attention.head_dim),
-    }
+/// What rows of queries, keys and values hold, in all layers alike. What is to be turned must not have been rounded.
+pub(super) fn qkv_format<'a>(
+    mut layers: impl Iterator<Item = &'a description::Attention>,
+    packing: Packing,
+) -> RowFormat {
+    let rounds = |attention: &description::Attention| {
+        !matches!(attention.positions, Relative::Rotary(_))
+            && packing.between(attention.head_dim) == RowFormat::Bf16Pairs
+    };
+    if layers.all(rounds) { RowFormat::Bf16Pairs } else { RowFormat::F32 }
 }
 
 /// Query, key and value projections of the layer whose weights layer `i` has.
@@ -184,9 +185,8 @@ impl Attention {
         let Workspace { cu_seqlens, hidden, normed, qkv, .. } = ws;
         let rows = normalise(isa, self.norm.as_ref(), hidden, normed, scratches);
         let x = LhsRows { rows, fine: shape.fine_rows(cu_seqlens) };
-        let turned = 2 * shape.width() / shape.slot_values;
-        let dst = [qkv.view_mut().split_columns(3 * shape.width() / shape.slot_values).0];
-        fork_rows(0..x.rows.rows(), dst, scratches, &|rows, [mut qkv], scratch| {
+        let turned = 2 * shape.width();
+        fork_rows(0..x.rows.rows(), [qkv.view_mut()], scratches, &|rows, [mut qkv], scratch| {
             let own = x.row_range(rows.clone());
             linear(isa, own, &self.qkv, Epilogue::Bias, &mut scratch.linear, qkv.reborrow());
             shape.rotate(isa, cu_seqlens, rows.start, qkv.column_range(0..turned));
@@ -206,12 +206,10 @@ impl Attention {
         let rows = normalise(isa, self.norm.as_ref(), hidden, normed, scratches);
         let x = LhsRows { rows, fine: shape.fine_rows(cu_seqlens) };
         let width = panel_heads * shape.heads.dim;
-        let [all, own] = [shape.width(), width].map(|columns| columns / shape.slot_values);
-        let (q, kv) = qkv.view_mut().split_columns(3 * all).0.split_columns(all);
-        let (k, v) = kv.split_columns(all);
+        let (q, kv) = qkv.view_mut().split_columns(shape.width());
+        let (k, v) = kv.split_columns(shape.width());
         let dst = [q, k, v, context.view_mut()];
-        let widths = [own, own, own, width];
-        fork_columns(shape.count / panel_heads, widths, dst, scratches, &|units, dst, scratch| {
+        fork_columns(shape.count / panel_heads, [width; 4], dst, scratches, &|units, dst, scratch| {
             let columns = units.start * width..units.end * width;
             let [q, k, v, context] = dst;
             let part =

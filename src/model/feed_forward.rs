@@ -41,7 +41,7 @@ pub(super) struct FeedForward {
 pub(super) struct Inner {
     /// A block of rows x H, where norms come first.
     normed: Matrix,
-    /// A block of rows x I, or half of it in pairs; x 2 I where there is a gate.
+    /// A block of rows x I, where products allow it in pairs; x 2 I where there is a gate.
     up: Matrix,
     /// A block of rows x I, where there is a gate.
     gated: Matrix,
@@ -55,11 +55,11 @@ impl Inner {
         let intermediate = layer.feed_forward.intermediate;
         let (up, gated) = match layer.feed_forward.gated {
             // What the gate is multiplied with must not have been rounded.
-            true => (2 * intermediate, intermediate),
-            false => (intermediate / packing.slot_values(intermediate), 0),
+            true => (Matrix::new(2 * intermediate), intermediate),
+            false => (Matrix::in_format(packing.between(intermediate), intermediate), 0),
         };
         let normed = if layer.order == Order::NormFirst { description.hidden } else { 0 };
-        Self { normed: Matrix::new(normed), up: Matrix::new(up), gated: Matrix::new(gated) }
+        Self { normed: Matrix::new(normed), up, gated: Matrix::new(gated) }
     }
 
     /// Makes room for the largest block of so many rows.

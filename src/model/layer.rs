@@ -53,7 +53,7 @@ impl Layer {
             let context = LhsRows { rows: context.view(), fine };
             return self.feed_forward.forward(isa, context, hidden.view_mut(), scratches);
         }
-        let width = shape.width() / shape.slot_values;
+        let width = shape.width();
         let [q, k, v] = [0, 1, 2].map(|part| qkv.view().column_range(part * width..(part + 1) * width));
         let dst = [context.view_mut(), hidden.view_mut()];
         fork_rows(0..rows, dst, scratches, &|rows, [mut context, hidden], scratch| {

@@ -1,6 +1,8 @@
 //! Linear layers: how they are packed, and their products shared among workers.
 
-use crossrank_kernels::{Epilogue, Isa, LhsRows, PANEL, PackedWeights, PanelDtype, RowsMut, linear};
+use crossrank_kernels::{
+    Epilogue, Isa, LhsRows, PANEL, PackedWeights, PanelDtype, RowFormat, RowsMut, linear,
+};
 
 use super::workspace::Scratch;
 use crate::checkpoint::tensors::Weights;
@@ -49,9 +51,10 @@ impl Packing {
         Self { panels, ..self }
     }
 
-    /// Values in an element of what products make of some columns: two are a [pair](Isa::stores_pairs).
-    pub(crate) fn slot_values(self, columns: usize) -> usize {
-        if self.isa.stores_pairs(self.panels) && columns.is_multiple_of(UNIT) { 2 } else { 1 }
+    /// What rows of so many columns hold that a product makes and another reads, where workers may share those columns.
+    pub(crate) fn between(self, columns: usize) -> RowFormat {
+        let pairs = self.isa.stores_pairs(self.panels) && columns.is_multiple_of(UNIT);
+        if pairs { RowFormat::Bf16Pairs } else { RowFormat::F32 }
     }
 }
 
@@ -73,8 +76,7 @@ pub(crate) fn linear_by_columns<'a>(
         return linear(isa, lhs, weights, epilogue, &mut scratch.linear, dst);
     }
     let n = weights.n();
-    let width = if dst.cols() == n { UNIT } else { UNIT / 2 };
-    fork_columns(n.div_ceil(UNIT), [width], [dst.reborrow()], scratches, &|units, [dst], scratch| {
+    fork_columns(n.div_ceil(UNIT), [UNIT], [dst.reborrow()], scratches, &|units, [dst], scratch| {
         let columns = units.start * UNIT..n.min(units.end * UNIT);
         let epilogue = match epilogue.residual_scale() {
             Some(scale) => Epilogue::Residual(&scale[columns.clone()]),

@@ -2,7 +2,7 @@
 
 use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix};
 
-use super::attention::slot_values;
+use super::attention::qkv_format;
 use super::feed_forward::Inner;
 use super::linear::Packing;
 use crate::checkpoint::tensors::RowBytes;
@@ -49,7 +49,7 @@ pub(crate) struct Workspace {
     pub(super) hidden: Matrix,
     /// T x H: what attention reads, where norms come first.
     pub(super) normed: Matrix,
-    /// T x 3H, or half of it in pairs: queries, keys and values side by side.
+    /// T x 3H, where products allow it in pairs: queries, keys and values side by side.
     pub(super) qkv: Matrix,
     /// T x H: what attention gathers.
     pub(super) context: Matrix,
@@ -163,7 +163,7 @@ impl Workspace {
         let width = description.hidden;
         let cls_hidden = || Matrix::unpadded(width);
         let heads = description.layers[0].attention.heads;
-        let slots = description.layers.iter().map(|layer| slot_values(&layer.attention, packing)).min();
+        let qkv = qkv_format(description.layers.iter().map(|layer| &layer.attention), packing);
         let norm_first = description.layers[0].order == Order::NormFirst;
         let [normed, cls_normed] = if norm_first { [width; 2] } else { [0; 2] };
         let mut steps: Vec<usize> = description.head_widths().collect();
@@ -180,7 +180,7 @@ impl Workspace {
             },
             hidden: Matrix::new(width),
             normed: Matrix::new(normed),
-            qkv: Matrix::new(3 * width / slots.unwrap_or(1)),
+            qkv: Matrix::in_format(qkv, 3 * width),
             context: Matrix::new(width),
             cls: ClsWorkspace {
                 numbers: Vec::new(),

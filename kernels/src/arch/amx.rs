@@ -115,7 +115,7 @@ const BYTES: u8 = 0;
 const PAIRS: u8 = 1;
 
 /// Bytes from one row of sums to the next.
-const SUM_STRIDE: usize = Sums::STRIDE * size_of::<f32>();
+const SUM_STRIDE: usize = Sums::STRIDE * size_of::<Slot>();
 
 impl Tiles {
     #[inline(always)]
@@ -185,7 +185,7 @@ impl Tiles {
     /// # Safety
     /// They can be written.
     #[inline(always)]
-    unsafe fn store<const R: usize, const C: usize>(self, to: *mut f32, stride: usize) {
+    unsafe fn store<const R: usize, const C: usize>(self, to: *mut Slot, stride: usize) {
         // SAFETY: `self` proves that the registers are configured; the contract names what is written.
         unsafe {
             asm!(
@@ -295,7 +295,7 @@ impl Tiles {
         }
         let mut sums = [0.0; 2 * ROWS * Sums::STRIDE];
         // SAFETY: there is room for four tiles.
-        unsafe { self.store::<2, 2>(sums.as_mut_ptr(), SUM_STRIDE) };
+        unsafe { self.store::<2, 2>(sums.as_mut_ptr().cast(), SUM_STRIDE) };
         ((rounds * 4 * ROWS * ROWS * LINE) as u64 * operations, sums.iter().sum())
     }
 
@@ -313,7 +313,7 @@ impl Tiles {
         t: Tile,
         pending: &mut Pending,
     ) {
-        let (output, dst_stride) = (t.output, t.output.dst_stride * size_of::<f32>());
+        let (output, dst_stride) = (t.output, t.output.dst_stride * size_of::<Slot>());
         // SAFETY: the contract; sums have room for four registers, and those of which values are made have been stored.
         unsafe {
             if rows > ROWS {
@@ -391,12 +391,12 @@ impl TileProduct for TileBytes {
         output: &Output,
         columns: Columns<Avx512>,
         row: usize,
-        sums: *const f32,
+        sums: *const Slot,
     ) -> __m512 {
         // SAFETY: the caller meets the same contract.
         unsafe {
             let start = output.start_of_bytes(simd, columns, row);
-            simd.convert_i32(add_i32(simd, simd.load_raw(sums), start))
+            simd.convert_i32(add_i32(simd, simd.load_slots_raw(sums), start))
         }
     }
     #[inline(always)]
@@ -407,9 +407,9 @@ impl TileProduct for TileBytes {
 
 impl TileProduct for TilePairs {
     #[inline(always)]
-    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const f32) -> __m512 {
+    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const Slot) -> __m512 {
         // SAFETY: the caller meets the same contract.
-        unsafe { simd.load_raw(sums) }
+        unsafe { simd.load_slots_raw(sums) }
     }
     #[inline(always)]
     fn pairs(self, simd: Avx512, values: [__m512; 2]) -> __m512 {

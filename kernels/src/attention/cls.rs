@@ -59,7 +59,7 @@ pub fn positional_cls_attention(
             // One panel holds the queries of 16 heads, so that every token is read once for all of them.
             let padded_heads = heads.next_multiple_of(PANEL);
             let packed = scratch.keys.at_least(padded_heads * hidden);
-            pack_rows_as_columns(simd, queries.slots(), packed);
+            pack_rows_as_columns(simd, queries.float_slots(), packed);
             let by_token = Slot::floats_mut(scratch.values.at_least(seq_len * padded_heads));
             let mut by_token = RowsMut::new(by_token, seq_len, heads, padded_heads);
             plain(simd, MulAdd, x, Panels::packed(packed, hidden, heads), by_token.reborrow());
@@ -184,7 +184,7 @@ fn gather<S: Simd>(
     plain(simd, MulAdd, weights, panels, dst.column_range(0..whole));
     if whole < hidden {
         let packed = scratch.values.at_least(seq_len * PANEL);
-        pack_columns(simd, MulAdd, x.column_range(whole..hidden).slots(), packed);
+        pack_columns(simd, MulAdd, x.column_range(whole..hidden).float_slots(), packed);
         let panels = Panels::packed(packed, seq_len, hidden - whole);
         plain(simd, MulAdd, weights, panels, dst.column_range(whole..hidden));
     }

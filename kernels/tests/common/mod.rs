@@ -94,53 +94,72 @@ const POISON: u32 = 0x7fc5_a5a5;
 const GUARD: usize = 5;
 
 /// A matrix with poison around it and between its rows.
+pub type Grid = Elements<f32>;
+
+/// The same of pairs of bfloat16, an element for two columns.
+pub type PairGrid = Elements<u32>;
+
 #[derive(Clone)]
-pub struct Grid {
-    data: Vec<f32>,
+pub struct Elements<T> {
+    data: Vec<T>,
     rows: usize,
-    cols: usize,
+    /// Elements of a row.
+    width: usize,
     stride: usize,
 }
 
-impl Grid {
+impl<T: bytemuck::Pod> Elements<T> {
     /// Holds nothing but poison.
-    pub fn poisoned(rows: usize, cols: usize, gap: usize) -> Self {
-        let stride = cols + gap;
-        Self { data: vec![f32::from_bits(POISON); rows * stride + 2 * GUARD], rows, cols, stride }
+    pub fn poisoned(rows: usize, width: usize, gap: usize) -> Self {
+        let stride = width + gap;
+        Self { data: vec![bytemuck::cast(POISON); rows * stride + 2 * GUARD], rows, width, stride }
     }
 
-    pub fn of(values: &[f32], rows: usize, cols: usize, gap: usize) -> Self {
-        let mut grid = Self::poisoned(rows, cols, gap);
-        assert_eq!(values.len(), rows * cols);
-        for i in 0..rows {
-            grid.view_mut().row_mut(i).copy_from_slice(&values[i * cols..][..cols]);
+    pub fn of(values: &[T], rows: usize, width: usize, gap: usize) -> Self {
+        let mut grid = Self::poisoned(rows, width, gap);
+        assert_eq!(values.len(), rows * width);
+        for (i, to) in grid.data[GUARD..].chunks_mut((width + gap).max(1)).take(rows).enumerate() {
+            to[..width].copy_from_slice(&values[i * width..(i + 1) * width]);
         }
         grid
     }
 
+    /// The elements, after a check that everything around them still is poison.
+    pub fn values(&self) -> Vec<T> {
+        let mut values = Vec::with_capacity(self.rows * self.width);
+        for (at, &x) in self.data.iter().enumerate() {
+            let inside = at
+                .checked_sub(GUARD)
+                .is_some_and(|at| at < self.rows * self.stride && at % self.stride < self.width);
+            if inside {
+                values.push(x);
+            } else {
+                let bits: u32 = bytemuck::cast(x);
+                assert_eq!(bits, POISON, "element {at} is outside and was written");
+            }
+        }
+        assert_eq!(values.len(), self.rows * self.width);
+        values
+    }
+}
+
+impl Grid {
     pub fn view(&self) -> Rows<'_> {
-        Rows::new(&self.data[GUARD..], self.rows, self.cols, self.stride)
+        Rows::new(&self.data[GUARD..], self.rows, self.width, self.stride)
     }
 
     pub fn view_mut(&mut self) -> RowsMut<'_> {
-        RowsMut::new(&mut self.data[GUARD..], self.rows, self.cols, self.stride)
+        RowsMut::new(&mut self.data[GUARD..], self.rows, self.width, self.stride)
+    }
+}
+
+impl PairGrid {
+    pub fn view(&self) -> Rows<'_> {
+        Rows::pairs(&self.data[GUARD..], self.rows, 2 * self.width, self.stride)
     }
 
-    /// The elements, after a check that everything around them still is poison.
-    pub fn values(&self) -> Vec<f32> {
-        let mut values = Vec::with_capacity(self.rows * self.cols);
-        for (at, x) in self.data.iter().enumerate() {
-            let inside = at
-                .checked_sub(GUARD)
-                .is_some_and(|at| at < self.rows * self.stride && at % self.stride < self.cols);
-            if inside {
-                values.push(*x);
-            } else {
-                assert_eq!(x.to_bits(), POISON, "element {at} is outside and was written");
-            }
-        }
-        assert_eq!(values.len(), self.rows * self.cols);
-        values
+    pub fn view_mut(&mut self) -> RowsMut<'_> {
+        RowsMut::pairs(&mut self.data[GUARD..], self.rows, 2 * self.width, self.stride)
     }
 }
 

@@ -121,16 +121,16 @@ impl Product<Avx512> for TileDigits {
 
 impl TileProduct for TileDigits {
     #[inline(always)]
-    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const f32) -> __m512 {
+    unsafe fn sum(simd: Avx512, _: &Output, _: Columns<Avx512>, _: usize, sums: *const Slot) -> __m512 {
         // Sums of weight 1 and 2^-8 are side by side, below them those of 2^-16 and 2^-24.
         let low = sums.wrapping_add(ROWS * Sums::STRIDE);
         // SAFETY: the caller promises that they have been stored.
         let [a, b, c, d] = unsafe {
             [
-                simd.load_raw(sums),
-                simd.load_raw(sums.add(LINE)),
-                simd.load_raw(low),
-                simd.load_raw(low.add(LINE)),
+                simd.load_slots_raw(sums),
+                simd.load_slots_raw(sums.add(LINE)),
+                simd.load_slots_raw(low),
+                simd.load_slots_raw(low.add(LINE)),
             ]
         };
         let base = simd.splat(1.0 / 256.0);

@@ -10,6 +10,7 @@ use crate::PANEL;
 use crate::output::{Columns, Output, SecondBytes};
 use crate::product::Product;
 use crate::simd::Simd;
+use crate::slot::Slot;
 use crate::view::RowsMut;
 
 /// A product whose sums leave tile registers as they are.
@@ -24,7 +25,7 @@ pub(super) trait TileProduct: Product<Avx512> {
         output: &Output,
         columns: Columns<Avx512>,
         row: usize,
-        sums: *const f32,
+        sums: *const Slot,
     ) -> <Avx512 as Simd>::V;
     /// Values of 32 columns as pairs of bfloat16, where the product [can](Product::STORES_PAIRS) store such.
     fn pairs(self, simd: Avx512, values: [<Avx512 as Simd>::V; 2]) -> <Avx512 as Simd>::V;
@@ -32,14 +33,14 @@ pub(super) trait TileProduct: Product<Avx512> {
 
 /// Four registers of sums: rows of two of them side by side, then those of the others.
 #[repr(C, align(64))]
-pub(super) struct Sums([MaybeUninit<f32>; 2 * ROWS * Sums::STRIDE]);
+pub(super) struct Sums([MaybeUninit<Slot>; 2 * ROWS * Sums::STRIDE]);
 
 impl Sums {
     /// From one row of sums to the next.
     pub(super) const STRIDE: usize = 2 * LINE;
 
     #[inline(always)]
-    pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
+    pub(super) fn as_mut_ptr(&mut self) -> *mut Slot {
         self.0.as_mut_ptr().cast()
     }
 }
@@ -85,7 +86,7 @@ impl Pending {
                 residual_scale: None,
                 activation: None,
                 pairs: false,
-                dst: to,
+                dst: to.cast(),
                 dst_stride: SecondBytes::LINE,
                 second_bytes: SecondBytes::NONE,
                 ..output
@@ -156,7 +157,7 @@ unsafe fn finish_beside<P: TileProduct, const C: usize>(
     simd: Avx512,
     output: &Output,
     rows: Range<usize>,
-    sums: *mut f32,
+    sums: *mut Slot,
     steps: usize,
     mut step: impl FnMut(),
 ) {
@@ -184,7 +185,7 @@ unsafe fn finish<P: TileProduct, const C: usize>(
     simd: Avx512,
     output: &Output,
     rows: Range<usize>,
-    sums: *mut f32,
+    sums: *mut Slot,
 ) {
     // Pairs are made of values that take the place of the sums.
     let (dst, stride) = if output.pairs { (sums, Sums::STRIDE) } else { (output.dst, output.dst_stride) };
@@ -200,7 +201,7 @@ unsafe fn finish<P: TileProduct, const C: usize>(
                 if let Some(second) = second {
                     value = simd.add(value, simd.load_raw(second.add(column)));
                 }
-                simd.store_raw(value, dst.wrapping_add(row * stride + column));
+                simd.store_slots_raw(value, dst.wrapping_add(row * stride + column));
             }
         }
         if let Some(activation) = output.activation {
@@ -210,8 +211,9 @@ unsafe fn finish<P: TileProduct, const C: usize>(
         if output.pairs {
             for row in rows {
                 let values = dst.add(row * stride);
-                let pairs = product.pairs(simd, [simd.load_raw(values), simd.load_raw(values.add(PANEL))]);
-                simd.store_raw(pairs, output.dst.wrapping_add(row * output.dst_stride));
+                let pairs = product
+                    .pairs(simd, [simd.load_slots_raw(values), simd.load_slots_raw(values.add(PANEL))]);
+                simd.store_slots_raw(pairs, output.dst.wrapping_add(row * output.dst_stride));
             }
         }
     }
