@@ -10,11 +10,8 @@ use crossrank_kernels::Isa;
 
 /// What the scores promise, in absolute terms.
 const TOLERANCE: f32 = 1e-4;
-/// What those of fixtures keep to, which are small; but for f32 in digits of bytes, which no fixture of a family beside
-/// BERT's has met yet.
-fn of_fixtures(isa: &str) -> f32 {
-    if isa == "amx" { TOLERANCE } else { 3e-5 }
-}
+/// What those of fixtures keep to, which are small; in f32 out of digits of bytes, too.
+const OF_FIXTURES: f32 = 3e-5;
 
 /// Scores the stored pairs from text and compares ids, type ids and logits.
 fn check(name: &str, reranker: &Reranker, pairs: &[Pair], tolerance: f32) {
@@ -48,7 +45,7 @@ fn fixtures_give_pytorchs_ids_and_logits() {
             let reranker = Reranker::builder().isa(isa).load(&folder).unwrap();
             let pairs = read_pairs(&folder.join("reference.jsonl"));
             assert!(pairs.len() >= 20, "{name} has {} pairs", pairs.len());
-            check(&name, &reranker, &pairs, of_fixtures(isa));
+            check(&name, &reranker, &pairs, OF_FIXTURES);
         }
     });
 }

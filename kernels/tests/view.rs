@@ -121,7 +121,7 @@ fn a_matrix_takes_any_number_of_rows_and_they_are_never_4_kib_apart() {
         assert_eq!((matrix.view().rows(), matrix.view().cols()), (0, cols));
         let stride = matrix.view().row_stride();
         assert!(
-            stride >= cols && stride % 16 == 0 && stride % 1024 != 0,
+            stride >= cols && stride.is_multiple_of(16) && !stride.is_multiple_of(1024),
             "{cols} columns at stride {stride}"
         );
         for rows in [4, 0, 3, 9] {

@@ -117,7 +117,7 @@ impl<'a> HeadShape<'a> {
 }
 
 /// What rows of queries, keys and values hold, in all layers alike. What is to be turned must not have been rounded.
-pub(super) fn format<'a>(
+pub(super) fn qkv_format<'a>(
     mut layers: impl Iterator<Item = &'a description::Attention>,
     packing: Packing,
 ) -> RowFormat {

@@ -2,7 +2,7 @@
 
 use crossrank_kernels::{AttentionScratch, LinearScratch, Matrix};
 
-use super::attention::format;
+use super::attention::qkv_format;
 use super::feed_forward::Inner;
 use super::linear::Packing;
 use crate::checkpoint::tensors::RowBytes;
@@ -163,7 +163,7 @@ impl Workspace {
         let width = description.hidden;
         let cls_hidden = || Matrix::unpadded(width);
         let heads = description.layers[0].attention.heads;
-        let qkv = format(description.layers.iter().map(|layer| &layer.attention), packing);
+        let qkv = qkv_format(description.layers.iter().map(|layer| &layer.attention), packing);
         let norm_first = description.layers[0].order == Order::NormFirst;
         let [normed, cls_normed] = if norm_first { [width; 2] } else { [0; 2] };
         let mut steps: Vec<usize> = description.head_widths().collect();

@@ -118,7 +118,7 @@ impl<T: bytemuck::Pod> Elements<T> {
     pub fn of(values: &[T], rows: usize, width: usize, gap: usize) -> Self {
         let mut grid = Self::poisoned(rows, width, gap);
         assert_eq!(values.len(), rows * width);
-        for (i, to) in grid.data[GUARD..].chunks_mut(width + gap).take(rows).enumerate() {
+        for (i, to) in grid.data[GUARD..].chunks_mut((width + gap).max(1)).take(rows).enumerate() {
             to[..width].copy_from_slice(&values[i * width..(i + 1) * width]);
         }
         grid
