@@ -2,14 +2,14 @@
 //!
 //! `CROSSRANK_MODELS` names a folder of checkpoints, each as on the Hugging Face hub: `MODELS/ORG/NAME`, as in
 //! `MODELS/BAAI/bge-reranker-base`, or `MODELS/NAME`. Those that are there are scored in f32; those that are missing are
-//! skipped aloud, and a folder that has none of them fails. The MiniLM beside the checkout is scored without it.
+//! skipped aloud, and a folder that has none of them fails.
 #![cfg(feature = "tokenizers")]
 
 mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{shared, skip};
+use common::skip;
 use crossrank::{Dtype, RerankOptions, Reranker};
 
 /// What some text says that a checkpoint gives.
@@ -178,14 +178,6 @@ fn published_scores_are_those_of_the_checkpoints() {
         }
     }
     assert!(found > 0, "CROSSRANK_MODELS={} holds none of the listed checkpoints", folder.display());
-}
-
-#[test]
-fn the_trained_model_gives_its_published_scores() {
-    match shared() {
-        Some(shared) => check(MINILM, &shared.join("models/minilm-l6")),
-        None => skip("the published scores of minilm-l6: ../shared is absent"),
-    }
 }
 
 /// A table with a typing mistake would compare nothing, or the wrong documents.

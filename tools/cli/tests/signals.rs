@@ -160,14 +160,16 @@ fn ends_at_once(documents: &str) {
 #[cfg(target_os = "linux")]
 fn ctrl_c_ends_rerank_at_once_while_it_scores() {
     // A whole window each: tokenised within seconds, scored in many minutes.
-    ends_at_once(&("the river runs to the sea ".repeat(100) + "\n").repeat(12_000));
+    let text = "the river runs to the sea ".repeat(100);
+    ends_at_once(&(0..12_000).map(|i| format!("{i} {text}\n")).collect::<String>());
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn ctrl_c_ends_rerank_at_once_while_it_tokenises() {
     // Accents without a letter, which are dropped: the window never fills.
-    ends_at_once(&("\u{301}".repeat(1_000_000) + " river\n").repeat(50));
+    let text = "\u{301}".repeat(1_000_000);
+    ends_at_once(&(0..50).map(|i| format!("{text} river {i}\n")).collect::<String>());
 }
 
 #[test]
