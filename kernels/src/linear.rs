@@ -115,7 +115,7 @@ pub fn linear<'a, 'w>(
     scratch: &mut LinearScratch,
     dst: RowsMut<'_>,
 ) {
-    linear_parts(isa, lhs, &mut [(weights.into(), dst)], epilogue, scratch);
+    multiply_parts(isa, lhs.into(), &mut [(weights.into(), dst)], epilogue, scratch);
 }
 
 /// [`linear`] of the same rows with several weights of one dtype and depth, each into a dst of its own: rows that are
@@ -126,6 +126,18 @@ pub fn linear<'a, 'w>(
 pub fn linear_parts<'a, 'w>(
     isa: Isa,
     lhs: impl Into<LhsRows<'a>>,
+    parts: &mut [(PackedColumns<'w>, RowsMut<'w>)],
+    epilogue: Epilogue<'_>,
+    scratch: &mut LinearScratch,
+) {
+    multiply_parts(isa, lhs.into(), parts, epilogue, scratch);
+}
+
+/// What both are made of. It has no parameters of its own, so that the kernels of all instruction sets are compiled once,
+/// here, and not by every crate that calls them.
+fn multiply_parts<'w>(
+    isa: Isa,
+    lhs: LhsRows<'_>,
     parts: &mut [(PackedColumns<'w>, RowsMut<'w>)],
     epilogue: Epilogue<'_>,
     scratch: &mut LinearScratch,
@@ -181,7 +193,7 @@ pub fn linear_parts<'a, 'w>(
             scratch.ones = ones;
         }
     }
-    isa.run(Linear { isa, lhs: lhs.into(), parts, epilogue, scratch });
+    isa.run(Linear { isa, lhs, parts, epilogue, scratch });
 }
 
 /// A block of rows on its way through the weights.

@@ -211,7 +211,6 @@ pub(crate) struct Files {
     #[cfg_attr(not(feature = "tokenizers"), expect(dead_code, reason = "there is no tokenizer"))]
     pub(crate) vocabularies: Vec<(&'static str, File)>,
     pub(crate) tokenizer_config: Option<File>,
-    #[cfg_attr(not(feature = "tokenizers"), expect(dead_code, reason = "there is no tokenizer"))]
     pub(crate) special_tokens_map: Option<File>,
     pub(crate) sentence_transformers_config: Option<File>,
     pub(crate) modules: Option<File>,
