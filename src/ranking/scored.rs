@@ -93,8 +93,8 @@ impl Reranker {
         })?;
         let done = unique.iter().filter(|&&text| scored.found[text].is_some()).count();
         control.progress_by(done - scored.found.iter().flatten().count());
-        let stopped =
-            options.stop.as_deref().is_some_and(|stop| stop.load(std::sync::atomic::Ordering::Relaxed));
+        // That time is up is no error; that the caller stopped is.
+        let stopped = Control { deadline: None, ..control }.stopped();
         if !whole && (deadline.is_none() || stopped) {
             return Err(Error::Stopped { scored: done, documents: chosen.len() });
         }
@@ -127,19 +127,17 @@ impl Reranker {
             let logits = &mut scored.logits[at * labels..][..wave * labels];
             let mut extents = vec![Extent::default(); wave];
             let results = Results { logits: &mut *logits, extents: Some(&mut extents) };
+            let of_all = |error: Error| {
+                let text = error.document().map(|text| at + text);
+                error.at_document(text)
+            };
             let whole = match self.score(&source(texts), control, results) {
                 Ok(()) => true,
                 Err(Error::Stopped { .. }) => false,
-                Err(error) => {
-                    let text = error.document().map(|text| at + text);
-                    return Err(error.at_document(text));
-                }
+                Err(error) => return Err(of_all(error)),
             };
             if !whole {
-                self.check_finite(logits).map_err(|error| {
-                    let text = error.document().map(|text| at + text);
-                    error.at_document(text)
-                })?;
+                self.check_finite(logits).map_err(of_all)?;
             }
             for (found, extent) in scored.found[at..].iter_mut().zip(extents) {
                 let Extent { tokens, truncated } = extent;
