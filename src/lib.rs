@@ -20,6 +20,7 @@
 //! - [`Reranker::tokenize`] and [`Reranker::score_tokenized`] are the two halves, for callers who cache.
 //! - [`RerankOptions`] has long documents in passages, fusion with the first stage and scaled scores; [`Cascade`] ranks
 //!   with several models, [`Reranker::rerank_within`] within a deadline.
+//! - [`Pipeline`] has a first stage, any function, and reranks what it finds.
 //! - [`Reranker::write_packed`] writes a checkpoint that loads at once, out of a map.
 //! - [`Reranker::builder`] has the options of loading, [`RerankOptions`] those of a call.
 //!
@@ -39,6 +40,8 @@ mod info;
 mod lock;
 mod model;
 #[cfg(feature = "tokenizers")]
+mod pipeline;
+#[cfg(feature = "tokenizers")]
 mod ranking;
 mod reranker;
 mod schedule;
@@ -55,6 +58,8 @@ pub use error::{Error, Result};
 pub use info::ModelInfo;
 #[doc(hidden)]
 pub use model::{Input, NewLinear, Reading, SourceTensor, TensorUse, Untreated};
+#[cfg(feature = "tokenizers")]
+pub use pipeline::{Candidate, Found, Pipeline, PipelineError};
 #[cfg(feature = "tokenizers")]
 pub use ranking::{Cascade, Fusion, Long, Partial, Passage, Ranked, RerankOptions, Scaling};
 pub use reranker::{PairScore, Reranker};
