@@ -1,6 +1,8 @@
 //! The command line.
 
 mod rerank;
+#[cfg(feature = "search")]
+mod search;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,7 +10,9 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use rerank::{Fallback, Long, OnBadDocument, RerankArgs};
+pub use rerank::{Fallback, Long, OnBadDocument, RankArgs, RerankArgs};
+#[cfg(feature = "search")]
+pub use search::{SearchArgs, SearchFormat};
 
 /// Reranks search results with BERT-style cross-encoders on CPUs.
 #[derive(Parser)]
@@ -50,6 +54,8 @@ const MODELS: &str = "A model is a folder.";
 #[derive(Subcommand)]
 pub enum Command {
     Rerank(RerankArgs),
+    #[cfg(feature = "search")]
+    Search(Box<SearchArgs>),
     Score(ScoreArgs),
     FitScores(FitScoresArgs),
     Inspect(InspectArgs),
@@ -325,7 +331,7 @@ pub enum InputFormat {
     Jsonl,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum OutputFormat {
     /// For people: rank, score, a bar, the text cut to the terminal
     #[default]
@@ -368,7 +374,7 @@ impl From<Dtype> for crossrank::Dtype {
     }
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum TokenizerRules {
     /// Those that the model was trained and published with
     #[default]
@@ -386,7 +392,7 @@ impl From<TokenizerRules> for crossrank::TokenizerRules {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Truncation {
     /// Cut the longer of the two texts until both fit
     LongestFirst,
@@ -409,7 +415,7 @@ impl From<Truncation> for crossrank::Truncation {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum ScoreMode {
     /// As the model says; else sigmoid for one label, raw for several
     #[default]

@@ -54,6 +54,13 @@ impl From<Error> for Failure {
     }
 }
 
+#[cfg(feature = "search")]
+impl From<crossrank_search::Error> for Failure {
+    fn from(error: crossrank_search::Error) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
 /// The engine's error in the terms of the command line: options by their flags; documents without their index, since
 /// callers name the line.
 pub fn describe(error: &Error) -> String {

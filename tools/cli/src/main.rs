@@ -20,6 +20,8 @@ mod quantize;
 mod rerank;
 mod scaling;
 mod score;
+#[cfg(feature = "search")]
+mod search;
 mod table;
 
 use std::process::ExitCode;
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
     let interrupt = Interrupt::install();
     let result = model::resolve(&mut cli.command).and_then(|()| match &cli.command {
         Command::Rerank(args) => rerank::run(args, &interrupt),
+        #[cfg(feature = "search")]
+        Command::Search(args) => search::run(args, &interrupt),
         Command::Score(args) => score::run(args, &interrupt),
         Command::FitScores(args) => scaling::fit(args, &interrupt),
         Command::Inspect(args) => inspect::run(args, start),

@@ -43,9 +43,16 @@ pub fn watch<T>(what: &'static str, total: usize, done: &AtomicUsize, work: impl
 /// A count of what has been done of work whose size is not known; it leaves the terminal when it is dropped. Shown when
 /// stderr is a terminal and stdout is not: there the results themselves are the progress.
 pub fn counter(what: &'static str) -> ProgressBar {
-    // Stderr that is no terminal is hidden, too.
-    let hidden = io::stdout().is_terminal();
-    let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    if io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    counter_beside_output(what)
+}
+
+/// As [`counter`], wherever the results go: for work that has none to show.
+pub fn counter_beside_output(what: &'static str) -> ProgressBar {
+    // Stderr that is no terminal is hidden.
+    let target = ProgressDrawTarget::stderr();
     let bar = ProgressBar::with_draw_target(None, target).with_message(what);
     if let Ok(style) = ProgressStyle::with_template("{human_pos} {msg}") {
         bar.set_style(style);

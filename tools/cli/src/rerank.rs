@@ -1,29 +1,32 @@
 //! `crossrank rerank`: documents in, a ranking out.
 
-mod ranker;
-mod rows;
+pub mod ranker;
+pub mod rows;
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-use crossrank::{Ranked, Reranker};
+use crossrank::{Error, Fusion, Ranked, Reranker};
 
-use crate::args::{Fallback, OnBadDocument, OutputFormat, RerankArgs, ScoreMode};
-use crate::documents::Documents;
+use crate::args::{Fallback, OnBadDocument, OutputFormat, RankArgs, RerankArgs, ScoreMode};
+use crate::documents::{Document, Documents};
 use crate::failure::{Failure, describe, say};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::table::{Scale, Table};
-use ranker::{Outcome, RankError, Ranker};
+use crate::{object, progress};
+use ranker::{Candidates, Outcome, Ranker};
 use rows::{BadRow, NotScoredRow, Row};
 
 /// Columns where no terminal says how many it has.
-const COLUMNS: usize = 100;
+pub const COLUMNS: usize = 100;
 
 /// Runs the command.
 pub fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     // Before the documents, which may be long in coming.
-    let ranker = Ranker::load(args);
-    let fallback = args.stages.fallback == Fallback::FirstStage;
+    let ranker = Ranker::load(&args.rank);
+    let fallback = args.rank.stages.fallback == Fallback::FirstStage;
     if let (Err(_), false) = (&ranker, fallback) {
         return ranker.map(drop);
     }
@@ -49,7 +52,7 @@ pub fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<(), Failure> {
             let outcome = outcome?;
             if !outcome.not_scored.is_empty() {
                 let (missing, all) = (outcome.not_scored.len(), documents.good.len());
-                let budget = args.stages.budget_ms.unwrap_or_default();
+                let budget = args.rank.stages.budget_ms.unwrap_or_default();
                 let what = format!("{missing} of {all} documents were not scored within {budget} ms");
                 say("note", &format!("{}: {what}", documents.name));
             }
@@ -63,19 +66,49 @@ pub fn run(args: &RerankArgs, interrupt: &Interrupt) -> Result<(), Failure> {
 /// Ranks what can be scored; documents that cannot be may move to the bad ones.
 fn rank(args: &RerankArgs, ranker: &Ranker<'_>, documents: &mut Documents) -> Result<Outcome, Failure> {
     let strict = args.on_bad_document == OnBadDocument::Error;
-    let mut outcome = ranker.rank(documents);
+    let mut outcome = rank_good(args, ranker, documents)?;
     if !strict && outcome.as_ref().is_err_and(|error| error.document().is_some()) {
-        let reasons = ranker.unscorable(&documents.good)?;
+        let reasons = ranker.unscorable(&args.query, &documents.good)?;
         documents.spoil(reasons);
-        outcome = ranker.rank(documents);
+        outcome = rank_good(args, ranker, documents)?;
     }
-    outcome.map_err(|error| match error {
-        RankError::Engine(error) => match error.document().and_then(|i| documents.good.get(i)) {
-            Some(document) => about_line(&documents.name, document.line, &describe(&error)),
-            None => error.into(),
-        },
-        RankError::Failure(failure) => failure,
+    outcome.map_err(|error| match error.document().and_then(|i| documents.good.get(i)) {
+        Some(document) => about_line(&documents.name, document.line, &describe(&error)),
+        None => error.into(),
     })
+}
+
+/// The engine's own errors are within the result.
+fn rank_good(
+    args: &RerankArgs,
+    ranker: &Ranker<'_>,
+    documents: &Documents,
+) -> Result<Result<Outcome, Error>, Failure> {
+    let scored = Arc::new(AtomicUsize::new(0));
+    let first_scores = match args.rank.stages.fuse.0 {
+        Fusion::Weight(_) => Some(first_scores(args, documents)?),
+        _ => None,
+    };
+    let good = &documents.good[..];
+    let candidates = Candidates { documents: good, first_scores, top_k: args.top_k, scored: scored.clone() };
+    let rank = || ranker.rank(&args.query, candidates);
+    Ok(progress::watch("scoring", ranker.work(good.len()), &scored, rank))
+}
+
+/// What the first stage thought of each document.
+fn first_scores(args: &RerankArgs, documents: &Documents) -> Result<Vec<f32>, Failure> {
+    let field = &args.first_score_field;
+    let score = |document: &Document| {
+        let found = match &document.object {
+            Some(object) => object::number(object, field),
+            None => Err(format!("expected a JSON object with the key `{field}`, found a line of text")),
+        };
+        found.map_err(|reason| {
+            let reason = format!("{reason}, which --fuse weight needs");
+            about_line(&documents.name, document.line, &reason)
+        })
+    };
+    documents.good.iter().map(score).collect()
 }
 
 fn write(
@@ -90,7 +123,7 @@ fn write(
     // A least score is one that they do not have.
     let (mut behind, mut last) = (&not_scored[..], &bad[..]);
     let mut room = args.top_k.map_or(usize::MAX, |k| k.saturating_sub(ranking.len()));
-    if args.min_score.is_some() {
+    if args.rank.min_score.is_some() {
         room = 0;
     }
     behind = &behind[..behind.len().min(room)];
@@ -122,7 +155,8 @@ fn write(
             }
         }
         OutputFormat::Text => {
-            let scale = ranker.map_or(Scale { from: 0.0, to: 1.0 }, |it| scale(args, it.last(), ranking));
+            let scale =
+                ranker.map_or(Scale { from: 0.0, to: 1.0 }, |it| scale(&args.rank, it.last(), ranking));
             let max_length = ranker.map_or(0, |ranker| ranker.last().info().max_length);
             let table = Table { columns: columns(), scale };
             let without_score = behind.iter().map(|index| format!("(not scored) {}", good[*index].text));
@@ -157,14 +191,15 @@ fn tell(on_bad: OnBadDocument, documents: &Documents) -> Result<(), Failure> {
     Ok(())
 }
 
-fn columns() -> usize {
+/// How wide a line for people may be.
+pub fn columns() -> usize {
     let stdout = io::stdout();
     let size = if stdout.is_terminal() { terminal_size::terminal_size() } else { None };
     size.map_or(COLUMNS, |(width, _)| width.0.into())
 }
 
 /// Probabilities are shown as such; of other scores only their order means something.
-fn scale(args: &RerankArgs, reranker: &Reranker, ranking: &[Ranked]) -> Scale {
+pub fn scale(args: &RankArgs, reranker: &Reranker, ranking: &[Ranked]) -> Scale {
     let raw = match args.score.mode {
         _ if args.scaling.is_some() => false,
         ScoreMode::Model => reranker.info().activation == "identity",

@@ -37,7 +37,7 @@ impl Table {
         let scores: Vec<String> = ranking.iter().map(|ranked| score(ranked.score)).collect();
         let score_width = scores.iter().map(String::len).max().unwrap_or(0);
         let rank_width = (ranking.len() + last.len()).to_string().len();
-        let with_bar = self.columns >= rank_width + score_width + BAR + 7 + LEAST_TEXT;
+        let with_bar = self.has_room_beside(rank_width + score_width + 4);
         let mut lines: Vec<String> = ranking
             .iter()
             .zip(&scores)
@@ -65,7 +65,17 @@ impl Table {
         lines
     }
 
-    fn bar(&self, score: f32) -> String {
+    /// Whether a bar leaves enough for the text, beside so many columns of figures and spaces.
+    pub fn has_room_beside(&self, columns: usize) -> bool {
+        self.columns >= columns + BAR + 3 + LEAST_TEXT
+    }
+
+    /// As wide as a bar.
+    pub fn no_bar(&self) -> String {
+        " ".repeat(BAR)
+    }
+
+    pub fn bar(&self, score: f32) -> String {
         const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
         // In f64: the difference of two f32 may exceed f32.
         let (from, to) = (f64::from(self.scale.from), f64::from(self.scale.to));
@@ -79,18 +89,19 @@ impl Table {
     }
 }
 
-fn score(score: f32) -> String {
+/// A score, in few characters.
+pub fn score(score: f32) -> String {
     if score.abs() < 1e6 { format!("{score:.4}") } else { format!("{score:.3e}") }
 }
 
 /// The words of a text, a space before each; what steers a terminal is replaced.
-fn words(text: &str) -> impl Iterator<Item = char> {
+pub fn words(text: &str) -> impl Iterator<Item = char> {
     let shown = |c| if steers_terminal(c) { char::REPLACEMENT_CHARACTER } else { c };
     text.split_whitespace().flat_map(move |word| std::iter::once(' ').chain(word.chars().map(shown)))
 }
 
 /// What fits into so many columns, the last of them an ellipsis where not all does.
-fn cut(line: impl Iterator<Item = char>, columns: usize) -> String {
+pub fn cut(line: impl Iterator<Item = char>, columns: usize) -> String {
     let mut out = String::new();
     let mut width = 0;
     // Where to cut if it turns out too long: there must be room for the ellipsis.

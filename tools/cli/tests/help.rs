@@ -4,13 +4,23 @@ mod common;
 
 use common::{command, fixture, run};
 
-const COMMANDS: [&str; 8] =
-    ["rerank", "score", "fit-scores", "inspect", "quantize", "pack", "bench", "completions"];
+const COMMANDS: &[&str] = &[
+    "rerank",
+    #[cfg(feature = "search")]
+    "search",
+    "score",
+    "fit-scores",
+    "inspect",
+    "quantize",
+    "pack",
+    "bench",
+    "completions",
+];
 
 #[test]
 fn every_command_has_an_example_in_its_help() {
     for name in COMMANDS {
-        let help = run([name, "--help"], "").ok();
+        let help = run([*name, "--help"], "").ok();
         assert!(help.contains(&format!("crossrank {name}")) && help.contains("Example"), "{help}");
     }
 }

@@ -68,7 +68,9 @@ impl IndexFolder {
             return Ok(index);
         }
         match fs::create_dir(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io(&self.path)(error).into()),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io(&self.path)(error).into());
+            }
             _ => {}
         }
         let _lock = self.lock(&mut tell)?;
@@ -119,14 +121,19 @@ impl IndexFolder {
         // A name of ours, and nothing that leads elsewhere.
         let is_name = manifest.data.starts_with(DATA) && !manifest.data.contains(['/', '\\']);
         if !is_name {
-            return Err(Error::broken(&self.path, format!("{MANIFEST}: `data`: expected a name that begins with {DATA}")));
+            return Err(Error::broken(
+                &self.path,
+                format!("{MANIFEST}: `data`: expected a name that begins with {DATA}"),
+            ));
         }
         let data = self.path.join(&manifest.data);
         if let Some(reason) = manifest.damage(&data)? {
             return Err(Error::broken(&self.path, reason));
         }
         let index = tantivy::Index::open(directory(&data)?).map_err(Error::from);
-        index.and_then(|index| Index::open(&index)).map_err(|error| Error::broken(&self.path, error.to_string()))
+        index
+            .and_then(|index| Index::open(&index))
+            .map_err(|error| Error::broken(&self.path, error.to_string()))
     }
 
     /// What the manifest says; `Err` in it is why it does not serve.
@@ -169,7 +176,12 @@ impl IndexFolder {
     /// Held by whoever builds. Ends with the process, however that ends.
     fn lock(&self, tell: &mut impl FnMut(Event)) -> Result<Option<File>> {
         let path = self.path.join(LOCK);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(Error::io(&path))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io(&path))?;
         let locked = match file.try_lock() {
             Ok(()) => Ok(()),
             Err(fs::TryLockError::WouldBlock) => {

@@ -75,7 +75,11 @@ impl Index {
             let reader = SegmentReader::open(&segment)?;
             let values = |name| reader.fast_fields().u64(name);
             let (ordinals, of_segment) = (values(Fields::ORDINAL)?, values(Fields::LENGTH)?);
-            lengths.push((0..reader.max_doc()).map(|document| of_segment.first(document).unwrap_or(0)).collect::<Vec<_>>());
+            lengths.push(
+                (0..reader.max_doc())
+                    .map(|document| of_segment.first(document).unwrap_or(0))
+                    .collect::<Vec<_>>(),
+            );
             segments.push(Segment {
                 begin: ordinals.first(0).unwrap_or(0),
                 ids: reader.inverted_index(fields.id)?,
@@ -139,7 +143,8 @@ impl Index {
             // the same bits. tantivy's own scorers add in the order in which they happen to stand.
             for (weight, infos) in &terms {
                 let Some(info) = &infos[number] else { continue };
-                let mut postings = segment.words.read_postings_from_terminfo(info, IndexRecordOption::WithFreqs)?;
+                let mut postings =
+                    segment.words.read_postings_from_terminfo(info, IndexRecordOption::WithFreqs)?;
                 let mut document = postings.doc();
                 while document != TERMINATED {
                     let frequency = f64::from(postings.term_freq());
@@ -149,7 +154,9 @@ impl Index {
                 }
             }
             let found = scores.iter().enumerate().filter(|(_, score)| **score > 0.0);
-            hits.extend(found.map(|(at, score)| Hit { ordinal: segment.begin + at as u64, score: *score as f32 }));
+            hits.extend(
+                found.map(|(at, score)| Hit { ordinal: segment.begin + at as u64, score: *score as f32 }),
+            );
             keep_best(&mut hits, count);
         }
         hits.sort_unstable_by(best_first);
@@ -163,14 +170,16 @@ impl Index {
     pub fn document(&self, ordinal: u64) -> Result<Stored> {
         let after = self.segments.partition_point(|segment| segment.begin <= ordinal);
         let segment = after.checked_sub(1).map(|at| &self.segments[at]);
-        let local = segment.and_then(|segment| u32::try_from(ordinal - segment.begin).ok().map(|local| (segment, local)));
+        let local = segment
+            .and_then(|segment| u32::try_from(ordinal - segment.begin).ok().map(|local| (segment, local)));
         let found = local.filter(|(segment, local)| (*local as usize) < segment.saturation.len());
         let Some((segment, local)) = found else {
             let what = format!("expected one of {} documents, found number {ordinal}", self.documents);
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, what).into());
         };
         let document: TantivyDocument = segment.texts.get(local)?;
-        let text = |field| document.get_first(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        let text =
+            |field| document.get_first(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
         Ok(Stored { id: text(self.fields.id), text: text(self.fields.text) })
     }
 

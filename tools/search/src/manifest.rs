@@ -123,6 +123,8 @@ fn sizes(folder: &Path) -> std::io::Result<BTreeMap<String, u64>> {
         Ok((entry.file_name().to_string_lossy().into_owned(), entry.metadata()?.len()))
     };
     // tantivy's locks come and go.
-    let lasting = |entry: &std::io::Result<(String, u64)>| !entry.as_ref().is_ok_and(|(name, _)| name.ends_with(".lock"));
+    let lasting = |entry: &std::io::Result<(String, u64)>| {
+        !entry.as_ref().is_ok_and(|(name, _)| name.ends_with(".lock"))
+    };
     fs::read_dir(folder)?.map(entry).filter(lasting).collect()
 }

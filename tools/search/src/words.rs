@@ -1,13 +1,14 @@
 //! What the words of a text are.
 
-use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 use sha2::{Digest, Sha256};
+use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 use unicode_normalization::{UnicodeNormalization, is_nfkc};
 use unicode_script::{Script, UnicodeScript};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// How text becomes words, in a line.
-pub const ANALYSIS: &str = "Unicode words in lower case, CJK and Thai by characters and pairs; no stemming, no stop words";
+pub const ANALYSIS: &str =
+    "Unicode words in lower case, CJK and Thai by characters and pairs; no stemming, no stop words";
 
 /// Longer words are indexed by their hash. (tantivy drops those of more than 65,530 bytes.)
 const MAX_BYTES: usize = 256;
@@ -133,7 +134,9 @@ impl Words {
 fn is_unspaced(word: &str) -> bool {
     let of_script = |c: char| {
         let scripts = c.script_extension();
-        !scripts.is_common() && !scripts.is_inherited() && UNSPACED.iter().any(|script| scripts.contains_script(*script))
+        !scripts.is_common()
+            && !scripts.is_inherited()
+            && UNSPACED.iter().any(|script| scripts.contains_script(*script))
     };
     !word.is_ascii() && word.chars().next().is_some_and(of_script)
 }
@@ -194,9 +197,10 @@ mod tests {
 
     #[test]
     fn words_are_unicodes_in_lower_case() {
-        assert_eq!(words("  The Höhe: 3,5 km\u{2014}\"well-known\" u.s. _x_ "), [
-            "the", "höhe", "3,5", "km", "well", "known", "u.s", "_x_"
-        ]);
+        assert_eq!(
+            words("  The Höhe: 3,5 km\u{2014}\"well-known\" u.s. _x_ "),
+            ["the", "höhe", "3,5", "km", "well", "known", "u.s", "_x_"]
+        );
         assert_eq!(words("ΟΔΟΣ Straße İ"), ["οδος", "straße", "i\u{307}"]);
         assert_eq!(words("don\u{2019}t don't"), ["don't", "don't"]);
         assert_eq!(words("?! ... \u{1f980} \0"), [""; 0]);

@@ -51,12 +51,22 @@ pub struct RerankArgs {
     /// Keep the best N only
     #[arg(long, value_name = "N", value_parser = from_1(u64::MAX))]
     pub top_k: Option<usize>,
-    /// Keep documents with at least this score only
-    #[arg(long, value_name = "X", value_parser = number, allow_hyphen_values = true)]
-    pub min_score: Option<f32>,
     /// How the ranking is written
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
+    /// The key of a JSON document that holds the first stage's score, a number
+    #[arg(long, value_name = "KEY", default_value = "first_score")]
+    pub first_score_field: String,
+    #[command(flatten)]
+    pub rank: RankArgs,
+}
+
+/// How documents are ranked, wherever they come from.
+#[derive(Args)]
+pub struct RankArgs {
+    /// Keep documents with at least this score only
+    #[arg(long, value_name = "X", value_parser = number, allow_hyphen_values = true)]
+    pub min_score: Option<f32>,
     /// The label that ranks, by its name or by its number from 0; needed when the model has several
     #[arg(long, value_name = "NAME|N")]
     pub label: Option<String>,
@@ -104,9 +114,6 @@ pub struct StageArgs {
     /// weight=W, W times the logit and 1 - W times the first stage's score, each scaled to 0 to 1 within the query
     #[arg(long, value_name = "none|rrf|weight=W", value_parser = fuse, default_value = "none")]
     pub fuse: Fuse,
-    /// The key of a JSON document that holds the first stage's score, a number
-    #[arg(long, value_name = "KEY", default_value = "first_score")]
-    pub first_score_field: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -120,7 +127,7 @@ pub enum OnBadDocument {
     Last,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum Long {
     /// Its beginning: what does not fit is cut off
     #[default]

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use crossrank::{Cascade, Fusion, Ranked, RerankOptions, Reranker, Scaling};
+use crossrank::{Cascade, Error, Ranked, RerankOptions, Reranker, Scaling};
 
-use crate::args::{ModelArgs, RerankArgs};
-use crate::documents::{Document, Documents};
+use crate::args::{Long, ModelArgs, RankArgs};
 use crate::failure::{Failure, describe};
-use crate::{model, object, progress, scaling};
+use crate::{model, scaling};
 
 /// The models of a call, and how many documents each keeps.
 pub struct Ranker<'a> {
-    args: &'a RerankArgs,
+    args: &'a RankArgs,
     models: Vec<(ModelArgs, Reranker)>,
     /// Which of them, and how many documents it keeps.
     stages: Vec<(usize, usize)>,
@@ -28,9 +27,21 @@ pub struct Outcome {
     pub not_scored: Vec<usize>,
 }
 
+/// What is to be ranked.
+pub struct Candidates<'a, D> {
+    /// In the order of the first stage.
+    pub documents: &'a [D],
+    /// What the first stage thought of each.
+    pub first_scores: Option<Vec<f32>>,
+    /// How many are kept.
+    pub top_k: Option<usize>,
+    /// Raised by one for each document that a model has scored.
+    pub scored: Arc<AtomicUsize>,
+}
+
 impl<'a> Ranker<'a> {
     /// Loads each model once.
-    pub fn load(args: &'a RerankArgs) -> Result<Self, Failure> {
+    pub fn load(args: &'a RankArgs) -> Result<Self, Failure> {
         let mut models: Vec<(ModelArgs, Reranker)> = vec![];
         let mut stages = vec![];
         let mut add = |mut own: ModelArgs, keep| -> Result<(), Failure> {
@@ -77,40 +88,48 @@ impl<'a> Ranker<'a> {
         &self.models[number].1
     }
 
-    /// Ranks documents.
-    pub fn rank(&self, documents: &Documents) -> Result<Outcome, RankError> {
+    /// The models, one after another, and how many documents each keeps.
+    #[cfg(feature = "search")]
+    pub fn stages(&self) -> impl Iterator<Item = (&ModelArgs, usize)> {
+        self.stages.iter().map(|(number, keep)| (&self.models[*number].0, *keep))
+    }
+
+    /// How many times documents are scored, by one model or another, of so many.
+    pub fn work(&self, documents: usize) -> usize {
+        let later = self.stages.iter().map(|(_, keep)| *keep).take(self.stages.len().saturating_sub(1));
+        documents + later.map(|keep| keep.min(documents)).sum::<usize>()
+    }
+
+    /// Ranks documents, which come in the first stage's order; `scored` grows to [`Ranker::work`].
+    pub fn rank(
+        &self,
+        query: &str,
+        candidates: Candidates<'_, impl AsRef<str> + Sync>,
+    ) -> Result<Outcome, Error> {
         let args = self.args;
-        let scored = Arc::new(AtomicUsize::new(0));
+        let Candidates { documents, first_scores, top_k, scored } = candidates;
         let mut options = RerankOptions::default()
             .score(args.score.mode.into())
             .long(args.long.long.into())
             .stride(args.long.stride)
             .fusion(args.stages.fuse.0)
-            .progress(scored.clone());
+            .progress(scored);
         options.min_score = args.min_score;
         options.scaling = self.scaling;
         options.label = args.label.as_deref().map(|label| self.last().label(label)).transpose()?;
-        if let Fusion::Weight(_) = args.stages.fuse.0 {
-            options.first_scores = Some(first_scores(args, documents)?);
-        }
-        let documents = &documents.good[..];
+        options.first_scores = first_scores;
         let mut cascade = Cascade::new(&self.models[self.stages[0].0].1);
         for pair in self.stages.windows(2) {
             cascade = cascade.then(pair[0].1, &self.models[pair[1].0].1);
         }
-        let later = self.stages.iter().map(|(_, keep)| *keep).take(self.stages.len() - 1);
-        let total = documents.len() + later.map(|keep| keep.min(documents.len())).sum::<usize>();
         let begun = Instant::now();
-        let mut outcome = progress::watch("scoring", total, &scored, || match self.deadline {
+        let mut outcome = match self.deadline {
             Some(deadline) => {
-                let partial = cascade.rerank_within(&args.query, documents, &options, deadline)?;
-                Ok(Outcome { ranking: partial.ranking, not_scored: partial.not_scored })
+                let partial = cascade.rerank_within(query, documents, &options, deadline)?;
+                Outcome { ranking: partial.ranking, not_scored: partial.not_scored }
             }
-            None => {
-                let ranking = cascade.rerank(&args.query, documents, &options)?;
-                Ok::<_, crossrank::Error>(Outcome { ranking, not_scored: vec![] })
-            }
-        })?;
+            None => Outcome { ranking: cascade.rerank(query, documents, &options)?, not_scored: vec![] },
+        };
         tracing::info!(
             documents = documents.len(),
             not_scored = outcome.not_scored.len(),
@@ -120,22 +139,26 @@ impl<'a> Ranker<'a> {
             begun.elapsed().as_secs_f64() * 1e3
         );
         let keep = self.stages.last().map_or(usize::MAX, |(_, keep)| *keep);
-        outcome.ranking.truncate(keep.min(args.top_k.unwrap_or(usize::MAX)));
+        outcome.ranking.truncate(keep.min(top_k.unwrap_or(usize::MAX)));
         Ok(outcome)
     }
 
     /// Which documents no model can score, and why.
-    pub fn unscorable(&self, documents: &[Document]) -> Result<Vec<(usize, String)>, Failure> {
+    pub fn unscorable(
+        &self,
+        query: &str,
+        documents: &[impl AsRef<str> + Sync],
+    ) -> Result<Vec<(usize, String)>, Failure> {
         let args = self.args;
         let mut reasons = Vec::new();
         for (i, document) in documents.iter().enumerate() {
             for (_, reranker) in &self.models {
-                let result = if args.long.long == crate::args::Long::Truncate {
-                    reranker.tokenize(&args.query, &[document]).map(drop)
+                let result = if args.long.long == Long::Truncate {
+                    reranker.tokenize(query, &[document]).map(drop)
                 } else {
                     let mut options = RerankOptions::default().long(args.long.long.into());
                     options.label = args.label.as_deref().map(|label| reranker.label(label)).transpose()?;
-                    reranker.rerank(&args.query, &[document], &options).map(drop)
+                    reranker.rerank(query, &[document], &options).map(drop)
                 };
                 match result {
                     Ok(()) => {}
@@ -149,42 +172,4 @@ impl<'a> Ranker<'a> {
         }
         Ok(reasons)
     }
-}
-
-/// Why nothing is ranked: the engine's word, or that of somebody else.
-pub enum RankError {
-    Engine(crossrank::Error),
-    Failure(Failure),
-}
-
-impl From<crossrank::Error> for RankError {
-    fn from(error: crossrank::Error) -> Self {
-        Self::Engine(error)
-    }
-}
-
-impl RankError {
-    /// The document that it is about, by its number among the good ones.
-    pub fn document(&self) -> Option<usize> {
-        match self {
-            Self::Engine(error) => error.document(),
-            Self::Failure(_) => None,
-        }
-    }
-}
-
-/// What the first stage thought of each document.
-fn first_scores(args: &RerankArgs, documents: &Documents) -> Result<Vec<f32>, RankError> {
-    let field = &args.stages.first_score_field;
-    let score = |document: &Document| {
-        let found = match &document.object {
-            Some(object) => object::number(object, field),
-            None => Err(format!("expected a JSON object with the key `{field}`, found a line of text")),
-        };
-        found.map_err(|reason| {
-            let reason = format!("{reason}, which --fuse weight needs");
-            RankError::Failure(super::about_line(&documents.name, document.line, &reason))
-        })
-    };
-    documents.good.iter().map(score).collect()
 }

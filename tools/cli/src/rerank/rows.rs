@@ -1,6 +1,6 @@
 //! Lines of JSONL.
 
-use crossrank::Ranked;
+use crossrank::{Passage, Ranked};
 use indexmap::IndexMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -42,11 +42,9 @@ impl Serialize for Row<'_> {
         map.serialize_entry("tokens", &self.ranked.tokens)?;
         map.serialize_entry("truncated", &self.ranked.truncated)?;
         if let Some(passage) = &self.ranked.passage {
-            let text = passage.text(&self.document.text);
-            let (index, [start_byte, end_byte]) = (passage.index, [passage.bytes.start, passage.bytes.end]);
-            map.serialize_entry("passage", &PassageOf { index, start_byte, end_byte, text })?;
+            map.serialize_entry("passage", &PassageOf::new(passage, &self.document.text))?;
         }
-        if !self.args.stages.cascade.is_empty() {
+        if !self.args.rank.stages.cascade.is_empty() {
             map.serialize_entry("stage", &self.ranked.stage)?;
         }
         if let Some(fused) = &self.ranked.fused {
@@ -67,12 +65,20 @@ fn own_keys<M: SerializeMap>(map: &mut M, document: &Document, args: &RerankArgs
     pass_through(map, others, |key| OURS.contains(&key) || key == "text" || error_is_ours && key == "error")
 }
 
+/// The best passage of a document.
 #[derive(serde::Serialize)]
-struct PassageOf<'a> {
+pub struct PassageOf<'a> {
     index: usize,
     start_byte: usize,
     end_byte: usize,
     text: &'a str,
+}
+
+impl<'a> PassageOf<'a> {
+    pub fn new(passage: &Passage, document: &'a str) -> Self {
+        let (start_byte, end_byte) = (passage.bytes.start, passage.bytes.end);
+        Self { index: passage.index, start_byte, end_byte, text: passage.text(document) }
+    }
 }
 
 /// A line of JSONL for a document that was not come to.
