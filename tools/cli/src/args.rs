@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "search")]
+mod eval;
 mod rerank;
 
 use std::ffi::OsString;
@@ -8,6 +10,8 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "search")]
+pub use eval::EvalArgs;
 pub use rerank::{Fallback, Long, OnBadDocument, RerankArgs};
 
 /// Reranks search results with BERT-style cross-encoders on CPUs.
@@ -53,6 +57,8 @@ pub enum Command {
     Score(ScoreArgs),
     FitScores(FitScoresArgs),
     Inspect(InspectArgs),
+    #[cfg(feature = "search")]
+    Eval(EvalArgs),
     Quantize(QuantizeArgs),
     Pack(PackArgs),
     Bench(BenchArgs),

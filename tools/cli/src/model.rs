@@ -21,6 +21,8 @@ pub fn resolve(command: &mut Command) -> Result<(), Failure> {
     let model = match command {
         // It may have several, and do without.
         Command::Rerank(_) | Command::Completions(_) => None,
+        #[cfg(feature = "search")]
+        Command::Eval(_) => None,
         Command::Score(args) => args.model.model.as_mut(),
         Command::FitScores(args) => args.model.model.as_mut(),
         Command::Inspect(args) => args.model.model.as_mut(),

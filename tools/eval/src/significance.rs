@@ -78,9 +78,9 @@ mod tests {
         assert_eq!(test(&[-0.5, -0.5, -0.5], 1), Significance { p_value: 0.25, permutations: 8 });
         // 0.1 + 0.2 - 0.4 is as far from 0 as ±0.1, and only ±0.1 + ±0.2 + ±0.4 = ±0.1 is: every choice is as far.
         assert_eq!(test(&[0.1, 0.2, -0.4], 1), Significance { p_value: 1.0, permutations: 8 });
-        // 1/3 + 1/6 is 1/2, whatever its floats say: 0 is the only mean that is nearer.
-        let thirds = [1.0 / 3.0, 0.5 - 1.0 / 3.0, 0.5];
-        assert_eq!(test(&thirds, 1), Significance { p_value: 0.25, permutations: 8 });
+        // 1/3 + 1/6 is 1/2, whatever its floats say. Only the two ways to make 1/3 - 1/4 and its opposite are nearer.
+        let thirds = [1.0 / 3.0, 1.0 / 6.0, -0.5, 0.25];
+        assert_eq!(test(&thirds, 1), Significance { p_value: 14.0 / 16.0, permutations: 16 });
         assert_eq!(test(&[0.25; 16], 1), Significance { p_value: 2.0 / 65_536.0, permutations: 65_536 });
     }
 

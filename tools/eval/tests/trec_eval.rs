@@ -173,10 +173,10 @@ fn a_tie_across_a_cutoff_is_counted() {
     let run = run("q: a 3, q: b 2, q: c 2, p: a 1, p: b 1").unwrap();
     let judgements = judgements("q: a 1, p: a 1");
     let found = Evaluation::new(&judgements, &run, &metrics, None).unwrap();
-    assert_eq!(found.ties.into_iter().collect::<Vec<_>>(), [(1, 1), (2, 1), (3, 0)]);
+    assert_eq!(found.ties.iter().map(|(&k, &v)| (k, v)).collect::<Vec<_>>(), [(1, 1), (2, 1), (3, 0)]);
     // A ranking that ends at 1 is not cut at 2.
     let found = Evaluation::new(&judgements, &run, &metrics, Some(1)).unwrap();
-    assert_eq!(found.ties.into_iter().collect::<Vec<_>>(), [(1, 1)]);
+    assert_eq!(found.ties.iter().map(|(&k, &v)| (k, v)).collect::<Vec<_>>(), [(1, 1)]);
     // q has a, p has b.
     assert_eq!(found.means(Mean::Judged)[1], 0.25);
 }
