@@ -1,7 +1,7 @@
 //! `crossrank score`: pairs in, scores out, as they come.
 
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::{io, iter, thread};
+use std::{iter, thread};
 
 use crossrank::{Error, PairScore, Reranker, Tokenized};
 use serde::Serialize;
