@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "search")]
+mod eval;
 mod rerank;
 #[cfg(feature = "search")]
 mod search;
@@ -10,6 +12,8 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "search")]
+pub use eval::EvalArgs;
 pub use rerank::{Fallback, Long, OnBadDocument, RankArgs, RerankArgs};
 #[cfg(feature = "search")]
 pub use search::{SearchArgs, SearchFormat};
@@ -59,6 +63,8 @@ pub enum Command {
     Score(ScoreArgs),
     FitScores(FitScoresArgs),
     Inspect(InspectArgs),
+    #[cfg(feature = "search")]
+    Eval(EvalArgs),
     Quantize(QuantizeArgs),
     Pack(PackArgs),
     Bench(BenchArgs),

@@ -60,7 +60,7 @@ impl Documents {
         let mut input = Lines::open(path)?;
         let name = input.name().to_owned();
         let mut lines = Vec::new();
-        while let Some(line) = input.next_line().map_err(|error| Failure::about(&name, error))? {
+        while let Some(line) = input.next_line()? {
             lines.push(line);
         }
 

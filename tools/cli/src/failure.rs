@@ -61,6 +61,12 @@ impl From<crossrank_search::Error> for Failure {
     }
 }
 
+impl From<crossrank_eval::Error> for Failure {
+    fn from(error: crossrank_eval::Error) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
 /// The engine's error in the terms of the command line: options by their flags; documents without their index, since
 /// callers name the line.
 pub fn describe(error: &Error) -> String {

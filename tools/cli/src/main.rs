@@ -5,7 +5,9 @@
 mod args;
 mod bench;
 mod documents;
+#[cfg(feature = "search")]
 mod eval;
+mod fidelity;
 #[cfg(feature = "hub")]
 mod hub;
 mod inspect;
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
         Command::Score(args) => score::run(args, &interrupt),
         Command::FitScores(args) => scaling::fit(args, &interrupt),
         Command::Inspect(args) => inspect::run(args, start),
+        #[cfg(feature = "search")]
+        Command::Eval(args) => eval::run(args, &interrupt),
         Command::Quantize(args) => quantize::run(args, &interrupt),
         Command::Pack(args) => pack::run(args, &interrupt),
         Command::Bench(args) => bench::run(args, &interrupt),

@@ -22,7 +22,7 @@ pub fn resolve(command: &mut Command) -> Result<(), Failure> {
         // It may have several, and do without.
         Command::Rerank(_) | Command::Completions(_) => None,
         #[cfg(feature = "search")]
-        Command::Search(_) => None,
+        Command::Search(_) | Command::Eval(_) => None,
         Command::Score(args) => args.model.model.as_mut(),
         Command::FitScores(args) => args.model.model.as_mut(),
         Command::Inspect(args) => args.model.model.as_mut(),

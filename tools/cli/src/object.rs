@@ -1,10 +1,10 @@
 //! JSON objects, one a line.
 
+use crossrank_eval::json::{invalid, kind, list_keys};
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use crate::json;
-use crate::text::printable;
 
 /// Keys in order, values as they were written. Of keys that occur twice the last value counts.
 pub type Object = IndexMap<String, Box<RawValue>>;
@@ -115,31 +115,8 @@ fn as_string(name: &str, value: &RawValue) -> Result<String, String> {
     })
 }
 
-/// The parser's word, without its line number: every line is its first.
-fn invalid(error: &serde_json::Error, of: &str) -> String {
-    let reason = error.to_string();
-    let reason = reason.split(" at line ").next().unwrap_or_default();
-    format!("expected JSON, found at column {}{of}: {reason}", error.column())
-}
-
-fn kind(json: &str) -> &'static str {
-    match json.trim_start().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
-
 fn shown_keys(object: &Object) -> String {
-    const SHOWN: usize = 5;
-    let mut keys: Vec<_> = object.keys().take(SHOWN).map(|key| format!("`{}`", printable(key, 40))).collect();
-    if object.len() > SHOWN {
-        keys.push(format!("{} more", object.len() - SHOWN));
-    }
-    if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
+    list_keys(object.keys())
 }
 
 #[cfg(test)]

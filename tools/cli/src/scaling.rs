@@ -141,7 +141,7 @@ fn judgements(args: &FitScoresArgs) -> Result<Judgements, Failure> {
     let mut lines = Lines::open(args.file.as_deref())?;
     let name = lines.name().to_owned();
     let (mut pairs, mut relevant) = (vec![], vec![]);
-    while let Some(line) = lines.next_line().map_err(|error| Failure::about(&name, error))? {
+    while let Some(line) = lines.next_line()? {
         let at = |reason: String| Failure::about(format_args!("{name}: line {}", line.number), reason);
         let text = line.text.map_err(at)?;
         if text.trim().is_empty() {

@@ -1,7 +1,7 @@
 //! `crossrank score`: pairs in, scores out, as they come.
 
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::{io, iter, thread};
+use std::{iter, thread};
 
 use crossrank::{Error, PairScore, Reranker, Tokenized};
 use serde::Serialize;
@@ -67,13 +67,13 @@ pub fn run(args: &ScoreArgs, interrupt: &Interrupt) -> Result<(), Failure> {
             output.flush()
         })?;
         counter.set_position(index);
-        end.map_err(|error| Failure::about(&name, error))?;
+        end?;
     }
     if bad { Err(Failure::Reported) } else { Ok(()) }
 }
 
 /// Reads on while others score. The thread ends with the input, or with the process.
-fn read_ahead(mut lines: Lines) -> Result<Receiver<io::Result<Line>>, Failure> {
+fn read_ahead(mut lines: Lines) -> Result<Receiver<crossrank_eval::Result<Line>>, Failure> {
     let (to, from) = sync_channel(AHEAD);
     let read = move || {
         for line in iter::from_fn(|| lines.next_line().transpose()) {

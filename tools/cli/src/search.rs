@@ -246,7 +246,9 @@ impl Page<'_> {
                     out.push('\n');
                 }
             }
-            SearchFormat::Trec => return trec(query, &rows).map_err(|error| about(query, &error.to_string())),
+            SearchFormat::Trec => {
+                return trec(query, &rows).map_err(|error| about(query, &error.to_string()));
+            }
         }
         self.begun = true;
         Ok(out.into_bytes())

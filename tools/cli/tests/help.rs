@@ -4,22 +4,14 @@ mod common;
 
 use common::{command, fixture, run};
 
-const COMMANDS: &[&str] = &[
-    "rerank",
-    #[cfg(feature = "search")]
-    "search",
-    "score",
-    "fit-scores",
-    "inspect",
-    "quantize",
-    "pack",
-    "bench",
-    "completions",
-];
+const COMMANDS: [&str; 8] =
+    ["rerank", "score", "fit-scores", "inspect", "quantize", "pack", "bench", "completions"];
+/// Commands of the feature `search`.
+const SEARCH: &[&str] = if cfg!(feature = "search") { &["eval", "search"] } else { &[] };
 
 #[test]
 fn every_command_has_an_example_in_its_help() {
-    for name in COMMANDS {
+    for name in COMMANDS.iter().chain(SEARCH) {
         let help = run([*name, "--help"], "").ok();
         assert!(help.contains(&format!("crossrank {name}")) && help.contains("Example"), "{help}");
     }
@@ -38,7 +30,7 @@ fn the_version_names_the_instruction_set() {
 fn shells_get_completions() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = run(["completions", shell], "").ok();
-        assert!(COMMANDS.iter().all(|name| script.contains(name)), "{shell}");
+        assert!(COMMANDS.iter().chain(SEARCH).all(|name| script.contains(*name)), "{shell}");
     }
     run(["completions", "cmd"], "").usage_error();
 }

@@ -20,11 +20,19 @@ impl Case {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let corpus: String = (0..60)
-            .map(|i| format!("d{i}\tDocument {i} says that rivers {} run to the sea, {}.\n", i % 7, "bread ".repeat(i % 5)))
+            .map(|i| {
+                format!(
+                    "d{i}\tDocument {i} says that rivers {} run to the sea, {}.\n",
+                    i % 7,
+                    "bread ".repeat(i % 5)
+                )
+            })
             .collect();
         fs::write(folder.path().join("corpus.tsv"), corpus).unwrap();
         // Those in between find nothing.
-        let text = |i: usize| if i % 3 == 1 { "zzz".to_owned() } else { format!("rivers {} bread {}", i % 7, i % 60) };
+        let text = |i: usize| {
+            if i % 3 == 1 { "zzz".to_owned() } else { format!("rivers {} bread {}", i % 7, i % 60) }
+        };
         let queries: String = (0..QUERIES).map(|i| format!("q{i}\t{}\n", text(i))).collect();
         fs::write(folder.path().join("queries.tsv"), queries).unwrap();
         Self { folder }
@@ -39,7 +47,8 @@ impl Case {
         let (corpus, queries) = (text(self.path("corpus.tsv")), text(self.path("queries.tsv")));
         let (model, output) = (fixture("gelu-60"), text(self.path(output)));
         let args = ["search", "--corpus", &corpus, "--queries", &queries, "--model", &model];
-        let args = [&args[..], &["--candidates", "12", "--format", format, "--output", &output], more].concat();
+        let args =
+            [&args[..], &["--candidates", "12", "--format", format, "--output", &output], more].concat();
         args.into_iter().map(str::to_owned).collect()
     }
 
@@ -103,7 +112,10 @@ fn a_file_that_is_not_whole_is_neither_replaced_nor_mixed() {
     case.kill_one("trec", "out");
     let left = fs::read(case.path("out.partial")).unwrap();
     let error = case.run("trec", "out", &[]).error();
-    assert!(error.contains("out.partial: results of a run that did not end: `--resume` goes on with it"), "{error}");
+    assert!(
+        error.contains("out.partial: results of a run that did not end: `--resume` goes on with it"),
+        "{error}"
+    );
     for (format, more, says) in [
         ("trec", &["--top-k", "3"][..], "other settings: top-k: now 3, then 10"),
         ("trec", &["--fuse", "rrf"], "other settings: fuse: now "),

@@ -91,8 +91,17 @@ fn keys_stand_in_their_order() {
         object.into_keys().collect()
     };
     let out = search(&["-q", QUERY, "--format", "jsonl"]).ok();
-    let plain =
-        ["query_id", "rank", "document_id", "score", "logit", "first_rank", "first_score", "tokens", "truncated"];
+    let plain = [
+        "query_id",
+        "rank",
+        "document_id",
+        "score",
+        "logit",
+        "first_rank",
+        "first_score",
+        "tokens",
+        "truncated",
+    ];
     for line in out.lines() {
         assert_eq!(keys(line), plain);
     }
@@ -160,7 +169,18 @@ fn the_same_search_gives_the_same_bytes_in_twenty_runs() {
 fn an_index_is_kept_and_said_to_be_stale() {
     let folder = files(&[("c.tsv", "a\trivers run\nb\tbread bakes\n"), ("other/file", "mine")]);
     let (corpus, index) = (path(&folder, "c.tsv"), path(&folder, "index"));
-    let args = ["search", "--corpus", &corpus, "--index", &index, "--no-rerank", "-q", "rivers", "--format", "jsonl"];
+    let args = [
+        "search",
+        "--corpus",
+        &corpus,
+        "--index",
+        &index,
+        "--no-rerank",
+        "-q",
+        "rivers",
+        "--format",
+        "jsonl",
+    ];
     let found = |ran: Ran| strings(&ran.json(), "document_id").join(" ");
     assert_eq!(found(run(args, "")), "a");
     let manifest = || fs::read(Path::new(&index).join("crossrank-index.json")).unwrap();
@@ -170,7 +190,10 @@ fn an_index_is_kept_and_said_to_be_stale() {
     fs::write(&corpus, "a\tbread bakes\nb\trivers run\n").unwrap();
     let ran = run(args, "");
     let note = format!("crossrank: note: {index}: the index is built anew: the corpus has changed\n");
-    assert_eq!((ran.code, &*ran.stderr, json(&ran.stdout)[0]["document_id"].as_str()), (Some(0), &*note, Some("b")));
+    assert_eq!(
+        (ran.code, &*ran.stderr, json(&ran.stdout)[0]["document_id"].as_str()),
+        (Some(0), &*note, Some("b"))
+    );
 
     let other = path(&folder, "other");
     let args = ["search", "--corpus", &corpus, "--index", &other, "--no-rerank", "-q", "rivers"];
@@ -182,10 +205,15 @@ fn an_index_is_kept_and_said_to_be_stale() {
 
 #[test]
 fn corpora_have_several_forms() {
-    let beir = "{\"_id\":\"a\",\"title\":\"Rivers\",\"text\":\"They run.\"}\n{\"_id\":2,\"text\":\"Bread.\"}\n";
-    let folder = files(&[("beir/corpus.jsonl", beir), ("beir/queries.jsonl", "{\"_id\":7,\"text\":\"rivers run\"}\n")]);
+    let beir =
+        "{\"_id\":\"a\",\"title\":\"Rivers\",\"text\":\"They run.\"}\n{\"_id\":2,\"text\":\"Bread.\"}\n";
+    let folder = files(&[
+        ("beir/corpus.jsonl", beir),
+        ("beir/queries.jsonl", "{\"_id\":7,\"text\":\"rivers run\"}\n"),
+    ]);
     let beir_folder = path(&folder, "beir");
-    let args = ["search", "--corpus", &beir_folder, "--queries", &beir_folder, "--model", &fixture("gelu-60")];
+    let args =
+        ["search", "--corpus", &beir_folder, "--queries", &beir_folder, "--model", &fixture("gelu-60")];
     let rows = run([&args[..], &JSONL, &["--long", "max"]].concat(), "").json();
     assert_eq!(rows.len(), 1);
     assert_eq!((&rows[0]["query_id"], &rows[0]["document_id"]), (&json!("7"), &json!("a")));
@@ -243,7 +271,10 @@ fn options_of_ranking_are_those_of_rerank() {
     let none = all(&["--budget-ms", "0"]);
     assert_eq!(none.stderr, "crossrank: note: query `1`: 100 of 100 documents were not scored within 0 ms\n");
     let rows = json(&none.stdout);
-    assert!(rows.len() == 100 && rows.iter().all(|row| row["not_scored"] == true && row["rank"] == row["first_rank"]));
+    assert!(
+        rows.len() == 100
+            && rows.iter().all(|row| row["not_scored"] == true && row["rank"] == row["first_rank"])
+    );
     assert_eq!(all(&["--budget-ms", "0", "--min-score", "0"]).stdout, "");
 }
 
@@ -253,14 +284,19 @@ fn the_first_stage_is_given_where_that_is_asked_for() {
     let args = ["search", "--corpus", &corpus, "--model", "no-such-folder", "-q", QUERY, "--format", "jsonl"];
     assert!(run(args, "").error().contains("no-such-folder"));
     let ran = run([&args[..], &["--fallback", "first-stage"]].concat(), "");
-    assert!(ran.stderr.ends_with("; nothing is ranked, and results are in the first stage's order\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.ends_with("; nothing is ranked, and results are in the first stage's order\n"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(ran.stdout, first(&["-q", QUERY, "--format", "jsonl"]).ok());
     // A query that does not fit, among others.
     let long = format!("a\t{}\nb\tred wine\n", "red wine ".repeat(600));
     let short: String = (0..12).map(|i| format!("d{i}\tred wine {i}\n")).collect();
     let folder = files(&[("q.tsv", &long), ("c.tsv", &short)]);
     let (corpus, queries, model) = (path(&folder, "c.tsv"), path(&folder, "q.tsv"), fixture("gelu-60"));
-    let args = ["search", "--corpus", &corpus, "--queries", &queries, "--model", &model, "--truncation", "error"];
+    let args =
+        ["search", "--corpus", &corpus, "--queries", &queries, "--model", &model, "--truncation", "error"];
     let args = [&args[..], &JSONL].concat();
     let error = run(args.clone(), "");
     assert!(error.stderr.starts_with("crossrank: error: query `a`: "), "{}", error.stderr);
@@ -316,18 +352,26 @@ fn a_run_falls_strictly_in_the_order_of_the_results() {
 fn what_is_wrong_is_named() {
     let folder = files(&[
         ("broken.jsonl", "{\"_id\":1,\"text\":\"a\"}\n{\"_id\":2}\n"),
-        ("double.jsonl", "{\"_id\":1,\"text\":\"a\"}\n{\"_id\":2,\"text\":\"b\"}\n{\"_id\":1,\"text\":\"c\"}\n"),
+        (
+            "double.jsonl",
+            "{\"_id\":1,\"text\":\"a\"}\n{\"_id\":2,\"text\":\"b\"}\n{\"_id\":1,\"text\":\"c\"}\n",
+        ),
         ("empty.jsonl", ""),
         ("q.tsv", "1\ta\n1\tb\n"),
     ]);
-    let corpus = |name: &str| run(["search", "--corpus", &path(&folder, name), "-q", "a", "--no-rerank"], "").error();
+    let corpus =
+        |name: &str| run(["search", "--corpus", &path(&folder, name), "-q", "a", "--no-rerank"], "").error();
     assert!(corpus("none.jsonl").contains("none.jsonl: No such file"));
     assert!(corpus("broken.jsonl").contains("broken.jsonl: line 2: expected an object with the key `text`"));
     assert!(corpus("double.jsonl").ends_with("documents 1 and 3 of the corpus have the same id `1`"));
     assert!(corpus("empty.jsonl").ends_with("empty.jsonl: expected lines, found none"));
     assert!(corpus("").contains("expected corpus.jsonl or corpus.tsv in this folder"));
     let twice = first(&["--queries", &path(&folder, "q.tsv"), "--format", "jsonl"]);
-    assert!(twice.stderr.contains("q.tsv: line 2: id: expected one that no line before has"), "{}", twice.stderr);
+    assert!(
+        twice.stderr.contains("q.tsv: line 2: id: expected one that no line before has"),
+        "{}",
+        twice.stderr
+    );
     let nothing = first(&["-q", "zzzz qqqq"]);
     assert_eq!(nothing.code, Some(0));
     assert!(nothing.stderr.contains("1 of 1 queries share no word with the corpus"), "{}", nothing.stderr);

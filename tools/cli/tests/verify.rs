@@ -183,35 +183,43 @@ fn what_is_wrong_with_a_set_is_named_by_file_line_and_field() {
     );
     assert_eq!(corpus("{\"id\":[],\"text\":\"b\"}"), ": line 1: `id`: expected a string, found an array");
     assert_eq!(corpus("{\"id\":\"a\"}"), ": line 1: expected an object with the key `text`, found `id`");
-    assert_eq!(corpus(&good.repeat(2)), ": line 2: id: expected one that no line before has, found `a`");
+    assert_eq!(
+        corpus(&good.repeat(2)),
+        ": line 2: id: expected one that no line before has, found `a`, which line 1 has"
+    );
     assert_eq!(corpus("\n"), ": expected lines, found none");
 
     let queries = |text: &str| place.refused("queries.tsv", text);
-    assert_eq!(queries("q0 what\n"), ": line 1: text: expected an id, a tab and a text, found `q0 what`");
-    assert_eq!(queries("q0\ta\nq0\tb\n"), ": line 2: id: expected one that no line before has, found `q0`");
+    assert_eq!(
+        queries("q0 what\n"),
+        ": line 1: expected an id, a tab and a text, or a JSON object, found `q0 what`"
+    );
+    assert_eq!(
+        queries("q0\ta\nq0\tb\n"),
+        ": line 2: id: expected one that no line before has, found `q0`, which line 1 has"
+    );
     assert_eq!(queries(""), ": expected lines, found none");
 
     let qrels = |text: &str| place.refused("qrels.txt", text);
-    assert_eq!(qrels("q0 0 d0\n"), ": line 1: expected 4 fields (query, 0, document, relevance), found 3");
-    assert_eq!(qrels("\nq999 0 d0 1\n"), ": line 2: query: expected an id of queries.tsv, found `q999`");
-    assert_eq!(qrels("q0 0 d999 1\n"), ": line 1: document: expected an id of corpus.jsonl, found `d999`");
+    let error = qrels("q0 0 d0\n");
+    assert!(error.starts_with(": line 1: expected 4 fields (query, 0, document, relevance)"), "{error}");
     assert_eq!(qrels("q0 0 d0 yes\n"), ": line 1: relevance: expected an integer, found `yes`");
     assert_eq!(
         qrels("q0 0 d0 1\nq0 0 d0 0"),
-        ": line 2: document: expected one not yet judged for this query, found `d0`"
+        ": line 2: document: expected one that this query has not yet, found `d0`, which line 1 has"
     );
-    for nothing in ["", "q0 0 d0 0\nq0 0 d1 -1\n"] {
-        let error = qrels(nothing);
-        assert!(error.starts_with(": relevance: expected a relevant document for any of "), "{error}");
-    }
-    assert!(qrels("q0 0 \u{1b}[2J 1\n").contains("`\\u{1b}[2J`"));
+    assert_eq!(qrels(""), ": expected lines, found none");
+    let error = qrels("q0 0 d0 0\nq0 0 d1 -1\n");
+    assert!(error.starts_with(": relevance: expected a relevant document for any of "), "{error}");
+    assert!(qrels(&"q0 0 \u{1b}[2J 1\n".repeat(2)).contains("`\\u{1b}[2J`"));
 
     for name in ["corpus.jsonl", "queries.tsv", "qrels.txt"] {
         let path = place.eval().join(name);
         let text = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         let error = place.verify(&place.path("model"), &[]).error();
-        assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
+        assert!(error.starts_with(&format!("{}: expected ", place.eval().display())), "{error}");
+        assert!(error.contains(name), "{error}");
         fs::write(&path, [&text[..], b"\xff\n"].concat()).unwrap();
         let error = place.verify(&place.path("model"), &[]).error();
         assert!(error.contains(": expected UTF-8, found byte 0xff at column 1"), "{error}");
@@ -230,9 +238,10 @@ fn what_is_wrong_with_a_run_is_named_by_line_and_field() {
             "q0 Q0 d0 1 2.5\n".to_owned(),
             "line 1: expected 6 fields (query, Q0, document, rank, score, tag), found 5",
         ),
-        (good.repeat(2), "line 2: document: expected one that this query has not yet, found `d0`"),
-        (good.replace("q0", "q999"), "line 1: query: expected an id of queries.tsv, found `q999`"),
-        (good.replace("d0", "d999"), "line 1: document: expected an id of corpus.jsonl, found `d999`"),
+        (
+            good.repeat(2),
+            "line 2: document: expected one that this query has not yet, found `d0`, which line 1 has",
+        ),
         (good.replace("2.5", "NaN"), "line 1: score: expected a number, found `NaN`"),
     ] {
         fs::write(&path, text).unwrap();
@@ -241,11 +250,81 @@ fn what_is_wrong_with_a_run_is_named_by_line_and_field() {
     }
     fs::write(&path, "").unwrap();
     let error = place.verify(&place.path("model"), &["--run", &path]).error();
-    assert!(error.starts_with(&format!("{path}: expected candidates for any of ")), "{error}");
+    assert_eq!(error, format!("{path}: expected lines, found none"));
+    // Nothing that is there is ranked.
+    fs::write(&path, good.replace("q0", "q999") + &good.replace("d0", "d999")).unwrap();
+    let ran = place.verify(&place.path("model"), &["--run", &path]);
+    let said: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!((ran.code, said.len()), (Some(1), 3), "{said:?}");
+    let note = format!("crossrank: note: {path}: 1");
+    assert_eq!(said[0], format!("{note} queries that are not among the queries: they do not count"));
+    assert_eq!(said[1], format!("{note} documents that the corpus lacks: they are no candidates"));
+    assert!(said[2].contains(": expected candidates for any of "), "{said:?}");
     let none = place.path("none");
     let error = place.verify(&place.path("model"), &["--run", &none]).error();
     assert!(error.starts_with(&format!("{none}: ")), "{error}");
     assert!(!place.written());
+}
+
+/// Rivers: the relevant document is found third.
+const CORPUS: [(&str, &str); 3] = [
+    ("d1", "Rivers run to the sea."),
+    ("d2", "Where do people run in the morning?"),
+    ("d3", "The rivers of Europe run north to the sea."),
+];
+
+/// nDCG@10 and MRR@10 of the source, and what stderr says.
+fn quality(folder: &Path, out: &Path) -> (f64, f64, String) {
+    let [folder, out_path] = [folder, out].map(|path| path.to_str().unwrap());
+    let model = fixture("gelu-60");
+    let ran = run(["quantize", &model, out_path, "--verify", folder, "--format", "json"], "");
+    let reference = &json(&ran.stdout)["fidelity"]["figures"]["reference"];
+    fs::remove_dir_all(out).unwrap();
+    (reference["ndcg10"].as_f64().unwrap(), reference["mrr10"].as_f64().unwrap(), ran.stderr)
+}
+
+#[test]
+fn judgements_of_what_is_not_there_count_as_trec_eval_counts_them() {
+    let place = tempfile::tempdir().unwrap();
+    let (folder, out) = (place.path().join("eval"), place.path().join("out"));
+    fs::create_dir(&folder).unwrap();
+    let line = |(id, text): (&str, &str)| format!("{}\n", serde_json::json!({"id": id, "text": text}));
+    fs::write(folder.join("corpus.jsonl"), CORPUS.map(line).concat()).unwrap();
+    fs::write(folder.join("queries.tsv"), "q0\twhere do rivers run\n").unwrap();
+    let qrels = folder.join("qrels.txt");
+    fs::write(&qrels, "q0 0 d1 1\n").unwrap();
+    let (ndcg, mrr, said) = quality(&folder, &out);
+    assert!(ndcg == 0.5 && (mrr - 1.0 / 3.0).abs() < 1e-9 && !said.contains("note"), "{ndcg} {mrr} {said}");
+    // pytrec_eval's nDCG@10 of the same ranking.
+    fs::write(&qrels, "q0 0 d1 1\nq0 0 d999 1\nq999 0 d1 1\n").unwrap();
+    let (ndcg, mrr, said) = quality(&folder, &out);
+    assert!((ndcg - 0.3066).abs() < 5e-5 && (mrr - 1.0 / 3.0).abs() < 1e-9, "{ndcg} {mrr}");
+    let note = format!("crossrank: note: {}: 1", qrels.display());
+    for what in [
+        "queries that are not among the queries: they do not count",
+        "judged documents that the corpus lacks: they count as not found",
+    ] {
+        assert!(said.contains(&format!("{note} {what}\n")), "{said}");
+    }
+}
+
+#[test]
+fn a_folder_of_beir_is_read_as_it_is() {
+    let place = tempfile::tempdir().unwrap();
+    let (folder, out) = (place.path().join("eval"), place.path().join("out"));
+    fs::create_dir_all(folder.join("qrels")).unwrap();
+    // Title and text together are the texts above.
+    let line = |(id, text): (&str, &str)| {
+        let (title, text) = text.split_once(' ').unwrap();
+        format!("{}\n", serde_json::json!({"_id": id, "title": title, "text": text, "metadata": {}}))
+    };
+    let mut corpus = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut corpus, CORPUS.map(line).concat().as_bytes()).unwrap();
+    fs::write(folder.join("corpus.jsonl.gz"), corpus.finish().unwrap()).unwrap();
+    fs::write(folder.join("queries.jsonl"), "{\"_id\": 7, \"text\": \"where do rivers run\"}\n").unwrap();
+    fs::write(folder.join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\n7\td1\t1\n").unwrap();
+    let (ndcg, mrr, said) = quality(&folder, &out);
+    assert!(ndcg == 0.5 && (mrr - 1.0 / 3.0).abs() < 1e-9 && !said.contains("note"), "{ndcg} {mrr} {said}");
 }
 
 #[test]

@@ -24,20 +24,27 @@
 mod corpus;
 mod decompress;
 mod error;
+mod evaluation;
 mod fields;
 pub mod folder;
 pub mod json;
 mod judgements;
 mod lines;
+mod metric;
 mod pairs;
 mod queries;
 mod run;
+mod run_writer;
+pub mod significance;
 pub mod text;
 mod texts;
 
 pub use corpus::{Document, Documents};
 pub use error::{Error, Result};
+pub use evaluation::{Evaluation, Mean, QueryFigures};
 pub use judgements::{Judged, Judgements};
 pub use lines::{Line, Lines, MAX_LINE_BYTES};
+pub use metric::{Metric, Outcome};
 pub use queries::{Queries, Query};
 pub use run::{Ranking, Run};
+pub use run_writer::{RunWriteError, RunWriter};

@@ -39,11 +39,13 @@ impl Texts {
         let sha256 = hex(Sha256::new_with_prefix(&contents));
         let mut lines = Lines::of(name, contents);
         let mut pairs = IndexSet::new();
-        lines.for_each(|line| {
-            let (query, document) = object::pair(line)?;
-            pairs.extend(model.tokenize(&query, &[document]).map_err(|error| describe(&error))?);
-            Ok(())
-        })?;
+        while let Some((number, line)) = lines.next_text()? {
+            let tokenized = object::pair(&line).and_then(|(query, document)| {
+                model.tokenize(&query, &[document]).map_err(|error| describe(&error))
+            });
+            let at = |reason| Failure::about(format_args!("{}: line {number}", lines.name()), reason);
+            pairs.extend(tokenized.map_err(at)?);
+        }
         let pairs: Vec<_> = pairs.into_iter().collect();
         let name = lines.name().to_owned();
         if pairs.is_empty() {

@@ -7,8 +7,8 @@ use crossrank::Reranker;
 use serde::Serialize;
 
 use crate::args::QuantizeArgs;
-use crate::eval::{CANDIDATES, EvalSet, Fidelity, compare, logits, logits_file};
 use crate::failure::{Failure, describe};
+use crate::fidelity::{CANDIDATES, EvalSet, Fidelity, compare, logits, logits_file};
 use crate::progress;
 
 /// How far the figures may be off.

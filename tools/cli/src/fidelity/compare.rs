@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::Reranker;
+use crossrank_eval::{Metric, Outcome};
 use serde::Serialize;
 
 use super::DEPTH;
-use super::metrics::{kendall_tau_b, ndcg, overlap, ranking, reciprocal_rank};
+use super::metrics::{kendall_tau_b, overlap, ranking};
 use super::set::{EvalSet, Query};
 use crate::failure::{Failure, describe};
 
-/// What a model's ranking is worth: means over the queries that have a relevant document. A query without candidates
-/// counts as 0.
+/// What a model's ranking is worth: means over the queries that have a relevant document, unlike those of `crossrank
+/// eval`, which are over all queries with judgements. A query without candidates counts as 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Quality {
     pub ndcg10: f64,
@@ -122,14 +123,14 @@ struct Sums {
 impl Sums {
     fn add(&mut self, query: &Query, reference: &[f32], other: &[f32]) {
         let rankings = [reference, other].map(ranking);
-        let judged: Vec<i32> = query.judgements.values().copied().collect();
-        let gain = |&i: &usize| query.judgements.get(&query.candidates[i]).copied().unwrap_or(0);
-        if judged.iter().any(|&gain| gain > 0) {
+        let gain = |&i: &usize| query.judgements.get(&query.candidates[i]).copied();
+        let grades = || query.judgements.values().chain(&query.not_in_corpus).copied();
+        let outcomes = rankings.each_ref().map(|ranking| Outcome::new(ranking.iter().map(gain), grades()));
+        if outcomes[0].any_relevant() {
             self.judged += 1;
-            for (sum, ranking) in [&mut self.reference, &mut self.other].into_iter().zip(&rankings) {
-                let gains: Vec<i32> = ranking.iter().map(gain).collect();
-                sum.ndcg10 += ndcg(&gains, &judged, DEPTH).unwrap_or(0.0);
-                sum.mrr10 += reciprocal_rank(&gains, DEPTH);
+            for (sum, outcome) in [&mut self.reference, &mut self.other].into_iter().zip(&outcomes) {
+                sum.ndcg10 += Metric::Ndcg(Some(DEPTH)).of(outcome);
+                sum.mrr10 += Metric::Mrr(Some(DEPTH)).of(outcome);
             }
         }
         if let Some(overlap) = overlap(&rankings[0], &rankings[1], DEPTH) {
@@ -175,6 +176,7 @@ mod tests {
         Query {
             text: Text { id: id.into(), text: id.into() },
             judgements: judgements.iter().copied().collect::<HashMap<_, _>>(),
+            not_in_corpus: Vec::new(),
             candidates: candidates.to_vec(),
         }
     }

@@ -1,4 +1,4 @@
-//! Figures of one query's ranking. What is undefined for a query is `None`, and left out of means.
+//! How two rankings of one query's candidates agree. What is undefined for a query is `None`, and left out of means.
 
 use std::cmp::Ordering;
 
@@ -12,29 +12,6 @@ pub fn ranking(scores: &[f32]) -> Vec<usize> {
 /// The order of two scores, the higher first; neither is NaN. -0 and 0 are equal scores, so no `total_cmp`.
 pub fn best_first<T: PartialOrd>(a: &T, b: &T) -> Ordering {
     b.partial_cmp(a).unwrap_or(Ordering::Equal)
-}
-
-/// Normalised discounted cumulative gain of the first `depth` of a ranking (Järvelin and Kekäläinen, "Cumulated
-/// gain-based evaluation of IR techniques", 2002), as `trec_eval` counts its `ndcg_cut`: the gain of a document is its
-/// judgement, the discount log2(rank + 1), and the ideal ranking is of all that was judged, found or not.
-///
-/// `gains` are those of the ranking, best rank first, `judged` those of all judgements; a gain below 0 counts as 0.
-/// `None` where nothing is relevant.
-pub fn ndcg(gains: &[i32], judged: &[i32], depth: usize) -> Option<f64> {
-    let sum = |gains: &[i32]| -> f64 {
-        let discounted = |(i, &gain): (usize, &i32)| f64::from(gain.max(0)) / (i as f64 + 2.0).log2();
-        gains.iter().take(depth).enumerate().map(discounted).sum()
-    };
-    let mut ideal = judged.to_vec();
-    ideal.sort_unstable_by(|a, b| b.cmp(a));
-    let ideal = sum(&ideal);
-    (ideal > 0.0).then(|| sum(gains) / ideal)
-}
-
-/// 1 / the rank of the first relevant document, 0 if none is among the first `depth` (Voorhees, "The TREC-8 question
-/// answering track report", 1999). A gain above 0 is relevant.
-pub fn reciprocal_rank(gains: &[i32], depth: usize) -> f64 {
-    gains.iter().take(depth).position(|&gain| gain > 0).map_or(0.0, |i| 1.0 / (i as f64 + 1.0))
 }
 
 /// How much of the first `depth` of one ranking is among the first `depth` of the other, order aside. `None` for an
@@ -85,35 +62,6 @@ mod tests {
         assert_eq!(ranking(&[1.0, 3.0, -2.0, 3.0]), [1, 3, 0, 2]);
         assert_eq!(ranking(&[-0.0, 0.0, 0.0]), [0, 1, 2]);
         assert_eq!(ranking(&[]), [0; 0]);
-    }
-
-    #[test]
-    fn ndcg_by_hand() {
-        // Found 3, 0, 2 of judged 3, 2, 1: (3 + 2 / 2) / (3 + 2 / log2(3) + 1 / 2).
-        near(ndcg(&[3, 0, 2], &[1, 2, 3], 10).unwrap(), 4.0 / (3.5 + 2.0 / 3.0_f64.log2()));
-        near(ndcg(&[0, 1], &[1], 10).unwrap(), 1.0 / 3.0_f64.log2());
-        near(ndcg(&[1, 0, 1], &[1, 1, 0], 2).unwrap(), 1.0 / (1.0 + 1.0 / 3.0_f64.log2()));
-        near(ndcg(&[-2, 1], &[-2, 1], 10).unwrap(), 1.0 / 3.0_f64.log2());
-        near(ndcg(&[], &[1], 10).unwrap(), 0.0);
-        assert_eq!(ndcg(&[0, 0], &[0, -1], 10), None);
-    }
-
-    #[test]
-    fn the_eleventh_document_counts_for_nothing() {
-        let mut gains = [0; 11];
-        gains[10] = 1;
-        near(ndcg(&gains, &[1], 10).unwrap(), 0.0);
-        near(reciprocal_rank(&gains, 10), 0.0);
-        gains[9] = 1;
-        near(ndcg(&gains, &[1], 10).unwrap(), 1.0 / 11.0_f64.log2());
-        near(reciprocal_rank(&gains, 10), 0.1);
-    }
-
-    #[test]
-    fn reciprocal_ranks_by_hand() {
-        near(reciprocal_rank(&[2, 1], 10), 1.0);
-        near(reciprocal_rank(&[0, -1, 0, 1, 1], 10), 0.25);
-        near(reciprocal_rank(&[], 10), 0.0);
     }
 
     #[test]
