@@ -2,6 +2,8 @@
 
 #[cfg(feature = "search")]
 mod eval;
+#[cfg(feature = "search")]
+mod gain;
 mod rerank;
 #[cfg(feature = "search")]
 mod search;
@@ -10,10 +12,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "search")]
 pub use eval::EvalArgs;
+#[cfg(feature = "search")]
+pub use gain::GainArgs;
 pub use rerank::{Fallback, Long, OnBadDocument, RankArgs, RerankArgs};
 #[cfg(feature = "search")]
 pub use search::{SearchArgs, SearchFormat};
@@ -27,6 +31,14 @@ pub struct Cli {
     /// Say on stderr what is done and how long it takes; twice says more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// The command line, as it is parsed.
+pub fn command() -> clap::Command {
+    let command = Cli::command().version(version());
+    #[cfg(feature = "search")]
+    let command = gain::belong_together(command);
+    command
 }
 
 /// The version, and the instruction set that this machine and `CROSSRANK_ISA` give.
@@ -469,10 +481,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

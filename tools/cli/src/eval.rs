@@ -1,5 +1,7 @@
 //! `crossrank eval`: runs against judgements.
 
+mod gain;
+mod plot;
 mod report;
 mod text;
 
@@ -46,6 +48,9 @@ struct Difference {
 
 /// Runs the command.
 pub fn run(args: &EvalArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    if args.against_first_stage {
+        return gain::run(args, interrupt);
+    }
     let inputs = || args.runs.iter().chain([&args.qrels]);
     if inputs().filter(|input| **input == *Path::new("-")).count() > 1 {
         return Err(Failure::about("-", "expected one input from stdin, found several"));

@@ -29,7 +29,7 @@ mod table;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use crossrank_cli::{failure, input, json, object, text};
 
 use args::{Cli, Command};
@@ -39,7 +39,7 @@ use output::Output;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    let matches = Cli::command().version(args::version()).get_matches();
+    let matches = args::command().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::show(cli.verbose);
     let interrupt = Interrupt::install();
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 /// Writes the script of a shell.
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "crossrank", &mut script);
+    clap_complete::generate(shell, &mut args::command(), "crossrank", &mut script);
     let mut output = Output::new();
     output.text(&script)?;
     output.flush()

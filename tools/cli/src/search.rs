@@ -1,7 +1,7 @@
 //! `crossrank search`: a corpus and queries in, rankings of two stages out.
 
-mod candidates;
-mod corpus;
+pub mod candidates;
+pub mod corpus;
 mod rows;
 mod settings;
 mod sink;
@@ -42,8 +42,10 @@ pub fn run(args: &SearchArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     }
     let queries = queries(args)?;
     let mut ranker = load(args)?;
-    let corpus = Corpus::open(args)?;
-    let mut first_stage = FirstStage::new(args, &corpus.index)?;
+    // A file that is resumed must be of the same corpus.
+    let known_again = args.output.is_some();
+    let corpus = Corpus::open(&args.corpus, args.index.as_deref(), args.queries.as_deref(), known_again)?;
+    let mut first_stage = FirstStage::new(args.run.as_deref(), args.candidates, &corpus.index)?;
     let mut sink = Sink::open(args, || Settings::of(args, &corpus, ranker.as_ref()))?;
     let head = format!("{}; {} documents", first_stage.description(), corpus.index.documents());
     tracing::info!("{head}");
@@ -174,7 +176,7 @@ fn about(query: &Query, reason: &str) -> Failure {
 }
 
 /// The engine's error, with the ids of query and document where it is about them.
-fn of_query(query: &Query, candidates: &[Candidate], error: &Error) -> Failure {
+pub fn of_query(query: &Query, candidates: &[Candidate], error: &Error) -> Failure {
     match error.document().and_then(|at| candidates.get(at)) {
         Some(candidate) => {
             about(query, &format!("document `{}`: {}", printable(&candidate.id, 60), describe(error)))
@@ -209,13 +211,14 @@ impl Page<'_> {
             if args.rank.min_score.is_some() { 0 } else { args.top_k.saturating_sub(outcome.ranking.len()) };
         let scored = outcome.ranking.iter().map(|ranked| (ranked.index, Some(ranked)));
         let all = scored.chain(outcome.not_scored.iter().take(behind).map(|index| (*index, None)));
-        let row = |(at, (index, ranked)): (usize, (usize, Option<&'_ Ranked>))| Row {
-            rank: at + 1,
+        let row = |rank, index: usize, ranked| Row {
+            rank,
             first_rank: index + 1,
             candidate: &candidates[index],
             ranked,
         };
-        let rows: Vec<Row<'_>> = all.enumerate().map(row).collect();
+        let rows: Vec<Row<'_>> =
+            (1..).zip(all).map(|(rank, (index, ranked))| row(rank, index, ranked)).collect();
         let failed = |error: &dyn std::fmt::Display| Failure::about("output", error);
         let mut out = String::new();
         match args.format {

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use crossrank_eval::Metric;
 
-use super::{ReportFormat, from_1};
+use super::gain::NOT_HERE;
+use super::{GainArgs, ReportFormat, from_1};
 
 const EXAMPLES: &str = "\
 Examples:
   crossrank eval --qrels qrels.txt bm25.run reranked.run
   crossrank eval --qrels my-beir-folder --metrics ndcg@10,recall@100 --depths 5,10,20,50,100 reranked.run.gz
-  crossrank eval --qrels qrels.txt --per-query --format json reranked.run";
+  crossrank eval --qrels qrels.txt --per-query --format json reranked.run
+  crossrank eval --against-first-stage --corpus corpus.jsonl --queries queries.tsv --qrels qrels.txt --plot gain.svg";
 
 /// Say how good runs are by relevance judgements, and whether two of them differ by more than chance.
 ///
@@ -41,11 +43,17 @@ Examples:
 /// "query":"all" and "depth" for each of `--depths`, and last one with "query":"all" and
 /// "queries":{"judged","answered","missing"}; two runs have {"a","b","metric","delta","p_value","permutations","seed"}, where
 /// delta is b less a.
+///
+/// With `--against-first-stage` it says instead what a model adds to a first stage, BM25 as `crossrank search` has it or
+/// a run: for each depth (5, 10, 20, 50 and 100 unless `--depths` says otherwise) the model ranks so many candidates of each query, the others
+/// follow in the first stage's order, and the same figures are computed of both. delta and p are of the first metric,
+/// against the first stage; ms is the mean time of a query, beside the one of the first stage. With `--format json` there
+/// is a line with "stage":"first", one with "depth" for each depth, and last one with "queries".
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EvalArgs {
     /// The runs; `-` is stdin
-    #[arg(value_name = "RUN", required = true)]
+    #[arg(value_name = "RUN", required_unless_present = "against_first_stage")]
     pub runs: Vec<PathBuf>,
     /// The judgements: a file, a BEIR folder, or `-` for stdin
     #[arg(long, value_name = "FILE")]
@@ -70,4 +78,15 @@ pub struct EvalArgs {
     /// How the figures are written
     #[arg(long, value_enum, default_value_t)]
     pub format: ReportFormat,
+    /// Say what a model adds to a first stage, by depth, and what it costs
+    #[arg(
+        long,
+        requires = "corpus",
+        requires = "queries",
+        conflicts_with_all = ["runs", "per_query"],
+        conflicts_with_all = NOT_HERE,
+    )]
+    pub against_first_stage: bool,
+    #[command(flatten)]
+    pub gain: GainArgs,
 }

@@ -1,10 +1,11 @@
 //! What the first stage finds.
 
+use std::path::Path;
+
 use crossrank_eval::{Query, Run};
 use crossrank_search::Index;
 
 use super::corpus::told;
-use crate::args::SearchArgs;
 use crate::failure::{Failure, say};
 use crate::text::printable;
 
@@ -39,9 +40,9 @@ pub struct FirstStage<'a> {
 }
 
 impl<'a> FirstStage<'a> {
-    pub fn new(args: &SearchArgs, index: &'a Index) -> Result<Self, Failure> {
-        let run = args.run.as_deref().map(Run::open).transpose().map_err(told)?;
-        let count = args.candidates;
+    /// At most `count` candidates of each query, those of a run if there is one.
+    pub fn new(run: Option<&Path>, count: usize, index: &'a Index) -> Result<Self, Failure> {
+        let run = run.map(Run::open).transpose().map_err(told)?;
         let (queries, in_run, empty, unknown) = (0, 0, 0, 0);
         Ok(Self { index, run, count, queries, in_run, empty, unknown, first_unknown: String::new() })
     }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use crossrank_eval::{Documents, folder};
 use crossrank_search::{Event, Index, IndexFolder, Source, Writer};
 
-use crate::args::SearchArgs;
 use crate::failure::{Failure, say};
 use crate::progress;
 
@@ -20,16 +19,21 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Opens the index, or makes it.
-    pub fn open(args: &SearchArgs) -> Result<Self, Failure> {
-        let path = folder::file(&args.corpus, &folder::CORPUS).map_err(told)?;
+    /// Opens the index of a corpus, or makes it: in the folder `index`, or in memory. `known_again` is whether the source
+    /// is wanted all the same.
+    pub fn open(
+        corpus: &Path,
+        index: Option<&Path>,
+        queries: Option<&Path>,
+        known_again: bool,
+    ) -> Result<Self, Failure> {
+        let path = folder::file(corpus, &folder::CORPUS).map_err(told)?;
         let piped = path == Path::new("-");
-        if piped && args.queries.as_deref() == Some(Path::new("-")) {
+        if piped && queries == Some(Path::new("-")) {
             return Err(Failure::about("--queries", "expected a file, since stdin is the corpus"));
         }
-        let Some(place) = &args.index else {
-            // A file that is resumed must be of the same corpus.
-            let source = args.output.is_some() && !piped;
+        let Some(place) = index else {
+            let source = known_again && !piped;
             let source = source.then(|| Source::of(&path)).transpose().map_err(told)?;
             let index = Index::in_memory(|writer| fill(&path, source.as_ref(), writer))?;
             return Ok(Self { index, source });
