@@ -25,6 +25,9 @@ pub struct ModelInfo {
     pub max_positions: usize,
     /// The most tokens of a pair, special tokens included.
     pub max_length: usize,
+    /// Whose token ids pairs get, where libraries differ, and what they are read from: `its author's, from
+    /// tokenizer.json`; without the tokenizer, `the caller's`.
+    pub token_ids: String,
     /// Segments.
     pub token_types: usize,
     /// Logits of a pair.
@@ -130,9 +133,9 @@ impl ModelInfo {
             *elements += shape.iter().product::<usize>();
         }
         #[cfg(feature = "tokenizers")]
-        let max_length = reranker.tokenizer().max_length();
+        let (max_length, token_ids) = (reranker.tokenizer().max_length(), reranker.tokenizer().ids());
         #[cfg(not(feature = "tokenizers"))]
-        let max_length = config.window();
+        let (max_length, token_ids) = (config.window(), "the caller's");
         let (packed_bytes, shared_bytes) = model.packed_bytes();
         let arithmetic = model.isa().arithmetic(model.packing().panels);
         Self {
@@ -144,6 +147,7 @@ impl ModelInfo {
             vocab: description.embeddings.words,
             max_positions: config.max_positions(),
             max_length,
+            token_ids: token_ids.to_owned(),
             token_types: config.facts().token_types,
             labels: model.labels(),
             label_names: reranker.label_names(),

@@ -48,6 +48,8 @@ pub(crate) struct Tokenizer {
     prompt: Option<String>,
     /// A line for each thing that the files say otherwise than each other.
     notes: Vec<String>,
+    /// Whose token ids pairs get, and from what.
+    ids: String,
 }
 
 /// How one text becomes ids.
@@ -290,6 +292,7 @@ impl Tokenizer {
             truncation: options.truncation.unwrap_or(default),
             prompt: sentence.prompt.clone(),
             notes: settings.notes,
+            ids: format!("{}, from {}", options.rules.whose(), source.kind()),
         })
     }
 
@@ -301,6 +304,11 @@ impl Tokenizer {
     /// A line for each thing that the files say otherwise than each other, or than transformers 5.23 takes it.
     pub(crate) fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Whose token ids pairs get, and what they are read from, in words.
+    pub(crate) fn ids(&self) -> &str {
+        &self.ids
     }
 
     /// About how many tokens a pair will have, from the tokens of its query and the bytes of what is not tokenised yet.

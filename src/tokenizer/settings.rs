@@ -24,6 +24,16 @@ pub enum TokenizerRules {
     Transformers5,
 }
 
+impl TokenizerRules {
+    /// Whose ids pairs get, in words.
+    pub(super) fn whose(self) -> &'static str {
+        match self {
+            Self::Author => "its author's",
+            Self::Transformers5 => "those of transformers 5.23",
+        }
+    }
+}
+
 /// A token that is found in a text as it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Added {

@@ -54,6 +54,16 @@ impl Source {
         }
     }
 
+    /// What tokens are read from, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "tokenizer.json",
+            Self::WordPiece(_) => "vocab.txt",
+            Self::Merges(..) => "vocab.json and merges.txt",
+            Self::SentencePiece(_) => "a SentencePiece model",
+        }
+    }
+
     /// The name of the file that errors give.
     pub(super) fn name(&self) -> &str {
         let (Self::Json(file) | Self::WordPiece(file) | Self::Merges(file, _) | Self::SentencePiece(file)) =

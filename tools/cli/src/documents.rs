@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
+use serde_json::value::to_raw_value;
+
 use crate::args::{InputFormat, RerankArgs};
 use crate::failure::Failure;
 use crate::input::{Line, Lines};
 use crate::object::{self, Object};
+
+/// The key that holds a document's text, where no other is asked for.
+const TEXT: &str = "text";
 
 /// A document and where it stands.
 pub struct Document {
@@ -15,8 +20,21 @@ pub struct Document {
     pub line: usize,
     /// What is scored.
     pub text: String,
-    /// The object that held it, if one did.
+    /// The object that held it, if one did; without the text where that is all of a value, so that it is held once.
     pub object: Option<Object>,
+    /// The place of the value among the object's that was left out.
+    pub left_out: Option<usize>,
+}
+
+impl Document {
+    /// What cannot be scored after all. (The text's value is written anew: the same string, perhaps with other escapes.)
+    fn into_bad(self, reason: String) -> Bad {
+        let mut object = self.object;
+        if let (Some(object), Some(at), Ok(value)) = (&mut object, self.left_out, to_raw_value(&self.text)) {
+            object.shift_insert(at, TEXT.into(), value);
+        }
+        Bad { index: self.index, line: self.line, reason, object }
+    }
 }
 
 impl AsRef<str> for Document {
@@ -50,7 +68,7 @@ impl Documents {
     /// Reads everything.
     pub fn read(args: &RerankArgs) -> Result<Self, Failure> {
         let path = args.file.as_deref();
-        let own_fields = args.text_field != ["text"];
+        let own_fields = args.text_field != [TEXT];
         if own_fields && args.input == InputFormat::Text {
             return Err(Failure::about(
                 "--text-field",
@@ -59,24 +77,35 @@ impl Documents {
         }
         let mut input = Lines::open(path)?;
         let name = input.name().to_owned();
-        let mut lines = Vec::new();
-        while let Some(line) = input.next_line()? {
-            lines.push(line);
-        }
-
-        let jsonl = match args.input {
-            InputFormat::Auto => own_fields || named_jsonl(path) || begins_as_jsonl(&lines),
+        let mut next = || input.next_line();
+        // Only what tells the form is held beside what is made of it.
+        let mut first = Vec::new();
+        let mut jsonl = match args.input {
+            InputFormat::Auto => own_fields || named_jsonl(path),
             InputFormat::Text => false,
             InputFormat::Jsonl => true,
         };
+        if args.input == InputFormat::Auto && !jsonl {
+            while let Some(line) = next()? {
+                let begins = begins_as_jsonl(&line);
+                first.push(line);
+                if let Some(begins) = begins {
+                    jsonl = begins;
+                    break;
+                }
+            }
+        }
         let hint = match args.input {
             InputFormat::Auto if !own_fields => " (read as JSONL; --input text would not)",
             _ => "",
         };
-        let is_document =
-            |line: &Line| !jsonl || !line.text.as_ref().is_ok_and(|text| text.trim().is_empty());
         let (mut good, mut bad) = (Vec::new(), Vec::new());
-        for (index, line) in lines.into_iter().filter(is_document).enumerate() {
+        let mut first = first.into_iter();
+        let mut index = 0;
+        while let Some(line) = first.next().map_or_else(&mut next, |line| Ok(Some(line)))? {
+            if jsonl && line.text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
+                continue;
+            }
             let number = line.number;
             let read = match line.text {
                 Ok(text) if jsonl => from_json(&text, &args.text_field)
@@ -85,9 +114,14 @@ impl Documents {
                 Err(reason) => Err((reason, None)),
             };
             match read {
-                Ok((text, object)) => good.push(Document { index, line: number, text, object }),
+                Ok((text, mut object)) => {
+                    let text_alone = object.as_mut().filter(|_| !own_fields);
+                    let left_out = text_alone.and_then(|it| it.shift_remove_full(TEXT)).map(|(at, ..)| at);
+                    good.push(Document { index, line: number, text, object, left_out });
+                }
                 Err((reason, object)) => bad.push(Bad { index, line: number, reason, object }),
             }
+            index += 1;
         }
         Ok(Self { name, good, bad })
     }
@@ -98,10 +132,7 @@ impl Documents {
         let mut good = Vec::with_capacity(self.good.len());
         for (i, document) in std::mem::take(&mut self.good).into_iter().enumerate() {
             match reasons.pop_if(|(at, _)| *at == i) {
-                Some((_, reason)) => {
-                    let Document { index, line, object, .. } = document;
-                    self.bad.push(Bad { index, line, reason, object });
-                }
+                Some((_, reason)) => self.bad.push(document.into_bad(reason)),
                 None => good.push(document),
             }
         }
@@ -126,10 +157,10 @@ fn named_jsonl(path: Option<&Path>) -> bool {
     extension.is_some_and(|it| it.eq_ignore_ascii_case("jsonl") || it.eq_ignore_ascii_case("ndjson"))
 }
 
-/// Whether the line parses does not matter: a broken first line of JSONL is an error, not a text.
-fn begins_as_jsonl(lines: &[Line]) -> bool {
-    let mut texts = lines.iter().filter_map(|line| line.text.as_deref().ok());
-    let brace =
-        texts.find(|text| !text.trim().is_empty()).and_then(|text| text.trim_start().strip_prefix('{'));
-    brace.is_some_and(|rest| rest.trim_start().starts_with('"'))
+/// Whether an input that has this line is JSONL, if it tells: the first line with a text does. Whether it parses does not
+/// matter: a broken first line of JSONL is an error, not a text.
+fn begins_as_jsonl(line: &Line) -> Option<bool> {
+    let text = line.text.as_deref().ok()?.trim_start();
+    let within = text.strip_prefix('{');
+    (!text.is_empty()).then(|| within.is_some_and(|rest| rest.trim_start().starts_with('"')))
 }

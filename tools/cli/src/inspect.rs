@@ -43,6 +43,7 @@ fn describe(info: &ModelInfo, in_binary: bool) -> Vec<(&'static str, String)> {
         ("positions", info.max_positions.to_string()),
         ("token types", info.token_types.to_string()),
         ("max length", format!("{} tokens", info.max_length)),
+        ("token ids", info.token_ids.clone()),
         ("head", info.head.clone()),
         ("labels", labels(info)),
         ("score activation", info.activation.clone()),

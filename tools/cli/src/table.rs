@@ -133,7 +133,10 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        let document = |text: &str| Document { index: 0, line: 1, text: text.repeat(30), object: None };
+        let document = |text: &str| {
+            let text = text.repeat(30);
+            Document { index: 0, line: 1, text, object: None, left_out: None }
+        };
         let documents = ["tower of 東京 ", "東京 ", "a ", "\u{301}", "abc"].map(document);
         let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/gelu-60");
         let reranker = crossrank::Reranker::load(model).unwrap();

@@ -32,6 +32,7 @@ fn it_says_what_the_model_is_and_how_it_runs() {
         ("positions", "48"),
         ("token types", "2"),
         ("max length", "40 tokens"),
+        ("token ids", "its author's, from tokenizer.json"),
         ("head", "first token, dense 64 tanh, dense 1"),
         ("labels", "1"),
         ("score activation", "sigmoid"),
@@ -47,6 +48,14 @@ fn it_says_what_the_model_is_and_how_it_runs() {
     assert_eq!(tensors[1], "I64: 1, 48 elements, 0.00 MB");
     assert!(values("packed weights")[0].ends_with(" MB in memory"));
     assert!(crossrank_kernels::Isa::NAMES.contains(&values("instruction set")[0]));
+}
+
+#[test]
+fn it_says_whose_token_ids_pairs_get() {
+    let model = fixture("gelu-new-f16");
+    let later = ("token ids".to_owned(), "those of transformers 5.23, from tokenizer.json".to_owned());
+    assert!(facts(&["--model", &model, "--tokenizer", "transformers5"]).contains(&later));
+    assert!(!facts(&["--model", &model]).contains(&later));
 }
 
 /// Everything that is the same on every machine. `CROSSRANK_RECORD_INSPECT=1` writes the file anew.

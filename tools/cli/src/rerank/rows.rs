@@ -58,10 +58,8 @@ impl Serialize for Row<'_> {
 /// The text of a document, and its other keys as they came.
 fn own_keys<M: SerializeMap>(map: &mut M, document: &Document, args: &RerankArgs) -> Result<(), M::Error> {
     map.serialize_entry("text", &document.text)?;
-    let text_is_ours = args.text_field != ["text"];
     let error_is_ours = args.on_bad_document == OnBadDocument::Last;
     let others = document.object.iter().flat_map(Object::iter);
-    let others = others.filter(|(key, _)| text_is_ours || *key != "text");
     pass_through(map, others, |key| OURS.contains(&key) || key == "text" || error_is_ours && key == "error")
 }
 
