@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import math
-import multiprocessing
 import random
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ import tempfile
 from pathlib import Path
 
 import ir_measures
+import numpy as np
 import pytrec_eval
 
 TREC = {
@@ -65,6 +65,9 @@ def case(rng):
         if rng.random() < 0.9:
             grades = rng.choice([(0, 1), (0, 1, 2, 3), (-2, -1, 0, 1, 2), (0, -1)])
             qrels[query] = {document(rng): rng.choice(grades) for _ in range(rng.randint(1, 25))}
+            # With nothing but grades below 0 pytrec_eval 0.5.11 was seen not to return, depending on what ran before.
+            if max(qrels[query].values()) < 0:
+                qrels[query][document(rng)] = 0
         if rng.random() < 0.85:
             kind = rng.choice(["equal", "near", "odd", "apart", "apart"])
             known = list(qrels.get(query, {}))
@@ -100,17 +103,8 @@ def near(found, expected, what):
 
 
 def distinct(scores):
-    return len(set(map(float, scores.values()))) == len(scores)
-
-
-def pytrec(qrels, run):
-    return pytrec_eval.RelevanceEvaluator(qrels, MEASURES).evaluate(run)
-
-
-def pytrec_alone(qrels, run):
-    """In a process of its own: after some tens of calls in one process pytrec_eval 0.5.11 was seen not to return."""
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply_async(pytrec, (qrels, run)).get(60)
+    with np.errstate(over="ignore"):
+        return len({np.float32(score) for score in map(float, scores.values())}) == len(scores)
 
 
 def check(binary, folder, qrels, run):
@@ -120,7 +114,7 @@ def check(binary, folder, qrels, run):
     if set(ours) != set(qrels) or list(ours) != sorted(ours, key=str.encode):
         raise AssertionError(f"queries: {list(ours)}, expected {sorted(qrels)}")
     floats = {query: {each: float(value) for each, value in run[query].items()} for query in run}
-    theirs = pytrec_alone(qrels, floats)
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, MEASURES).evaluate(floats)
     compared = 0
     for query in qrels:
         for metric, name in TREC.items():
