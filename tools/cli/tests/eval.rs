@@ -300,3 +300,31 @@ fn wrong_usage_names_what_was_expected() {
         assert!(help.contains(named), "{named}: {help}");
     }
 }
+
+#[test]
+fn the_example_of_the_documentation_is_what_comes_out() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evaluation.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    // The lines that its `printf` commands are given, up to the name of the file.
+    let commands = docs.replace(" \\\n", " ");
+    let place = Place::new();
+    for name in ["qrels.txt", "bm25.run", "reranked.run"] {
+        let end = format!(" > {name}");
+        let command = commands.lines().find_map(|line| line.strip_suffix(&*end)).unwrap();
+        let lines = command.split('\'').skip(3).step_by(2).map(|line| format!("{line}\n"));
+        place.write(name, lines.collect::<String>());
+    }
+    let eval = |args: &[&str]| {
+        let output = common::command().arg("eval").args(args).current_dir(place.0.path()).output().unwrap();
+        String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap()
+    };
+    let runs = eval(&["--qrels", "qrels.txt", "--metrics", "ndcg@10,mrr@10,p@1", "bm25.run", "reranked.run"]);
+    let json = ["--metrics", "ndcg@10,mrr", "--per-query", "--format", "json", "bm25.run"];
+    let json = eval(&[&["--qrels", "qrels.txt"], &json[..]].concat());
+    for output in [runs, json] {
+        assert!(output.lines().count() > 3, "{output}");
+        let shown = |line: &str| if line.is_empty() { "\n".into() } else { format!("    {line}\n") };
+        let shown: String = output.lines().map(shown).collect();
+        assert!(docs.contains(&shown), "the documentation lacks\n{shown}");
+    }
+}
