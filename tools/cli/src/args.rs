@@ -164,9 +164,9 @@ pub struct InspectArgs {
 /// With --verify both models score the first 50 candidates of each query, the source in f32 and the result as it runs,
 /// and both are compared: nDCG@10 and MRR@10 of each, how much of the first ten they share (all, where a query has no
 /// more candidates), Kendall's tau-b over a query's candidates, and |logit - logit of the source| over the standard
-/// deviation of the source's logits. Beyond a limit the exit code is 1; the result stays. EVAL_DIR holds corpus.jsonl
-/// (objects with `id` and `text`, one a line), queries.tsv (id, tab, text) and qrels.txt (TREC: query, 0, document,
-/// relevance).
+/// deviation of the source's logits. Beyond a limit the exit code is 1; the result stays. Means are over the queries that
+/// have a relevant document. EVAL_DIR is a folder of BEIR's (corpus.jsonl, queries.jsonl, qrels/test.tsv), or has
+/// queries.tsv (id, tab, text) and qrels.txt (TREC: query, 0, document, relevance); all may end in .gz or .zst.
 ///
 /// With --logits a file gets what was compared, an object a line for each pair: query_id, document_id, query, document
 /// (as `crossrank score` reads them), reference and quantized: the source's logit and the result's.

@@ -141,7 +141,7 @@ fn tell(run: &Run, judgements: &Judgements, whole: &Evaluation, depths: &[(usize
     ties.extend(depths.iter().flat_map(|(_, evaluation)| evaluation.ties.clone()));
     for (cutoff, count) in ties.into_iter().filter(|(_, count)| *count > 0) {
         note(format!(
-            "in {count} queries documents {cutoff} and {} have equal scores: their ids decide which one counts",
+            "in {count} of {judged} queries documents {cutoff} and {} have equal scores: their ids decide which one counts",
             cutoff.saturating_add(1)
         ));
     }
@@ -161,6 +161,6 @@ fn tell_of_judgements(judgements: &Judgements) {
 
 fn tell_of_comments(name: &str, count: usize) {
     if count > 0 {
-        say("note", &format!("{name}: {count} lines that begin with # were passed over"));
+        say("note", &format!("{name}: lines that begin with #, which were passed over: {count}"));
     }
 }

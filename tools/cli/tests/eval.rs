@@ -147,9 +147,9 @@ fn queries_that_are_missing_or_not_judged_are_counted_and_said() {
         let notes = [
             format!("{path}: no results for 1 of 3 judged queries: {fate}"),
             format!("{path}: 1 of 3 queries are not in {qrels}: they do not count"),
-            format!("{path}: 2 lines that begin with # were passed over"),
+            format!("{path}: lines that begin with #, which were passed over: 2"),
             format!("{qrels}: 1 of 3 queries have no relevant document: they count as 0"),
-            format!("{qrels}: 1 lines that begin with # were passed over"),
+            format!("{qrels}: lines that begin with #, which were passed over: 1"),
         ];
         let notes: String = notes.iter().map(|note| format!("crossrank: note: {note}\n")).collect();
         assert_eq!((ran.code, &*ran.stderr), (Some(0), &*notes));
@@ -165,7 +165,7 @@ fn a_tie_across_a_cutoff_is_said() {
     let qrels = place.write("qrels", "q 0 a 1\n");
     let path = place.write("run", "q Q0 a 1 1 t\nq Q0 b 2 1.00000001 t\nq Q0 c 3 0.5 t\n");
     let ran = eval(&["--qrels", &qrels, "--metrics", "p@1,p@2,mrr", "--depths", "1", &path]);
-    let expected = "in 1 queries documents 1 and 2 have equal scores: their ids decide which one counts";
+    let expected = "in 1 of 1 queries documents 1 and 2 have equal scores: their ids decide which one counts";
     assert_eq!(ran.stderr, format!("crossrank: note: {path}: {expected}\n"));
     // b, whose id is greater, comes first.
     assert!(ran.stdout.contains("p@1              0.0000\np@2              0.5000\n"), "{}", ran.stdout);
@@ -298,5 +298,33 @@ fn wrong_usage_names_what_was_expected() {
     let help = eval(&["--help"]).ok();
     for named in ["trec_eval 9.0.8", "ir-measures 0.4.3", "RR@k", "ranx", "100,000"] {
         assert!(help.contains(named), "{named}: {help}");
+    }
+}
+
+#[test]
+fn the_example_of_the_documentation_is_what_comes_out() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evaluation.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    // The lines that its `printf` commands are given, up to the name of the file.
+    let commands = docs.replace(" \\\n", " ");
+    let place = Place::new();
+    for name in ["qrels.txt", "bm25.run", "reranked.run"] {
+        let end = format!(" > {name}");
+        let command = commands.lines().find_map(|line| line.strip_suffix(&*end)).unwrap();
+        let lines = command.split('\'').skip(3).step_by(2).map(|line| format!("{line}\n"));
+        place.write(name, lines.collect::<String>());
+    }
+    let eval = |args: &[&str]| {
+        let output = common::command().arg("eval").args(args).current_dir(place.0.path()).output().unwrap();
+        String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap()
+    };
+    let runs = eval(&["--qrels", "qrels.txt", "--metrics", "ndcg@10,mrr@10,p@1", "bm25.run", "reranked.run"]);
+    let json = ["--metrics", "ndcg@10,mrr", "--per-query", "--format", "json", "bm25.run"];
+    let json = eval(&[&["--qrels", "qrels.txt"], &json[..]].concat());
+    for output in [runs, json] {
+        assert!(output.lines().count() > 3, "{output}");
+        let shown = |line: &str| if line.is_empty() { "\n".into() } else { format!("    {line}\n") };
+        let shown: String = output.lines().map(shown).collect();
+        assert!(docs.contains(&shown), "the documentation lacks\n{shown}");
     }
 }

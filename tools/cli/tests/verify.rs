@@ -256,9 +256,9 @@ fn what_is_wrong_with_a_run_is_named_by_line_and_field() {
     let ran = place.verify(&place.path("model"), &["--run", &path]);
     let said: Vec<&str> = ran.stderr.lines().collect();
     assert_eq!((ran.code, said.len()), (Some(1), 3), "{said:?}");
-    let note = format!("crossrank: note: {path}: 1");
-    assert_eq!(said[0], format!("{note} queries that are not among the queries: they do not count"));
-    assert_eq!(said[1], format!("{note} documents that the corpus lacks: they are no candidates"));
+    let note = format!("crossrank: note: {path}:");
+    assert_eq!(said[0], format!("{note} queries that the set lacks, which do not count: 1"));
+    assert_eq!(said[1], format!("{note} documents that the corpus lacks, which are no candidates: 1"));
     assert!(said[2].contains(": expected candidates for any of "), "{said:?}");
     let none = place.path("none");
     let error = place.verify(&place.path("model"), &["--run", &none]).error();
@@ -299,10 +299,10 @@ fn judgements_of_what_is_not_there_count_as_trec_eval_counts_them() {
     fs::write(&qrels, "q0 0 d1 1\nq0 0 d999 1\nq999 0 d1 1\n").unwrap();
     let (ndcg, mrr, said) = quality(&folder, &out);
     assert!((ndcg - 0.3066).abs() < 5e-5 && (mrr - 1.0 / 3.0).abs() < 1e-9, "{ndcg} {mrr}");
-    let note = format!("crossrank: note: {}: 1", qrels.display());
+    let note = format!("crossrank: note: {}:", qrels.display());
     for what in [
-        "queries that are not among the queries: they do not count",
-        "judged documents that the corpus lacks: they count as not found",
+        "queries that the set lacks, which do not count: 1",
+        "judged documents that the corpus lacks, which count as not found: 1",
     ] {
         assert!(said.contains(&format!("{note} {what}\n")), "{said}");
     }

@@ -124,9 +124,9 @@ fn discounted(gains: impl Iterator<Item = i32>) -> f64 {
     gains.zip(2_u32..).map(|(gain, rank)| f64::from(gain) / f64::from(rank).log2()).sum()
 }
 
-/// 0 where there is nothing to have.
+/// 0 where there is nothing to have, and where nothing was had: Rust's sum of no floats is -0.
 fn ratio(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
+    if part > 0.0 && whole > 0.0 { part / whole } else { 0.0 }
 }
 
 /// A query's ranking with what the judgements say of it.
@@ -181,7 +181,8 @@ mod tests {
     #[track_caller]
     fn near(name: &str, outcome: &Outcome, expected: f64) {
         let found = name.parse::<Metric>().unwrap().of(outcome);
-        assert!((found - expected).abs() < 1e-12, "{name}: {found}, expected {expected}");
+        let near = (found - expected).abs() < 1e-12 && found.is_sign_positive();
+        assert!(near, "{name}: {found}, expected {expected}");
     }
 
     #[test]

@@ -16,6 +16,9 @@ const NAME: usize = 40;
 /// The longest id of a query, in characters.
 const ID: usize = 300;
 
+/// A number of queries.
+type Count = fn(&Evaluated) -> usize;
+
 impl Report {
     /// Each query's figures in `trec_eval`'s form, if they are asked for; then the tables.
     pub fn text(&self, output: &mut Output) -> Result<(), Failure> {
@@ -38,7 +41,7 @@ impl Report {
                 row.extend([format!("{:+.4}", it.delta), probability(it.significance.p_value)]);
             }
         }
-        let counts: [(&str, fn(&Evaluated) -> usize); 3] = [
+        let counts: [(&str, Count); 3] = [
             ("judged queries", |run| run.whole.queries.len()),
             ("with results", |run| run.whole.answered),
             ("without results", |run| run.whole.missing()),

@@ -161,8 +161,8 @@ fn by_query(judgements: &Judgements, queries: &Ids, documents: &Ids) -> Vec<Judg
         }
     }
     let name = judgements.name();
-    note(name, unknown_queries, "queries that are not among the queries: they do not count");
-    note(name, unknown_documents, "judged documents that the corpus lacks: they count as not found");
+    note(name, unknown_queries, "queries that the set lacks, which do not count");
+    note(name, unknown_documents, "judged documents that the corpus lacks, which count as not found");
     all
 }
 
@@ -171,12 +171,12 @@ fn tell_of_run(run: &Run, queries: &Ids, documents: &Ids) {
     let unknown_queries = run.queries().len() - known().count();
     let ranked = known().filter_map(|id| run.ranking(id)).flat_map(|ranking| ranking.iter());
     let unknown_documents = ranked.filter(|(document, _)| !documents.contains_key(*document)).count();
-    note(run.name(), unknown_queries, "queries that are not among the queries: they do not count");
-    note(run.name(), unknown_documents, "documents that the corpus lacks: they are no candidates");
+    note(run.name(), unknown_queries, "queries that the set lacks, which do not count");
+    note(run.name(), unknown_documents, "documents that the corpus lacks, which are no candidates");
 }
 
 fn note(file: &str, count: usize, what: &str) {
     if count > 0 {
-        say("note", &format!("{file}: {count} {what}"));
+        say("note", &format!("{file}: {what}: {count}"));
     }
 }
