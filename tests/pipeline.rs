@@ -164,7 +164,7 @@ fn the_example_finds_what_shared_words_do_not() {
     };
     let model = Reranker::load(root().join("models/default")).unwrap();
     let retriever = |query: &str, count| Ok::<_, Infallible>(two_stage::first_stage(&corpus, query, count));
-    let pipeline = Pipeline::new(retriever, &model).candidates(50);
+    let pipeline = Pipeline::new(retriever, &model).candidates(20);
     let (mut first, mut second, mut queries) = (0, 0, 0);
     for line in read("queries.tsv").lines() {
         let (id, query) = line.split_once('\t').unwrap();

@@ -10,7 +10,7 @@ mod table;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crossrank::{Error, Fusion, Ranked};
+use crossrank::{Error, Fusion};
 use crossrank_eval::{Queries, Query, RunWriteError, RunWriter};
 
 use crate::args::{Fallback, SearchArgs, SearchFormat};
@@ -211,14 +211,11 @@ impl Page<'_> {
             if args.rank.min_score.is_some() { 0 } else { args.top_k.saturating_sub(outcome.ranking.len()) };
         let scored = outcome.ranking.iter().map(|ranked| (ranked.index, Some(ranked)));
         let all = scored.chain(outcome.not_scored.iter().take(behind).map(|index| (*index, None)));
-        let row = |rank, index: usize, ranked| Row {
-            rank,
-            first_rank: index + 1,
-            candidate: &candidates[index],
-            ranked,
-        };
-        let rows: Vec<Row<'_>> =
-            (1..).zip(all).map(|(rank, (index, ranked))| row(rank, index, ranked)).collect();
+        let mut rows: Vec<Row<'_>> = vec![];
+        for (index, ranked) in all {
+            let candidate = &candidates[index];
+            rows.push(Row { rank: rows.len() + 1, first_rank: index + 1, candidate, ranked });
+        }
         let failed = |error: &dyn std::fmt::Display| Failure::about("output", error);
         let mut out = String::new();
         match args.format {

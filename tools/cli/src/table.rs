@@ -6,7 +6,8 @@ use unicode_width::UnicodeWidthChar;
 use crate::documents::Document;
 use crate::text::steers_terminal;
 
-const BAR: usize = 10;
+/// Columns of a bar.
+pub const BAR: usize = 10;
 /// Where text would get less than this, there is no bar.
 const LEAST_TEXT: usize = 20;
 /// Characters without width would otherwise make a line of any length.
@@ -68,11 +69,6 @@ impl Table {
     /// Whether a bar leaves enough for the text, beside so many columns of figures and spaces.
     pub fn has_room_beside(&self, columns: usize) -> bool {
         self.columns >= columns + BAR + 3 + LEAST_TEXT
-    }
-
-    /// As wide as a bar.
-    pub fn no_bar(&self) -> String {
-        " ".repeat(BAR)
     }
 
     pub fn bar(&self, score: f32) -> String {

@@ -157,7 +157,7 @@ fn without_anything_to_go_on_with_a_run_begins() {
     let queries = case.path("queries.tsv").into_os_string().into_string().unwrap();
     let more = ["--no-rerank", "--format", "trec", "--resume", "--output"].map(str::to_owned);
     let out = case.path("piped").into_os_string().into_string().unwrap();
-    let ran = run([&piped[..], &[queries], &more[..], &[out.clone()]].concat(), "1\trivers\n");
+    let ran = run([&piped[..], &[queries], &more[..], std::slice::from_ref(&out)].concat(), "1\trivers\n");
     assert!(ran.error().starts_with("--resume: expected files"));
     assert!(!Path::new(&out).exists());
 }

@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn long_words_are_themselves_and_nothing_else() {
         let (short, long, other) = ("a".repeat(256), "a".repeat(257), "a".repeat(100_000));
-        assert_eq!(words(&short), [short.clone()]);
+        assert_eq!(words(&short).concat(), short);
         let found = words(&format!("{long} {other} {long}"));
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|word| word.len() == 65 && word.starts_with('#')), "{found:?}");

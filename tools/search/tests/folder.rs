@@ -211,8 +211,8 @@ fn damage_is_named() {
     let manifest = case.path().join("crossrank-index.json");
     let text = fs::read_to_string(&manifest).unwrap();
 
-    let store = fs::read_dir(case.data()).unwrap().map(|entry| entry.unwrap().path());
-    let store = store.filter(|path| path.extension().is_some_and(|it| it == "store")).next().unwrap();
+    let mut files = fs::read_dir(case.data()).unwrap().map(|entry| entry.unwrap().path());
+    let store = files.find(|path| path.extension().is_some_and(|it| it == "store")).unwrap();
     let bytes = fs::read(&store).unwrap();
     fs::write(&store, &bytes[..bytes.len() - 1]).unwrap();
     let name = store.file_name().unwrap().to_str().unwrap();

@@ -52,7 +52,7 @@ pub struct SearchArgs {
     #[arg(long, value_name = "FILE")]
     pub queries: Option<PathBuf>,
     /// Take the candidates of each query from a TREC run in place of BM25, best score first
-    #[arg(long, value_name = "FILE", requires = "queries")]
+    #[arg(long, value_name = "FILE", conflicts_with = "query")]
     pub run: Option<PathBuf>,
     /// How many candidates of a query are ranked
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = from_1(u64::MAX))]
@@ -74,7 +74,7 @@ pub struct SearchArgs {
     pub output: Option<PathBuf>,
     /// Go on with FILE.partial, where there is one, which must have been made with the same files, model and options: the
     /// end is the same, byte for byte
-    #[arg(long, requires = "output", requires = "queries", conflicts_with = "budget_ms")]
+    #[arg(long, requires = "output", conflicts_with_all = ["query", "budget_ms"])]
     pub resume: bool,
     #[command(flatten)]
     pub rank: RankArgs,

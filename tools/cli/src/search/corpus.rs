@@ -1,6 +1,6 @@
 //! The corpus of `search`, indexed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crossrank_eval::{Documents, folder};
 use crossrank_search::{Event, Index, IndexFolder, Source, Writer};
@@ -58,7 +58,7 @@ impl Corpus {
 }
 
 /// Adds all documents of a file, which must be what it was.
-fn fill(path: &PathBuf, source: Option<&Source>, writer: &mut Writer) -> Result<(), Failure> {
+fn fill(path: &Path, source: Option<&Source>, writer: &mut Writer) -> Result<(), Failure> {
     let mut documents = Documents::open(path).map_err(told)?;
     let counter = progress::counter_beside_output("documents indexed");
     for document in &mut documents {

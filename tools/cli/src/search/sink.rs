@@ -110,14 +110,10 @@ impl Partial {
             .truncate(false)
             .open(&partial)
             .map_err(failed)?;
-        match file.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(Failure::about(partial.display(), "another process is writing this file"));
-            }
-            // A file system may have no locks.
-            _ => {}
+        // A file system may have no locks, which is no reason to write nothing.
+        if let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Failure::about(partial.display(), "another process is writing this file"));
         }
-        // Whoever had the lock may have finished since.
         let mut next = None;
         if there {
             settings.check(&settings_path, &partial)?;

@@ -1,7 +1,7 @@
 //! Results for people.
 
 use super::rows::Row;
-use crate::table::{Table, cut, score, words};
+use crate::table::{BAR, Table, cut, score, words};
 
 /// A line a document: rank, rank in the first stage, score, bar if there is room, a mark where the window cut, id, text:
 /// that of the best passage where there are any. Then what the mark means. No line is wider than the terminal.
@@ -20,7 +20,7 @@ pub fn lines(table: &Table, rows: &[Row<'_>], max_length: usize) -> Vec<String> 
         .map(|(row, score)| {
             let bar = match row.ranked {
                 Some(ranked) if with_bar => format!("  {}", table.bar(ranked.score)),
-                None if with_bar => format!("  {}", table.no_bar()),
+                None if with_bar => format!("  {}", " ".repeat(BAR)),
                 _ => String::new(),
             };
             let mark = if row.ranked.is_some_and(|ranked| ranked.truncated) { '*' } else { ' ' };
