@@ -76,8 +76,8 @@ fn panel(
     let margin = ((high - low) * 0.15).max(0.005);
     let mut chart = ChartBuilder::on(area)
         .margin(12)
-        .x_label_area_size(42)
-        .y_label_area_size(58)
+        .x_label_area_size(46)
+        .y_label_area_size(64)
         .build_cartesian_2d((left * 0.8..right * 1.25).log_scale(), low - margin..high + margin)
         .map_err(text)?;
     chart
@@ -89,22 +89,22 @@ fn panel(
         .y_label_formatter(&|y| format!("{y:.3}"))
         .x_labels(6)
         .y_labels(6)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
         .draw()
         .map_err(text)?;
     let level = [(left * 0.8, curve.first_stage), (right * 1.25, curve.first_stage)];
     chart.draw_series(DashedLineSeries::new(level, 6, 4, FIRST.stroke_width(2))).map_err(text)?;
-    let name = Text::new(
-        "first stage",
-        (left * 0.84, curve.first_stage),
-        ("sans-serif", 13).into_font().color(&FIRST),
-    );
+    // Under the line.
+    let place = (left * 0.84, curve.first_stage - margin * 0.12);
+    let name = Text::new("first stage", place, ("sans-serif", 14).into_font().color(&FIRST));
     chart.draw_series([name]).map_err(text)?;
     let line = points.iter().map(|(x, point)| (x.max(1e-3), point.quality));
     chart.draw_series(LineSeries::new(line.clone(), RANKED.stroke_width(2))).map_err(text)?;
     chart.draw_series(line.map(|at| Circle::new(at, 4, RANKED.filled()))).map_err(text)?;
     let names = points.iter().map(|(x, point)| {
         let place = (x.max(1e-3), point.quality + margin * 0.45);
-        Text::new(point.depth.to_string(), place, ("sans-serif", 12).into_font().color(&RANKED))
+        Text::new(point.depth.to_string(), place, ("sans-serif", 14).into_font().color(&RANKED))
     });
     chart.draw_series(names).map_err(text)?;
     Ok(())

@@ -194,7 +194,7 @@ mod tests {
             assert_eq!(kept(&lines[..end]), expected(26, 1, "b"), "{end}");
         }
         let json = "{\"query_id\":\"a b\",\"rank\":1}\n{\"query_id\":\"c\",\"rank\":1}\n{";
-        assert_eq!(super::kept(json.as_bytes(), SearchFormat::Jsonl).unwrap(), expected(29, 1, "c"));
+        assert_eq!(super::kept(json.as_bytes(), SearchFormat::Jsonl).unwrap(), expected(28, 1, "c"));
         let error = super::kept(lines.as_bytes(), SearchFormat::Jsonl).unwrap_err();
         assert_eq!(error, "line 1: expected a line of results");
     }
