@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| _ = crossrank_fuzz::shard_index(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = crossrank_fuzz::shard_index(bytes);
+});
