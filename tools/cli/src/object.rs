@@ -105,13 +105,10 @@ fn value<'a>(object: &'a Object, key: &str) -> Result<&'a RawValue, String> {
 
 fn as_string(name: &str, value: &RawValue) -> Result<String, String> {
     let json = value.get();
-    if !json.trim_start().starts_with('"') {
-        return Err(format!("`{name}`: expected a string, found {}", kind(json)));
-    }
-    serde_json::from_str(json).or_else(|error| match json::without_lone_surrogates(json) {
-        Some(json) => serde_json::from_str(&json)
-            .map_err(|error| format!("`{name}`: {}", invalid(&error, " of the value"))),
-        None => Err(format!("`{name}`: {}", invalid(&error, " of the value"))),
+    let read = |json: &str| crossrank_eval::json::string(name, json);
+    read(json).or_else(|reason| match kind(json) {
+        "a string" => json::without_lone_surrogates(json).map_or(Err(reason), |json| read(&json)),
+        _ => Err(reason),
     })
 }
 

@@ -10,7 +10,7 @@ mod table;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crossrank::{Error, Fusion};
+use crossrank::Error;
 use crossrank_eval::{Queries, Query, RunWriteError, RunWriter};
 
 use crate::args::{Fallback, SearchArgs, SearchFormat};
@@ -21,7 +21,7 @@ use crate::rerank::{columns, scale};
 use crate::table::{Scale, Table};
 use crate::text::printable;
 use crate::{json, progress};
-use candidates::{Candidate, FirstStage};
+use candidates::{Candidate, FirstStage, first_scores};
 use corpus::{Corpus, told};
 use rows::{Line, Row};
 use settings::Settings;
@@ -118,10 +118,7 @@ fn rank(
     let as_found = || Outcome { ranking: vec![], not_scored: (0..candidates.len()).collect() };
     let Some(ranker) = ranker else { return Ok(as_found()) };
     ranker.start();
-    let first_scores = match args.rank.stages.fuse.0 {
-        Fusion::Weight(_) => Some(candidates.iter().map(|candidate| candidate.score).collect()),
-        _ => None,
-    };
+    let first_scores = first_scores(args.rank.stages.fuse.0, candidates);
     let infinite = candidates.iter().find(|candidate| !candidate.score.is_finite());
     let result = match infinite.filter(|_| first_scores.is_some()) {
         Some(candidate) => {

@@ -63,10 +63,10 @@ fn read(line: &str) -> Result<Record, String> {
     };
     let id = id(key, value)?;
     let title = match raw.title {
-        Some(title) if title.get() != "null" => string("title", title)?,
+        Some(title) if title.get() != "null" => string("title", title.get())?,
         _ => String::new(),
     };
-    let text = string("text", raw.text.ok_or_else(|| missing("the key `text`"))?)?;
+    let text = string("text", raw.text.ok_or_else(|| missing("the key `text`"))?.get())?;
     Ok(Record { id, title, text, repaired: false })
 }
 
@@ -77,13 +77,16 @@ fn id(key: &str, value: &RawValue) -> Result<String, String> {
     if !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return Ok(json.to_owned());
     }
-    let id = string(key, value)?;
+    let id = string(key, json)?;
     if id.is_empty() { Err(format!("`{key}`: expected an id, found an empty string")) } else { Ok(id) }
 }
 
-fn string(key: &str, value: &RawValue) -> Result<String, String> {
-    let json = value.get();
-    if !json.starts_with('"') {
+/// The string that a JSON value is; errors call it `key`.
+///
+/// # Errors
+/// What was expected and found, where it is another value or no JSON.
+pub fn string(key: &str, json: &str) -> Result<String, String> {
+    if !json.trim_start().starts_with('"') {
         return Err(format!("`{key}`: expected a string, found {}", kind(json)));
     }
     serde_json::from_str(json).map_err(|error| format!("`{key}`: {}", invalid(&error, " of the value")))

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crossrank::Fusion;
 use crossrank_eval::significance::{PERMUTATIONS, Significance, randomisation};
 use crossrank_eval::{Judgements, Mean, Metric, Outcome, Queries, Query};
 
@@ -16,7 +15,7 @@ use crate::failure::{Failure, say};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::rerank::ranker::{Candidates, Ranker};
-use crate::search::candidates::{Candidate, FirstStage};
+use crate::search::candidates::{Candidate, FirstStage, first_scores};
 use crate::search::corpus::{Corpus, told};
 use crate::search::of_query;
 use crate::{model, progress};
@@ -264,10 +263,7 @@ fn order(
     query: &Query,
     documents: &[Candidate],
 ) -> Result<Vec<usize>, Failure> {
-    let first_scores = match args.stages.fuse.0 {
-        Fusion::Weight(_) => Some(documents.iter().map(|candidate| candidate.score).collect()),
-        _ => None,
-    };
+    let first_scores = first_scores(args.stages.fuse.0, documents);
     let work = Candidates { documents, first_scores, top_k: None, scored: Default::default() };
     let outcome = ranker.rank(&query.text, work).map_err(|error| of_query(query, documents, &error))?;
     let mut order: Vec<usize> = outcome.ranking.iter().map(|ranked| ranked.index).collect();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crossrank::Fusion;
 use crossrank_eval::{Query, Run};
 use crossrank_search::Index;
 
@@ -21,6 +22,11 @@ impl AsRef<str> for Candidate {
     fn as_ref(&self) -> &str {
         &self.text
     }
+}
+
+/// The first stage's scores, where they count.
+pub fn first_scores(fuse: Fusion, candidates: &[Candidate]) -> Option<Vec<f32>> {
+    matches!(fuse, Fusion::Weight(_)).then(|| candidates.iter().map(|candidate| candidate.score).collect())
 }
 
 /// Where candidates come from, and what was wrong with them so far.
