@@ -61,7 +61,10 @@ pub use model::{Input, NewLinear, Reading, SourceTensor, TensorUse, Untreated};
 #[cfg(feature = "tokenizers")]
 pub use pipeline::{Candidate, Found, Pipeline, PipelineError};
 #[cfg(feature = "tokenizers")]
-pub use ranking::{Cascade, Fusion, Long, Partial, Passage, Ranked, RerankOptions, Scaling};
+pub use ranking::{
+    Cascade, DocumentScore, EncodedQuery, Fusion, Layout, Long, Partial, Passage, Prepared, Ranked, RerankOptions,
+    Scaling,
+};
 pub use reranker::{PairScore, Reranker};
 pub use score::ScoreMode;
 pub use timings::LoadTimings;

@@ -8,6 +8,7 @@ mod pairs;
 mod passages;
 mod scaling;
 mod scored;
+mod steps;
 
 use std::cmp::Ordering;
 use std::time::Instant;
@@ -17,9 +18,12 @@ pub use fusion::Fusion;
 pub use long::{Long, Passage};
 pub use options::RerankOptions;
 pub use scaling::Scaling;
+pub use steps::{DocumentScore, EncodedQuery, Layout, Prepared};
 
 use crate::error::{Error, Result};
 use crate::reranker::Reranker;
+use crate::score::ScoreActivation;
+use scored::Found;
 
 /// One document of a ranking.
 #[derive(Clone, PartialEq, Debug)]
@@ -111,9 +115,33 @@ impl Reranker {
         let activation = self.config.settings.activation.resolve(options.score, labels)?;
         let (scored, unique) =
             self.score_documents(query, documents, chosen, options, (activation, label), deadline)?;
-        let mut partial = Partial { ranking: Vec::with_capacity(chosen.len()), not_scored: vec![] };
-        for (&index, &unique) in chosen.iter().zip(&unique) {
-            let Some((logits, found)) = scored.get(unique) else {
+        let documents = chosen.iter().zip(&unique).map(|(&index, &unique)| (index, scored.get(unique)));
+        Ok(Ranked::order_all(documents, options, (activation, label)))
+    }
+
+    /// The label that ranks.
+    fn ranking_label(&self, label: Option<usize>) -> Result<usize> {
+        let labels = self.labels();
+        let reason = match label {
+            Some(label) if label < labels => return Ok(label),
+            Some(label) => format!("expected one of 0 to {}, found {label}", labels - 1),
+            None if labels == 1 => return Ok(0),
+            None => format!("the model has {labels} labels: choose which one ranks, 0 to {}", labels - 1),
+        };
+        Err(Error::option("label", reason))
+    }
+}
+
+impl Ranked {
+    /// Ranks documents, given by their index with their logits and the rest, best first; those without are not scored.
+    fn order_all<'a>(
+        documents: impl Iterator<Item = (usize, Option<(&'a [f32], &'a Found)>)>,
+        options: &RerankOptions,
+        (activation, label): (ScoreActivation, usize),
+    ) -> Partial {
+        let mut partial = Partial { ranking: Vec::with_capacity(documents.size_hint().0), not_scored: vec![] };
+        for (index, scored) in documents {
+            let Some((logits, found)) = scored else {
                 partial.not_scored.push(index);
                 continue;
             };
@@ -121,7 +149,7 @@ impl Reranker {
                 Some(scaling) => scaling.score(logits[label]),
                 None => activation.score(logits, label),
             };
-            partial.ranking.push(Ranked {
+            partial.ranking.push(Self {
                 index,
                 score,
                 logit: logits[label],
@@ -136,19 +164,7 @@ impl Reranker {
         // The index makes the order total, so that nothing is left to be stable.
         partial.ranking.sort_unstable_by(best_first);
         partial.not_scored.sort_unstable();
-        Ok(partial)
-    }
-
-    /// The label that ranks.
-    fn ranking_label(&self, label: Option<usize>) -> Result<usize> {
-        let labels = self.labels();
-        let reason = match label {
-            Some(label) if label < labels => return Ok(label),
-            Some(label) => format!("expected one of 0 to {}, found {label}", labels - 1),
-            None if labels == 1 => return Ok(0),
-            None => format!("the model has {labels} labels: choose which one ranks, 0 to {}", labels - 1),
-        };
-        Err(Error::option("label", reason))
+        partial
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) struct Scored {
 }
 
 /// What is known of a text beside its logits.
+#[derive(Debug)]
 pub(super) struct Found {
     pub(super) tokens: usize,
     pub(super) truncated: bool,

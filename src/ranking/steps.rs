@@ -1,0 +1,232 @@
+//! The steps of a ranking one by one, for callers that keep a queue of their own, such as a server: it tokenises a
+//! request when it arrives, scores pairs of several requests together, and ranks each when all its pairs are scored.
+//!
+//! Each step gives what [`Reranker::rerank`] gives, bit for bit.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+
+use super::long::{Long, Passage};
+use super::options::RerankOptions;
+use super::passages::Cutter;
+use super::scored::Found;
+use super::{Partial, Ranked};
+use crate::error::{Error, Result};
+use crate::reranker::{PairScore, Reranker};
+use crate::schedule::{Control, Extent, Results};
+use crate::tokenized::Tokenized;
+
+/// A query that has been tokenised once for all its documents. Made by [`Reranker::encode`].
+#[derive(Clone, Debug)]
+pub struct EncodedQuery {
+    ids: Vec<u32>,
+}
+
+impl EncodedQuery {
+    /// Number of tokens, at most one more than the window has.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+}
+
+/// What must be scored of one document: one pair, or one for each of its passages. Made by [`Reranker::prepare`].
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The pairs, at least one, in the order of the text.
+    pub pairs: Vec<Tokenized>,
+    layout: Layout,
+}
+
+/// What [`Reranker::gather`] must know beside the scores of the pairs.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// Where each passage lies in the document, in bytes; none where the document is scored as a whole.
+    passages: Option<Vec<Range<usize>>>,
+    truncated: bool,
+}
+
+impl Prepared {
+    /// The pairs, and what else is needed to make one score of theirs.
+    pub fn into_parts(self) -> (Vec<Tokenized>, Layout) {
+        (self.pairs, self.layout)
+    }
+}
+
+/// All that a ranking must know of one document. Made by [`Reranker::gather`].
+#[derive(Debug)]
+pub struct DocumentScore {
+    logits: Vec<f32>,
+    found: Found,
+}
+
+impl Reranker {
+    /// Tokenises a query, on the thread of the caller.
+    ///
+    /// # Errors
+    /// When it cannot be tokenised.
+    pub fn encode(&self, query: &str) -> Result<EncodedQuery> {
+        Ok(EncodedQuery { ids: self.encode_query(query)? })
+    }
+
+    /// Tokenises document number `index` of a call, on the thread of the caller. Of the options [`RerankOptions::long`],
+    /// `stride` and `truncation` count. Where the document is scored as a whole, no more than `max_document_tokens` of
+    /// it count.
+    ///
+    /// # Errors
+    /// When the pair cannot be tokenised, or cannot be cut to the window as the options ask.
+    pub fn prepare(
+        &self,
+        query: &EncodedQuery,
+        (index, document): (usize, &str),
+        options: &RerankOptions,
+        max_document_tokens: Option<usize>,
+    ) -> Result<Prepared> {
+        if options.long != Long::Truncate {
+            return self.prepare_passages(query, (index, document), options);
+        }
+        let layout = Layout::default();
+        let tokenizer = self.tokenizer();
+        let Some(most) = max_document_tokens else {
+            let pair = tokenizer.pair(index, &query.ids, document, options.truncation)?;
+            return Ok(Prepared { pairs: vec![pair], layout });
+        };
+        let failed = |reason: String| Error::document_error(index, reason);
+        let mut ids = tokenizer
+            .encode_up_to(document, most.saturating_add(1))
+            .map_err(|reason| failed(format!("it {reason}")))?;
+        let cut = ids.len() > most;
+        ids.truncate(most);
+        let kept = tokenizer.window(options.truncation).fit(query.ids.len(), ids.len()).map_err(failed)?;
+        let truncated = cut || kept != (query.ids.len(), ids.len());
+        Ok(Prepared { pairs: vec![tokenizer.fill(&query.ids[..kept.0], &ids[..kept.1], truncated)], layout })
+    }
+
+    fn prepare_passages(
+        &self,
+        query: &EncodedQuery,
+        (index, document): (usize, &str),
+        options: &RerankOptions,
+    ) -> Result<Prepared> {
+        let tokenizer = self.tokenizer();
+        if options.stride >= tokenizer.max_length() {
+            let reason = format!(
+                "expected fewer tokens than the {} of the window, found {}",
+                tokenizer.max_length(),
+                options.stride
+            );
+            return Err(Error::option("stride", reason));
+        }
+        let window = tokenizer.window(options.truncation);
+        let (kept, room) =
+            window.for_passages(query.ids.len()).map_err(|reason| Error::Query { reason })?;
+        let mut cutter = Cutter::new(tokenizer, document, room, options.stride);
+        let (mut pairs, mut passages) = (vec![], vec![]);
+        let mut truncated = kept < query.ids.len();
+        while let Some(cut) =
+            cutter.next().map_err(|reason| Error::document_error(index, format!("it {reason}")))?
+        {
+            pairs.push(tokenizer.fill(&query.ids[..kept], &cut.ids, false));
+            truncated |= cut.truncated;
+            passages.push(cut.range);
+        }
+        Ok(Prepared { pairs, layout: Layout { passages: Some(passages), truncated } })
+    }
+
+    /// Scores pairs in input order, until `stop` is true: no chunk begins after that. A pair that was not reached has
+    /// none; one whose logits are no finite numbers has an error of its own, which leaves the others alone.
+    ///
+    /// # Errors
+    /// When ids do not fit the model, or the process was forked since the model was loaded; not when it is stopped.
+    pub fn score_until(
+        &self,
+        pairs: &[Tokenized],
+        stop: &AtomicBool,
+    ) -> Result<Vec<Option<Result<PairScore>>>> {
+        self.check_all(pairs)?;
+        let labels = self.labels();
+        let mut logits = vec![0.0; pairs.len() * labels];
+        let mut extents = vec![Extent::default(); pairs.len()];
+        let control = Control { stop: Some(stop), ..Control::default() };
+        let results = Results { logits: &mut logits, extents: Some(&mut extents) };
+        let run = self.scheduler.run(&self.model, &self.threads, self.chunk_tokens, pairs, control, results);
+        match run {
+            Ok(()) | Err(Error::Stopped { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let score = |(i, (logits, extent)): (usize, (&[f32], Extent))| {
+            // A pair that was scored has tokens.
+            (extent.tokens > 0).then(|| match self.check_finite(logits) {
+                Ok(()) => Ok(PairScore {
+                    logits: logits.to_vec(),
+                    tokens: extent.tokens,
+                    truncated: extent.truncated,
+                }),
+                Err(error) => Err(error.at_document(Some(i))),
+            })
+        };
+        Ok(logits.chunks_exact(labels).zip(extents).enumerate().map(score).collect())
+    }
+
+    /// Makes one score of those of a document's pairs, which are in the order of [`Prepared::pairs`].
+    ///
+    /// # Errors
+    /// When they are not as many as the pairs were, or the options do not fit the model.
+    pub fn gather(
+        &self,
+        layout: &Layout,
+        pairs: &[&PairScore],
+        options: &RerankOptions,
+    ) -> Result<DocumentScore> {
+        let expected = layout.passages.as_ref().map_or(1, Vec::len);
+        if pairs.len() != expected || pairs.is_empty() {
+            let reason = format!("expected the scores of {expected} pairs, found {}", pairs.len());
+            return Err(Error::option("pairs", reason));
+        }
+        let Some(passages) = &layout.passages else {
+            let pair = pairs[0];
+            let found = Found { tokens: pair.tokens, truncated: pair.truncated, passage: None };
+            return Ok(DocumentScore { logits: pair.logits.clone(), found });
+        };
+        let label = self.ranking_label(options.label)?;
+        let activation = self.config.settings.activation.resolve(options.score, self.labels())?;
+        let orders = pairs.iter().map(|pair| activation.order(&pair.logits, label));
+        let best = orders.enumerate().fold((0, f32::NEG_INFINITY), |best, (i, order)| {
+            if order > best.1 { (i, order) } else { best }
+        });
+        let logits = match options.long {
+            Long::Mean => {
+                let mut sums = vec![0.0_f64; self.labels()];
+                for pair in pairs {
+                    sums.iter_mut().zip(&pair.logits).for_each(|(sum, logit)| *sum += f64::from(*logit));
+                }
+                sums.iter().map(|sum| (sum / pairs.len() as f64) as f32).collect()
+            }
+            Long::Max | Long::Truncate => pairs[best.0].logits.clone(),
+        };
+        let passage = Passage { index: best.0, count: pairs.len(), bytes: passages[best.0].clone() };
+        let found = Found {
+            tokens: pairs.iter().map(|pair| pair.tokens).sum(),
+            truncated: layout.truncated,
+            passage: Some(passage),
+        };
+        Ok(DocumentScore { logits, found })
+    }
+
+    /// Ranks documents by their scores, as [`Reranker::rerank`] does; documents without one are not scored.
+    ///
+    /// # Errors
+    /// When options do not fit the model or the number of documents.
+    pub fn rank_scores<'a>(
+        &self,
+        documents: impl ExactSizeIterator<Item = Option<&'a DocumentScore>>,
+        options: &RerankOptions,
+    ) -> Result<Partial> {
+        options.check(documents.len())?;
+        let label = self.ranking_label(options.label)?;
+        let activation = self.config.settings.activation.resolve(options.score, self.labels())?;
+        let scored = documents.map(|document| document.map(|it| (&it.logits[..], &it.found)));
+        let Partial { ranking, not_scored } =
+            Ranked::order_all(scored.enumerate(), options, (activation, label));
+        Ok(Partial { ranking: options.finish(ranking, 0), not_scored })
+    }
+}
