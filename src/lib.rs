@@ -62,8 +62,8 @@ pub use model::{Input, NewLinear, Reading, SourceTensor, TensorUse, Untreated};
 pub use pipeline::{Candidate, Found, Pipeline, PipelineError};
 #[cfg(feature = "tokenizers")]
 pub use ranking::{
-    Cascade, DocumentScore, EncodedQuery, Fusion, Layout, Long, Partial, Passage, Prepared, Ranked, RerankOptions,
-    Scaling,
+    Cascade, DocumentScore, EncodedQuery, Fusion, Layout, Long, Partial, Passage, Prepared, Ranked,
+    RerankOptions, Scaling,
 };
 pub use reranker::{PairScore, Reranker};
 pub use score::ScoreMode;

@@ -139,7 +139,8 @@ impl Ranked {
         options: &RerankOptions,
         (activation, label): (ScoreActivation, usize),
     ) -> Partial {
-        let mut partial = Partial { ranking: Vec::with_capacity(documents.size_hint().0), not_scored: vec![] };
+        let mut partial =
+            Partial { ranking: Vec::with_capacity(documents.size_hint().0), not_scored: vec![] };
         for (index, scored) in documents {
             let Some((logits, found)) = scored else {
                 partial.not_scored.push(index);

@@ -117,8 +117,7 @@ impl Reranker {
             return Err(Error::option("stride", reason));
         }
         let window = tokenizer.window(options.truncation);
-        let (kept, room) =
-            window.for_passages(query.ids.len()).map_err(|reason| Error::Query { reason })?;
+        let (kept, room) = window.for_passages(query.ids.len()).map_err(|reason| Error::Query { reason })?;
         let mut cutter = Cutter::new(tokenizer, document, room, options.stride);
         let (mut pairs, mut passages) = (vec![], vec![]);
         let mut truncated = kept < query.ids.len();
@@ -190,9 +189,9 @@ impl Reranker {
         let label = self.ranking_label(options.label)?;
         let activation = self.config.settings.activation.resolve(options.score, self.labels())?;
         let orders = pairs.iter().map(|pair| activation.order(&pair.logits, label));
-        let best = orders.enumerate().fold((0, f32::NEG_INFINITY), |best, (i, order)| {
-            if order > best.1 { (i, order) } else { best }
-        });
+        let best = orders
+            .enumerate()
+            .fold((0, f32::NEG_INFINITY), |best, (i, order)| if order > best.1 { (i, order) } else { best });
         let logits = match options.long {
             Long::Mean => {
                 let mut sums = vec![0.0_f64; self.labels()];

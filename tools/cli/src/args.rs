@@ -7,6 +7,8 @@ mod gain;
 mod rerank;
 #[cfg(feature = "search")]
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ pub use gain::GainArgs;
 pub use rerank::{Fallback, Long, OnBadDocument, RankArgs, RerankArgs};
 #[cfg(feature = "search")]
 pub use search::{SearchArgs, SearchFormat};
+#[cfg(feature = "serve")]
+pub use serve::{DocumentForm, LogFormat, ServeArgs, Truncate};
 
 /// Reranks search results with BERT-style cross-encoders on CPUs.
 #[derive(Parser)]
@@ -73,6 +77,8 @@ pub enum Command {
     #[cfg(feature = "search")]
     Search(Box<SearchArgs>),
     Score(ScoreArgs),
+    #[cfg(feature = "serve")]
+    Serve(Box<ServeArgs>),
     FitScores(FitScoresArgs),
     Inspect(InspectArgs),
     #[cfg(feature = "search")]
@@ -320,7 +326,7 @@ impl ModelArgs {
 }
 
 /// What a pair may be long.
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 pub struct WindowArgs {
     /// The most tokens of a pair, special tokens included; the model's own limits apply too
     #[arg(long, value_name = "N", value_parser = from_1(u64::MAX))]

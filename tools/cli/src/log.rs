@@ -21,3 +21,27 @@ pub fn show(verbose: u8) {
         .without_time()
         .init();
 }
+
+/// Shows what a server does, on stderr: with 0 how it begins and ends and what goes wrong, with 1 each request.
+///
+/// Lines go by a thread of their own, so that a full disk or a pipe that nobody reads holds no request; what does not fit
+/// any more is left out. What is left when the guard is dropped is written then.
+#[cfg(feature = "serve")]
+pub fn show_served(
+    verbose: u8,
+    format: crate::args::LogFormat,
+) -> tracing_appender::non_blocking::WorkerGuard {
+    let level = if verbose == 0 { Level::INFO } else { Level::DEBUG };
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_target(false)
+        .log_internal_errors(false);
+    match format {
+        crate::args::LogFormat::Text => builder.init(),
+        crate::args::LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    guard
+}

@@ -24,6 +24,8 @@ mod scaling;
 mod score;
 #[cfg(feature = "search")]
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 mod table;
 
 use std::process::ExitCode;
@@ -41,13 +43,23 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let matches = args::command().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    log::show(cli.verbose);
+    // A server's log is written to its end when this is dropped.
+    #[cfg(feature = "serve")]
+    let _log = match &cli.command {
+        Command::Serve(args) => Some(log::show_served(cli.verbose, args.log_format)),
+        _ => None,
+    };
+    if !is_server(&cli.command) {
+        log::show(cli.verbose);
+    }
     let interrupt = Interrupt::install();
     let result = model::resolve(&mut cli.command).and_then(|()| match &cli.command {
         Command::Rerank(args) => rerank::run(args, &interrupt),
         #[cfg(feature = "search")]
         Command::Search(args) => search::run(args, &interrupt),
         Command::Score(args) => score::run(args, &interrupt),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, &interrupt),
         Command::FitScores(args) => scaling::fit(args, &interrupt),
         Command::Inspect(args) => inspect::run(args, start),
         #[cfg(feature = "search")]
@@ -61,6 +73,15 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Whether a command has a log of its own.
+fn is_server(command: &Command) -> bool {
+    match command {
+        #[cfg(feature = "serve")]
+        Command::Serve(_) => true,
+        _ => false,
     }
 }
 

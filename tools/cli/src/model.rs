@@ -21,6 +21,9 @@ pub fn resolve(command: &mut Command) -> Result<(), Failure> {
     let model = match command {
         // It may have several, and do without.
         Command::Rerank(_) | Command::Completions(_) => None,
+        // It loads them by and by.
+        #[cfg(feature = "serve")]
+        Command::Serve(_) => None,
         #[cfg(feature = "search")]
         Command::Search(_) | Command::Eval(_) => None,
         Command::Score(args) => args.model.model.as_mut(),
@@ -49,8 +52,16 @@ pub fn folder(name: &Path) -> Result<PathBuf, Failure> {
 
 /// Loads the model that was asked for, or the one inside this program, which is used where it lies.
 pub fn load(model: &ModelArgs, window: Option<&WindowArgs>) -> Result<Reranker, Failure> {
-    let mut builder =
-        Reranker::builder().dtype(model.dtype.into()).tokenizer_rules(model.tokenizer_rules.into());
+    load_by(Reranker::builder(), model, window)
+}
+
+/// The same, with options that the builder has already.
+pub fn load_by(
+    builder: crossrank::Builder,
+    model: &ModelArgs,
+    window: Option<&WindowArgs>,
+) -> Result<Reranker, Failure> {
+    let mut builder = builder.dtype(model.dtype.into()).tokenizer_rules(model.tokenizer_rules.into());
     if let Some(threads) = model.threads {
         builder = builder.threads(threads);
     }

@@ -207,7 +207,11 @@ impl Reader<'_> {
     fn ask(&self) -> Result<Ask, Problem> {
         let fields = self.fields;
         let flag = |names: &[&str]| -> Result<Option<bool>, Problem> {
-            names.iter().map(|name| fields.flag(name)).find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
+            names
+                .iter()
+                .map(|name| fields.flag(name))
+                .find(|found| !matches!(found, Ok(None)))
+                .unwrap_or(Ok(None))
         };
         let return_documents = flag(&["return_documents", "return_text", "return_input"])?.unwrap_or(false);
         let top_n = match fields.count("top_n")? {
@@ -237,8 +241,11 @@ impl Reader<'_> {
             property,
             documents,
         };
-        if !matches!(self.form, Form::Results | Form::Data) && (ask.budget_ms.is_some() || ask.min_score.is_some()) {
-            let reason = "`budget_ms` and `min_score` leave documents out, which this contract does not allow";
+        if !matches!(self.form, Form::Results | Form::Data)
+            && (ask.budget_ms.is_some() || ask.min_score.is_some())
+        {
+            let reason =
+                "`budget_ms` and `min_score` leave documents out, which this contract does not allow";
             return Err(Problem::new(Kind::Shape, reason));
         }
         Ok(ask)
@@ -280,7 +287,10 @@ impl Reader<'_> {
         if self.form == Form::Score {
             let texts = self.texts("text_2")?;
             if queries != 1 && queries != texts.len() {
-                let reason = format!("expected as many `text_1` as `text_2`, or one, found {queries} and {}", texts.len());
+                let reason = format!(
+                    "expected as many `text_1` as `text_2`, or one, found {queries} and {}",
+                    texts.len()
+                );
                 return Err(Problem::new(Kind::Shape, reason));
             }
             let number = |i: usize| if queries == 1 { 0 } else { i };
@@ -304,10 +314,13 @@ impl Reader<'_> {
         }
         let items = self.fields.items(name, most)?.ok_or_else(|| missing(name))?;
         if items.count == 0 {
-            return Err(Problem::new(Kind::Empty, match merged {
-                true => "invalid request: list of documents must not be empty".to_owned(),
-                false => format!("`{name}` cannot be empty"),
-            }));
+            return Err(Problem::new(
+                Kind::Empty,
+                match merged {
+                    true => "invalid request: list of documents must not be empty".to_owned(),
+                    false => format!("`{name}` cannot be empty"),
+                },
+            ));
         }
         if items.count > most {
             return Err(too_many(items.count, most, self.errors));
@@ -353,10 +366,13 @@ impl Reader<'_> {
             return Ok(text);
         }
         let reason = format!("`{name}` must have less than {} characters. Given: {chars}", most + 1);
-        Err(Problem::new(Kind::TooLong, match self.errors {
-            ErrorForm::Merged => format!("invalid request: {reason}"),
-            _ => format!("Input validation error: {reason}"),
-        }))
+        Err(Problem::new(
+            Kind::TooLong,
+            match self.errors {
+                ErrorForm::Merged => format!("invalid request: {reason}"),
+                _ => format!("Input validation error: {reason}"),
+            },
+        ))
     }
 
     fn truncate(&self) -> Result<bool, Problem> {
@@ -415,13 +431,17 @@ fn text_of(name: &str, value: &RawValue) -> Result<String, Problem> {
     if !fields.is_array("content") {
         return match fields.get("content") {
             Some(text) => read_string(&format!("{name}.content"), text.get()),
-            None => Err(Problem::new(Kind::Shape, format!("`{name}`: expected a string or an object with `text`"))),
+            None => Err(Problem::new(
+                Kind::Shape,
+                format!("`{name}`: expected a string or an object with `text`"),
+            )),
         };
     }
     let parts = fields.items("content", 1000)?.map_or(vec![], |items| items.first);
     let texts = parts.iter().map(|part| {
         let part = Fields::of(part.get(), &["type", "text"])?;
-        let no_text = || Problem::new(Kind::Shape, format!("`{name}.content`: expected parts of the type text"));
+        let no_text =
+            || Problem::new(Kind::Shape, format!("`{name}.content`: expected parts of the type text"));
         read_string(name, part.get("text").ok_or_else(no_text)?.get())
     });
     Ok(texts.collect::<Result<Vec<_>, _>>()?.join(" "))
@@ -430,8 +450,9 @@ fn text_of(name: &str, value: &RawValue) -> Result<String, Problem> {
 /// The texts under some keys of an object, joined by a space; those that are missing, null or empty are left out.
 fn text_of_keys(name: &str, value: &RawValue, keys: &[String]) -> Result<String, Problem> {
     let json = without_lone_surrogates(value.get());
-    let object: std::collections::HashMap<String, &RawValue> = serde_json::from_str(json.as_deref().unwrap_or(value.get()))
-        .map_err(|error| Problem::new(Kind::Json, error.to_string()))?;
+    let object: std::collections::HashMap<String, &RawValue> =
+        serde_json::from_str(json.as_deref().unwrap_or(value.get()))
+            .map_err(|error| Problem::new(Kind::Json, error.to_string()))?;
     let there = keys.iter().filter_map(|key| object.get(key).filter(|value| value.get() != "null"));
     let texts = there.map(|value| match value.get().starts_with('"') {
         true => read_string(name, value.get()),

@@ -26,7 +26,10 @@ impl Keys {
         let found = self.0.iter().fold(Choice::from(0), |found, key| found | key.ct_eq(&given));
         match bool::from(found) {
             true => Ok(()),
-            false => Err(Problem::new(Kind::Key, "no api key, or a wrong one: expected `Authorization: Bearer KEY`")),
+            false => Err(Problem::new(
+                Kind::Key,
+                "no api key, or a wrong one: expected `Authorization: Bearer KEY`",
+            )),
         }
     }
 }
@@ -57,7 +60,16 @@ mod tests {
             keys.check(&headers).is_ok()
         };
         assert!(check("Bearer secret") && check("bearer  other"));
-        for wrong in ["", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets", "secret", "Basic secret", "Bearer None"] {
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer secre",
+            "Bearer secrets",
+            "secret",
+            "Basic secret",
+            "Bearer None",
+        ] {
             assert!(!check(wrong), "{wrong}");
         }
         assert!(keys.check(&HeaderMap::new()).is_err());

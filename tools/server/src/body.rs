@@ -87,7 +87,10 @@ pub(crate) async fn read(request: Request<Body>, held: &Held, options: &Options)
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|value| value.as_bytes() != b"identity") {
         let found = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
-        return Err(Problem::new(Kind::MediaType, format!("`Content-Encoding`: expected identity, found {found}")));
+        return Err(Problem::new(
+            Kind::MediaType,
+            format!("`Content-Encoding`: expected identity, found {found}"),
+        ));
     }
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();

@@ -37,7 +37,12 @@ pub(crate) fn most() -> usize {
 }
 
 /// Serves connections until `ending` is true, then until those that are open are done, or for as long as draining may take.
-pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, router: Router, mut ending: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    router: Router,
+    mut ending: watch::Receiver<bool>,
+) {
     let most = app.options.max_connections.unwrap_or_else(most);
     let places = Arc::new(Semaphore::new(most));
     let mut pause = PAUSES.0;

@@ -170,7 +170,8 @@ impl Dispatcher {
     /// What waits or is being scored.
     pub(crate) fn load(&self) -> Load {
         let state = self.lock();
-        let tokens = state.active.values().flat_map(|active| active.pairs.iter().flatten()).map(Tokenized::len).sum();
+        let tokens =
+            state.active.values().flat_map(|active| active.pairs.iter().flatten()).map(Tokenized::len).sum();
         Load { jobs: state.active.len(), tokens, seconds: state.ahead() as f64 * state.pace / 1e9 }
     }
 
@@ -195,7 +196,8 @@ impl Dispatcher {
 
     /// Adds a job of pairs, at least one.
     pub(crate) fn submit(self: &Arc<Self>, model: Arc<Model>, pairs: Vec<Tokenized>) -> Ticket {
-        let work = |(number, pair): (usize, &Tokenized)| Pair { number, work: pair.len() as u64 * model.cost };
+        let work =
+            |(number, pair): (usize, &Tokenized)| Pair { number, work: pair.len() as u64 * model.cost };
         let works = pairs.iter().enumerate().map(work).collect();
         let (done, outcome) = oneshot::channel();
         let mut state = self.lock();
@@ -262,8 +264,13 @@ impl Dispatcher {
             drop(state);
             return self.score_apart(batch, &model, pairs);
         };
-        let work: u64 =
-            batch.pairs.iter().zip(&scores).filter(|(_, score)| score.is_some()).map(|((_, pair), _)| pair.work).sum();
+        let work: u64 = batch
+            .pairs
+            .iter()
+            .zip(&scores)
+            .filter(|(_, score)| score.is_some())
+            .map(|((_, pair), _)| pair.work)
+            .sum();
         if work > 0 {
             let pace = elapsed.as_nanos() as f64 / work as f64;
             state.pace += LEARNING * (pace - state.pace);

@@ -85,9 +85,12 @@ impl<'a> Fields<'a> {
     /// A number of things, from 0; also as a string or as 3.0. One beyond all bounds is as large as can be.
     pub(crate) fn count(&self, name: &str) -> Result<Option<usize>, Problem> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let number = number(value).filter(|number| *number >= 0.0 && (number.fract() == 0.0 || number.is_infinite()));
+        let number =
+            number(value).filter(|number| *number >= 0.0 && (number.fract() == 0.0 || number.is_infinite()));
         // The conversion saturates.
-        number.map(|number| Some(number as usize)).ok_or_else(|| wrong(name, "an integer of at least 0", value))
+        number
+            .map(|number| Some(number as usize))
+            .ok_or_else(|| wrong(name, "an integer of at least 0", value))
     }
 
     /// A finite number, also as a string.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossrank::{Builder, Reranker, RerankOptions};
+use crossrank::{Builder, RerankOptions, Reranker};
 use tokio::sync::OnceCell;
 
 use crate::problem::{Kind, Problem};
@@ -133,7 +133,8 @@ impl Model {
         let start = Instant::now();
         let reranker = (source.load)(Reranker::builder().pool(pool))?;
         let label = label.filter(|_| reranker.labels() > 1);
-        let label = label.map(|label| reranker.label(label)).transpose().map_err(|error| error.to_string())?;
+        let label =
+            label.map(|label| reranker.label(label)).transpose().map_err(|error| error.to_string())?;
         if label.is_none() && reranker.labels() > 1 {
             return Err(format!("it has {} labels: choose which one ranks", reranker.labels()));
         }

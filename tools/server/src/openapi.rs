@@ -21,7 +21,10 @@ pub(crate) fn document() -> Value {
         ("/v1/models", "The models that are served."),
         ("/metrics", "For Prometheus."),
     ] {
-        paths.insert(path.to_owned(), json!({ "get": { "summary": about, "responses": { "200": { "description": "" } } } }));
+        paths.insert(
+            path.to_owned(),
+            json!({ "get": { "summary": about, "responses": { "200": { "description": "" } } } }),
+        );
     }
     json!({
         "openapi": "3.1.0",

@@ -156,7 +156,8 @@ impl Problem {
                 Some(json!({ "message": message, "error": error }))
             }
         };
-        let mut response = Response::new(body.as_ref().map_or_else(Body::empty, |body| body.to_string().into()));
+        let mut response =
+            Response::new(body.as_ref().map_or_else(Body::empty, |body| body.to_string().into()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         if body.is_some() {

@@ -72,7 +72,8 @@ impl Queue {
     }
 
     /// Jobs that wait.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.jobs.len()
     }
 
@@ -92,7 +93,8 @@ impl Queue {
         let alone = self.jobs.len() == 1;
         let (mut rooms, mut early) = (None, 0);
         let mut batch: Option<Batch> = None;
-        while let Some((id, ahead)) = self.choose(batch.as_ref().map(|batch| batch.model), early, &mut rooms) {
+        while let Some((id, ahead)) = self.choose(batch.as_ref().map(|batch| batch.model), early, &mut rooms)
+        {
             let Some(job) = self.jobs.get_mut(&id) else { break };
             let Some(pair) = job.pairs.front().copied() else { break };
             let batch = batch.get_or_insert_with(|| Batch { model: job.model, alone, ..Batch::default() });
@@ -153,7 +155,8 @@ impl Queue {
     /// The job to serve next, of this model if one is named, and whether it goes before one with an earlier deadline.
     /// `early` is the work that has gone so since `rooms` were found.
     fn choose(&self, model: Option<usize>, early: u64, rooms: &mut Option<Rooms>) -> Option<(JobId, bool)> {
-        let fits = |id: JobId| model.is_none_or(|model| self.jobs.get(&id).is_some_and(|job| job.model == model));
+        let fits =
+            |id: JobId| model.is_none_or(|model| self.jobs.get(&id).is_some_and(|job| job.model == model));
         let (&(_, first), _) = self.by_deadline.first_key_value()?;
         let shortest = self.by_work.iter().map(|(_, id)| *id).find(|id| fits(*id))?;
         if shortest == first {

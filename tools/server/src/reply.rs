@@ -99,7 +99,9 @@ struct Result<'a> {
 #[serde(untagged)]
 enum DocumentOf<'a> {
     Text(&'a str),
-    Object { text: &'a str },
+    Object {
+        text: &'a str,
+    },
     /// As it came, with whatever else it has.
     Given(&'a RawValue),
 }
@@ -227,10 +229,8 @@ struct WeaviateScore<'a> {
 
 fn weaviate<'a>(ask: &'a Ask, answer: &Answer) -> Weaviate<'a> {
     let query = ask.queries.first().map_or("", |query| query);
-    let mut scores = in_order(answer).map(|ranked| WeaviateScore {
-        document: &ask.documents[ranked.index].text,
-        score: ranked.score,
-    });
+    let mut scores = in_order(answer)
+        .map(|ranked| WeaviateScore { document: &ask.documents[ranked.index].text, score: ranked.score });
     match ask.property {
         true => {
             let only = scores.next();
@@ -256,11 +256,8 @@ struct NimRank {
 }
 
 fn nim(answer: &Answer) -> Nim {
-    let rank = |ranked: &Ranked| NimRank {
-        index: ranked.index,
-        logit: ranked.score,
-        truncated: ranked.truncated,
-    };
+    let rank =
+        |ranked: &Ranked| NimRank { index: ranked.index, logit: ranked.score, truncated: ranked.truncated };
     Nim { rankings: answer.ranking.iter().map(rank).collect(), usage: Usage::of(answer) }
 }
 

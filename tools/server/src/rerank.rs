@@ -27,11 +27,12 @@ pub(crate) async fn rerank(app: &Arc<App>, request: Request<Body>, open: ErrorFo
     };
     let own = app.clone();
     let length = body.bytes.len();
-    let (ask, _held) = match parse(app, length, move || (ask::read(&body.bytes, open, &own.options), body)).await {
-        Ok((Ok(ask), body)) => (ask, body),
-        Ok((Err((errors, problem)), _)) => return fail(app, &problem, errors),
-        Err(problem) => return fail(app, &problem, open),
-    };
+    let (ask, _held) =
+        match parse(app, length, move || (ask::read(&body.bytes, open, &own.options), body)).await {
+            Ok((Ok(ask), body)) => (ask, body),
+            Ok((Err((errors, problem)), _)) => return fail(app, &problem, errors),
+            Err(problem) => return fail(app, &problem, open),
+        };
     let errors = if open == ErrorForm::Text { open } else { ask.form.errors() };
     app.metrics.came(ask.documents.len());
     let answer = match answer(app, &ask, began).await {
@@ -54,11 +55,12 @@ pub(crate) async fn vertex(app: &Arc<App>, request: Request<Body>) -> Response<B
     };
     let own = app.clone();
     let length = body.bytes.len();
-    let (asks, _held) = match parse(app, length, move || (ask::read_instances(&body.bytes, &own.options), body)).await {
-        Ok((Ok(asks), body)) => (asks, body),
-        Ok((Err((errors, problem)), _)) => return fail(app, &problem, errors),
-        Err(problem) => return fail(app, &problem, tei),
-    };
+    let (asks, _held) =
+        match parse(app, length, move || (ask::read_instances(&body.bytes, &own.options), body)).await {
+            Ok((Ok(asks), body)) => (asks, body),
+            Ok((Err((errors, problem)), _)) => return fail(app, &problem, errors),
+            Err(problem) => return fail(app, &problem, tei),
+        };
     let mut answers = vec![];
     for ask in &asks {
         app.metrics.came(ask.documents.len());
@@ -94,7 +96,8 @@ async fn parse<T: Send + 'static>(
 
 fn succeed(app: &App, json: Vec<u8>, answers: &[(&Ask, &Answer)]) -> Response<Body> {
     let total = answers.first().map_or(Duration::ZERO, |(_, answer)| answer.times.began.elapsed());
-    let sum = |time: &dyn Fn(&Answer) -> Duration| answers.iter().map(|(_, answer)| time(answer)).sum::<Duration>();
+    let sum =
+        |time: &dyn Fn(&Answer) -> Duration| answers.iter().map(|(_, answer)| time(answer)).sum::<Duration>();
     let times = [
         sum(&|answer| answer.times.tokenise),
         sum(&|answer| answer.times.queue),

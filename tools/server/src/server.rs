@@ -59,7 +59,8 @@ impl Server {
         let dispatcher =
             Dispatcher::start(threads, options.max_queue, options.before_batch.clone(), metrics.clone())
                 .map_err(started)?;
-        let models = Models::new(models, options.strict_model, options.label.clone(), engine, options.max_queue);
+        let models =
+            Models::new(models, options.strict_model, options.label.clone(), engine, options.max_queue);
         let app = Arc::new(App {
             keys: Keys::new(&options.api_keys),
             held: Held::default(),
@@ -141,7 +142,9 @@ async fn run(app: Arc<App>, listener: TcpListener, ended: watch::Receiver<bool>)
     };
     let first = async {
         match app.models.load(0).await {
-            Err(reason) => Err(Error::Model { name: app.models.names().next().unwrap_or_default().to_owned(), reason }),
+            Err(reason) => {
+                Err(Error::Model { name: app.models.names().next().unwrap_or_default().to_owned(), reason })
+            }
             Ok(_) => std::future::pending().await,
         }
     };

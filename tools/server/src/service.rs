@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossrank::{DocumentScore, Error, Layout, Partial, Ranked, RerankOptions, ScoreMode, Tokenized, Truncation};
+use crossrank::{
+    DocumentScore, Error, Layout, Partial, Ranked, RerankOptions, ScoreMode, Tokenized, Truncation,
+};
 use tokio::sync::oneshot;
 
 use crate::app::App;
@@ -82,7 +84,10 @@ pub(crate) async fn answer(app: &App, ask: &Ask, began: Instant) -> Result<Answe
     let model = app.models.get(app.models.find(ask.model.as_deref())?).await?;
     let options = rerank_options(ask, &model);
     // Options that fit nothing are refused before any work.
-    model.reranker.rank_scores(ask.documents.iter().map(|_| None), &options).map_err(|error| describe(ask, &error))?;
+    model
+        .reranker
+        .rank_scores(ask.documents.iter().map(|_| None), &options)
+        .map_err(|error| describe(ask, &error))?;
     let reservation = app.dispatcher.reserve(&model, estimate(ask, &model))?;
     let deadline = ask.budget_ms.and_then(|ms| began.checked_add(Duration::from_millis(ms as u64)));
     let distinct = Distinct::of(ask);
@@ -214,10 +219,15 @@ fn refused(error: &Error, (errors, _): (ErrorForm, Form), firsts: &[usize], wind
     match error {
         Error::Document { document, reason } => {
             let of = format!("document {}: {reason}", at(*document));
-            Problem::new(Kind::TooLong, match errors {
-                ErrorForm::Merged => format!("invalid request: {of}"),
-                _ => format!("Input validation error: `inputs` must have less than {window} tokens. Given: {of}"),
-            })
+            Problem::new(
+                Kind::TooLong,
+                match errors {
+                    ErrorForm::Merged => format!("invalid request: {of}"),
+                    _ => format!(
+                        "Input validation error: `inputs` must have less than {window} tokens. Given: {of}"
+                    ),
+                },
+            )
         }
         Error::Query { reason } => Problem::new(Kind::TooLong, format!("query: {reason}")),
         Error::Option { option, reason } => Problem::new(Kind::Shape, format!("`{option}`: {reason}")),
