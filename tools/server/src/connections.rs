@@ -24,6 +24,10 @@ const MOST: usize = 16_384;
 /// Pauses after an error to accept, which is mostly that there are no descriptors: from the first to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// How long a connection stays open when the server is told to end, for a request that is on its way already: accepted by
+/// the system, not read yet.
+const LAST_CHANCE: Duration = Duration::from_millis(100);
+
 /// How many connections there may be at once.
 pub(crate) fn most() -> usize {
     #[cfg(unix)]
@@ -120,9 +124,14 @@ fn start(
         builder.timer(TokioTimer::new()).header_read_timeout(app.options.head_timeout);
         let connection = builder.serve_connection(stream, TowerToHyperService::new(router));
         tokio::pin!(connection);
+        let last = async {
+            ended(&mut ending).await;
+            tokio::time::sleep(LAST_CHANCE).await;
+        };
         let result = tokio::select! {
+            biased;
             result = &mut connection => result,
-            () = ended(&mut ending) => {
+            () = last => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -6,7 +6,7 @@
 //! itself; when another comes, it is stopped between chunks, and what was not reached goes back into the queue. Scores do
 //! not depend on it: the engine gives a pair the same bits in any company.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -305,17 +305,13 @@ impl Dispatcher {
     }
 
     fn score_apart(&self, batch: Batch, model: &Model, pairs: Vec<Tokenized>) {
-        let mut by_job: Vec<(JobId, Vec<(JobId, Pair)>, Vec<Tokenized>)> = vec![];
+        let mut by_job: BTreeMap<JobId, (Vec<(JobId, Pair)>, Vec<Tokenized>)> = BTreeMap::new();
         for (entry, pair) in batch.pairs.into_iter().zip(pairs) {
-            match by_job.iter_mut().find(|(id, ..)| *id == entry.0) {
-                Some((_, entries, own)) => {
-                    entries.push(entry);
-                    own.push(pair);
-                }
-                None => by_job.push((entry.0, vec![entry], vec![pair])),
-            }
+            let (entries, own) = by_job.entry(entry.0).or_default();
+            entries.push(entry);
+            own.push(pair);
         }
-        for (_, entries, own) in by_job {
+        for (entries, own) in by_job.into_values() {
             let scores = self.call(model, &own, &AtomicBool::new(false)).unwrap_or_else(|| {
                 tracing::error!("scoring a request panicked");
                 own.iter().map(|_| Some(Err(Problem::internal()))).collect()

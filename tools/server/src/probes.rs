@@ -88,7 +88,7 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Response<Body> {
         "served_model_name": model.name,
         "model_dtype": info.dtype,
         "model_type": { "reranker": { "id2label": id2label, "label2id": label2id } },
-        "max_concurrent_requests": app.options.max_connections.unwrap_or(0),
+        "max_concurrent_requests": app.options.max_connections.unwrap_or_else(crate::connections::most),
         "max_input_length": info.max_length,
         "max_batch_tokens": app.dispatcher.batch_tokens(),
         "max_client_batch_size": app.options.max_documents,

@@ -33,7 +33,10 @@ pub(crate) enum Refusal {
     Fault(Problem),
 }
 
-type Done = Box<dyn FnOnce(Result<Vec<Prepared>, Refusal>) + Send>;
+/// What came of some documents.
+type Outcome = Result<Vec<Prepared>, Refusal>;
+
+type Done = Box<dyn FnOnce(Outcome) + Send>;
 
 /// Tokenises texts, and calls `done` on a thread of the pool with what came out: of all documents, in order, or the error
 /// of the first that has one.
@@ -48,7 +51,7 @@ struct Work {
     slices: Vec<std::ops::Range<usize>>,
     left: AtomicUsize,
     /// One for each slice.
-    results: Mutex<Vec<Option<Result<Vec<Prepared>, Refusal>>>>,
+    results: Mutex<Vec<Option<Outcome>>>,
     done: Mutex<Option<Done>>,
 }
 
