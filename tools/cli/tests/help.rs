@@ -8,10 +8,12 @@ const COMMANDS: [&str; 8] =
     ["rerank", "score", "fit-scores", "inspect", "quantize", "pack", "bench", "completions"];
 /// Commands of the feature `search`.
 const SEARCH: &[&str] = if cfg!(feature = "search") { &["eval", "search"] } else { &[] };
+/// The command of the feature `serve`.
+const SERVE: &[&str] = if cfg!(feature = "serve") { &["serve"] } else { &[] };
 
 #[test]
 fn every_command_has_an_example_in_its_help() {
-    for name in COMMANDS.iter().chain(SEARCH) {
+    for name in COMMANDS.iter().chain(SEARCH).chain(SERVE) {
         let help = run([*name, "--help"], "").ok();
         assert!(help.contains(&format!("crossrank {name}")) && help.contains("Example"), "{help}");
     }
@@ -30,7 +32,7 @@ fn the_version_names_the_instruction_set() {
 fn shells_get_completions() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = run(["completions", shell], "").ok();
-        assert!(COMMANDS.iter().chain(SEARCH).all(|name| script.contains(*name)), "{shell}");
+        assert!(COMMANDS.iter().chain(SEARCH).chain(SERVE).all(|name| script.contains(*name)), "{shell}");
     }
     run(["completions", "cmd"], "").usage_error();
 }
