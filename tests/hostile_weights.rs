@@ -247,9 +247,15 @@ fn nan_in_the_weights_is_found_at_the_logit_and_names_the_document() {
     let healthy = tokenized(&[2, 3]);
     assert!(reranker.score_tokenized(&[healthy.clone(), healthy.clone()]).is_ok());
     let ill = tokenized(&[2, broken_word as u32, 3]);
-    let error = reranker.score_tokenized(&[healthy.clone(), ill, healthy]).unwrap_err();
+    let pairs = [healthy.clone(), ill, healthy];
+    let error = reranker.score_tokenized(&pairs).unwrap_err();
     assert_eq!(error.document(), Some(1));
     assert!(error.to_string().contains("NaN"), "{error}");
+    // Where pairs of several callers are scored together, the others have their scores.
+    let each = reranker.score_until(&pairs, &Default::default()).unwrap();
+    let each: Vec<_> = each.into_iter().map(Option::unwrap).collect();
+    assert!(each[0].is_ok() && each[0].as_ref().unwrap() == each[2].as_ref().unwrap());
+    assert_eq!(each[1].as_ref().unwrap_err().document(), Some(1));
 }
 
 #[test]

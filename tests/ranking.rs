@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::fixture;
-use crossrank::{Error, RerankOptions, Reranker, ScoreMode, Truncation};
+use crossrank::{Error, Fusion, Long, RerankOptions, Reranker, ScoreMode, Truncation};
 
 const QUERY: &str = "where do rivers go";
 const DOCUMENTS: [&str; 5] =
@@ -193,4 +193,58 @@ fn a_pool_of_the_callers_own() {
 fn rerankers_are_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Reranker>();
+}
+
+/// What a caller with a queue of its own does, all documents being scored or every second one.
+fn by_steps(reranker: &Reranker, options: &RerankOptions, all: bool) -> crossrank::Partial {
+    let query = reranker.encode(QUERY).unwrap();
+    let prepared = DOCUMENTS.iter().enumerate().map(|document| {
+        let (i, text) = document;
+        reranker.prepare(&query, (i, text), options, None).unwrap().into_parts()
+    });
+    let documents: Vec<_> = prepared
+        .enumerate()
+        .map(|(i, (pairs, layout))| {
+            let scores = reranker.score_until(&pairs, &AtomicBool::new(!all && i % 2 == 1)).unwrap();
+            let scores: Option<Vec<_>> = scores.into_iter().map(|score| score.map(Result::unwrap)).collect();
+            let scores = scores?;
+            Some(reranker.gather(&layout, &scores.iter().collect::<Vec<_>>(), options).unwrap())
+        })
+        .collect();
+    reranker.rank_scores(documents.iter().map(Option::as_ref), options).unwrap()
+}
+
+#[test]
+fn the_steps_one_by_one_give_what_the_whole_gives() {
+    let reranker = Reranker::builder().max_length(12).load(fixture("gelu-60")).unwrap();
+    let plain = RerankOptions::default;
+    for options in [
+        plain(),
+        plain().score(ScoreMode::Raw).top_k(3),
+        plain().long(Long::Max).stride(2),
+        plain().long(Long::Mean),
+        plain().fusion(Fusion::Weight(0.5)).first_scores(vec![5.0, 4.0, 3.0, 2.0, 1.0]),
+        plain().truncation(Truncation::OnlyDocument).min_score(0.001),
+    ] {
+        let whole = reranker.rerank(QUERY, &DOCUMENTS, &options).unwrap();
+        let steps = by_steps(&reranker, &options, true);
+        assert_eq!((steps.ranking, steps.not_scored), (whole, vec![]));
+    }
+    let some = by_steps(&reranker, &plain(), false);
+    assert_eq!(some.not_scored, [1, 3]);
+    assert_eq!(some.ranking.len(), 3);
+}
+
+#[test]
+fn no_more_tokens_of_a_document_count_than_the_step_is_told() {
+    let reranker = reranker();
+    let query = reranker.encode(QUERY).unwrap();
+    let options = RerankOptions::default();
+    let pairs = |text, most| reranker.prepare(&query, (0, text), &options, most).unwrap().pairs;
+    let cut = pairs("rivers run to the sea", Some(2));
+    assert_eq!(cut[0].ids(), pairs("rivers run", None)[0].ids());
+    assert!(cut[0].truncated());
+    assert_eq!(pairs("rivers run", Some(2)), pairs("rivers run", None));
+    let gathered = reranker.gather(&Default::default(), &[], &options);
+    assert!(gathered.unwrap_err().to_string().contains("found 0"));
 }

@@ -13,6 +13,9 @@ use crate::problem::Problem;
 /// Bytes of text that a thread tokenises at once: some tenths of a millisecond.
 const SLICE_BYTES: usize = 16 << 10;
 
+/// Bytes of text up to which a request is tokenised where it was read: handing it over would take as long.
+const INLINE_BYTES: usize = 4 << 10;
+
 /// Texts of a request.
 pub(crate) struct Texts {
     pub(crate) model: Arc<Model>,
@@ -38,9 +41,13 @@ type Outcome = Result<Vec<Prepared>, Refusal>;
 
 type Done = Box<dyn FnOnce(Outcome) + Send>;
 
-/// Tokenises texts, and calls `done` on a thread of the pool with what came out: of all documents, in order, or the error
-/// of the first that has one.
+/// Tokenises texts, and calls `done` with what came out: of all documents, in order, or the error of the first that has
+/// one. That happens on a thread of the pool; or here, where it takes no longer than a thread takes to wake.
 pub(crate) fn tokenise(pool: &Arc<rayon::ThreadPool>, texts: Texts, done: Done) {
+    let queries = texts.queries.iter().map(String::len).sum::<usize>();
+    if queries + texts.documents.iter().map(|(_, text)| text.len()).sum::<usize>() <= INLINE_BYTES {
+        return start(pool, texts, done);
+    }
     let own = pool.clone();
     pool.spawn_fifo(move || start(&own, texts, done));
 }
