@@ -15,6 +15,12 @@ use crate::problem::{Kind, Problem};
 #[derive(Clone, Default)]
 pub(crate) struct Held(Arc<AtomicUsize>);
 
+impl Held {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A body, whose bytes count as held as long as it lives.
 pub(crate) struct Whole {
     pub(crate) bytes: Vec<u8>,

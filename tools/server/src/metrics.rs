@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     queue_size: IntGauge,
     queue_tokens: IntGauge,
     queue_seconds: Gauge,
+    held_bytes: IntGauge,
     documents: IntCounter,
     truncated: IntCounter,
     tokens: IntCounter,
@@ -85,6 +86,7 @@ impl Metrics {
             queue_tokens: to.add(IntGauge::new("crossrank_queue_tokens", "Tokens in the queue"))?,
             queue_seconds: to
                 .add(Gauge::new("crossrank_queue_seconds", "Seconds until all that waits is scored"))?,
+            held_bytes: to.add(IntGauge::new("crossrank_held_bytes", "Bytes of bodies that are held"))?,
             documents: to.add(IntCounter::new("crossrank_documents_total", "Documents scored"))?,
             truncated: to
                 .add(IntCounter::new("crossrank_documents_truncated_total", "Documents cut to the window"))?,
@@ -131,10 +133,11 @@ impl Metrics {
     }
 
     /// All of it as text.
-    pub(crate) fn text(&self, load: &Load) -> Vec<u8> {
+    pub(crate) fn text(&self, load: &Load, held: usize) -> Vec<u8> {
         self.queue_size.set(i64::try_from(load.jobs).unwrap_or(i64::MAX));
         self.queue_tokens.set(i64::try_from(load.tokens).unwrap_or(i64::MAX));
         self.queue_seconds.set(load.seconds);
+        self.held_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
         let mut text = vec![];
         // Writing to memory does not fail, and names were checked when they were registered.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);

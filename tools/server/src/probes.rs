@@ -115,7 +115,7 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Response<Body> {
 
 /// For Prometheus.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response<Body> {
-    let mut response = Response::new(Body::from(app.metrics.text(&app.dispatcher.load())));
+    let mut response = Response::new(Body::from(app.metrics.text(&app.dispatcher.load(), app.held.bytes())));
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
     response

@@ -149,17 +149,17 @@ fn bodies_are_bounded_all_together() {
     let mut half = server.connect();
     let whole = post("/rerank", &[JSON], &large);
     half.write_all(&whole[..whole.len() - 10]).unwrap();
-    let refused = loop {
-        // Until the half has arrived.
-        let reply = server.post("/rerank", &large);
-        if reply.status != 200 {
-            break reply;
-        }
-    };
+    while server.metric("crossrank_held_bytes") != (large.len() - 10) as f64 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let refused = server.post("/rerank", &large);
     assert_eq!(refused.status, 429);
     assert!(refused.header("retry-after").is_some());
     half.write_all(&whole[whole.len() - 10..]).unwrap();
     assert_eq!(Reply::read(&mut half).unwrap().status, 200);
+    while server.metric("crossrank_held_bytes") != 0.0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
     server.post("/rerank", &large).ok();
 }
 
