@@ -57,7 +57,7 @@ impl Distinct {
         let mut numbers = HashMap::with_capacity(ask.documents.len());
         let (mut texts, mut firsts) = (vec![], vec![]);
         let number = |(i, document): (usize, &crate::ask::Document)| {
-            *numbers.entry((document.query, document.text.clone())).or_insert_with(|| {
+            *numbers.entry((document.query, &*document.text)).or_insert_with(|| {
                 texts.push((document.query, Arc::from(&*document.text)));
                 firsts.push(i);
                 texts.len() - 1
