@@ -55,15 +55,15 @@ struct Distinct {
 impl Distinct {
     fn of(ask: &Ask) -> Self {
         let mut numbers = HashMap::with_capacity(ask.documents.len());
-        let (mut texts, mut firsts) = (vec![], vec![]);
-        let number = |(i, document): (usize, &crate::ask::Document)| {
-            *numbers.entry((document.query, &*document.text)).or_insert_with(|| {
+        let (mut texts, mut firsts, mut of) = (vec![], vec![], Vec::with_capacity(ask.documents.len()));
+        for (i, document) in ask.documents.iter().enumerate() {
+            let number = *numbers.entry((document.query, &*document.text)).or_insert_with(|| {
                 texts.push((document.query, Arc::from(&*document.text)));
                 firsts.push(i);
                 texts.len() - 1
-            })
-        };
-        let of = ask.documents.iter().enumerate().map(number).collect();
+            });
+            of.push(number);
+        }
         Self { texts, of, firsts }
     }
 }
