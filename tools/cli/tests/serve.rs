@@ -151,7 +151,7 @@ fn what_cannot_be_served_is_said_by_name() {
     std::fs::write(folder.path().join("config.json"), "{}").unwrap();
     let ran = run(["serve", "--port", "0", "--model", folder.path().to_str().unwrap()], "");
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("config.json"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("model.safetensors"), "{}", ran.stderr);
 }
 
 #[test]
