@@ -83,7 +83,7 @@ def rerankers(base, closed, best_first):
     from rerankers import Reranker
 
     for provider, path in (("text-embeddings-inference", "/rerank"), ("cohere", "/v1/rerank"), ("jina", "/v1/rerank")):
-        ranker = Reranker("m", model_type="api", api_provider=provider, api_key="any", url=base + path)
+        ranker = Reranker("m", model_type="APIRanker", api_provider=provider, api_key="any", url=base + path)
         found = ranker.rank(QUERY, DOCUMENTS, doc_ids=list(range(len(DOCUMENTS))))
         check_order([(result.doc_id, result.score) for result in found.results], best_first)
 
