@@ -305,7 +305,7 @@ impl Dispatcher {
     }
 
     fn score_apart(&self, batch: Batch, model: &Model, pairs: Vec<Tokenized>) {
-        let mut by_job: BTreeMap<JobId, (Vec<(JobId, Pair)>, Vec<Tokenized>)> = BTreeMap::new();
+        let mut by_job: BTreeMap<JobId, (Entries, Vec<Tokenized>)> = BTreeMap::new();
         for (entry, pair) in batch.pairs.into_iter().zip(pairs) {
             let (entries, own) = by_job.entry(entry.0).or_default();
             entries.push(entry);
@@ -323,6 +323,9 @@ impl Dispatcher {
 }
 
 type Score = Option<Result<PairScore, Problem>>;
+
+/// Pairs of jobs.
+type Entries = Vec<(JobId, Pair)>;
 
 /// What is about to be scored.
 struct Taken {
