@@ -70,8 +70,11 @@ expect key 200 -H "$json" -H 'Authorization: Bearer secret' -d '{"query":"rivers
 # SIGTERM under load: every request that was accepted is answered. Who comes too late is refused, which is curl's 7.
 for client in $(seq 8); do
     (
-        while curl -sS -o /dev/null -w '%{http_code}\n' -H "$json" -d '{"query":"rivers","texts":["a","b","c"]}' "$open/rerank" 2>/dev/null; do :; done
-        echo "last $?"
+        code=0
+        while [ "$code" = 0 ]; do
+            curl -sS -o /dev/null -w '%{http_code}\n' -H "$json" -d '{"query":"rivers","texts":["a","b","c"]}' "$open/rerank" 2>/dev/null || code=$?
+        done
+        echo "last $code"
     ) >>"$work/codes" &
     clients[client]=$!
 done
