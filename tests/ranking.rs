@@ -200,7 +200,7 @@ fn by_steps(reranker: &Reranker, options: &RerankOptions, all: bool) -> crossran
     let query = reranker.encode(QUERY).unwrap();
     let prepared = DOCUMENTS.iter().enumerate().map(|document| {
         let (i, text) = document;
-        reranker.prepare(&query, (i, text), options, None).unwrap().into_parts()
+        reranker.prepare(&query, (i, *text), options, None).unwrap().into_parts()
     });
     let documents: Vec<_> = prepared
         .enumerate()
