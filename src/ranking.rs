@@ -10,7 +10,6 @@ mod scaling;
 mod scored;
 
 use std::cmp::Ordering;
-use std::time::Instant;
 
 pub use cascade::Cascade;
 pub use fusion::Fusion;
@@ -18,6 +17,7 @@ pub use long::{Long, Passage};
 pub use options::RerankOptions;
 pub use scaling::Scaling;
 
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::reranker::Reranker;
 
@@ -134,7 +134,7 @@ impl Reranker {
             });
         }
         // The index makes the order total, so that nothing is left to be stable.
-        partial.ranking.sort_unstable_by(best_first);
+        partial.ranking.sort_unstable_by(Ranked::best_first);
         partial.not_scored.sort_unstable();
         Ok(partial)
     }
@@ -152,9 +152,13 @@ impl Reranker {
     }
 }
 
-/// Logits are finite here, and what is made of them is no NaN, so the order is total; 0 and -0 are equal. What a later
-/// model of a cascade scored comes first.
-fn best_first(a: &Ranked, b: &Ranked) -> Ordering {
-    let order = b.order.partial_cmp(&a.order).unwrap_or(Ordering::Equal);
-    b.stage.cmp(&a.stage).then(order).then(a.index.cmp(&b.index))
+impl Ranked {
+    /// The order of a ranking, for callers who make one of several with the same options: the better one is less. It is
+    /// total; fused places do not count.
+    pub fn best_first(&self, other: &Self) -> Ordering {
+        // Logits are finite here, and what is made of them is no NaN; 0 and -0 are equal. What a later model of a cascade
+        // scored comes first.
+        let order = other.order.partial_cmp(&self.order).unwrap_or(Ordering::Equal);
+        other.stage.cmp(&self.stage).then(order).then(self.index.cmp(&other.index))
+    }
 }
