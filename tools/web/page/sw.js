@@ -1,0 +1,1 @@
+const x = ["SHELL", "VERSION"];
