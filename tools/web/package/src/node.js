@@ -26,7 +26,9 @@ const host = {
   },
 
   spawn: ({ message, death }) => {
-    const worker = new Worker(new URL("./worker-node.js", import.meta.url), { name: "crossrank" });
+    // Flags of the process are not the worker's: `--input-type`, for one, is refused there.
+    const options = { name: "crossrank", execArgv: [] };
+    const worker = new Worker(new URL("./worker-node.js", import.meta.url), options);
     let isEnding = false;
     worker.on("message", message);
     worker.on("messageerror", (error) => death(error.message));
@@ -40,7 +42,10 @@ const host = {
         isEnding = true;
         await worker.terminate();
       },
-      hold: (isBusy) => (isBusy ? worker.ref() : worker.unref()),
+      // Whoever ends it waits for its end.
+      hold: (isBusy) => {
+        if (!isEnding) isBusy ? worker.ref() : worker.unref();
+      },
     };
   },
 };
