@@ -1,6 +1,6 @@
 /** A file of a model. */
 export interface ModelFile {
-  /** Its name, without a folder: `config.json`, `tokenizer.json`, `model.safetensors` and such. */
+  /** Its name: `config.json`, `tokenizer.json`, `model.safetensors` and such; those of modules with their folder. */
   name: string;
   /** Its length in bytes. */
   bytes: number;
@@ -75,6 +75,11 @@ export interface RerankOptions {
   long?: "truncate" | "max" | "mean";
   /** Tokens that neighbouring passages share. Default: 0. */
   stride?: number;
+  /**
+   * What is made of the logits: what the model names (`model`), nothing (`raw`), `sigmoid`, `softmax`, or, of two
+   * labels, their `difference`. Default: `model`.
+   */
+  score?: "model" | "raw" | "sigmoid" | "softmax" | "difference";
   /** The label to rank by, of a model that has several, from 0. Default: the model's own. */
   label?: number;
   /** Is called while documents are scored. */
@@ -87,6 +92,8 @@ export interface RerankOptions {
 export interface Passage {
   /** Its number among the document's passages, from 0. */
   index: number;
+  /** The number of the document's passages. */
+  count: number;
   /** Where it begins and ends in the document, in code units of UTF-16: `document.slice(start, end)`. */
   start: number;
   end: number;
@@ -123,7 +130,9 @@ export interface RerankerInfo {
   /** The numbers that weights are multiplied in. */
   readonly dtype: string;
   /** Tokens of the longest pair. */
-  readonly max_length: number;
+  readonly maxLength: number;
+  /** The number of labels. */
+  readonly labels: number;
   /** Bytes of the module's memory, the model's among them. */
   readonly memoryBytes: number;
   /** Milliseconds of loading: until the module ran, until the model's bytes were in place, until it could score. */

@@ -48,8 +48,8 @@ test("it says what was loaded, and how far it is", async () => {
   const total = model.files.reduce((sum, file) => sum + file.bytes, 0);
   assert.deepEqual(progress.at(-1), { loaded: total, total });
   assert.ok(progress.every(({ loaded }, i) => i === 0 || loaded >= progress[i - 1].loaded));
-  const { module, threads, dtype, max_length, memoryBytes } = reranker.info;
-  assert.deepEqual([module, threads, dtype, max_length], ["simd", 1, "int8", 512]);
+  const { module, threads, dtype, maxLength, memoryBytes } = reranker.info;
+  assert.deepEqual([module, threads, dtype, maxLength], ["simd", 1, "int8", 512]);
   assert.ok(memoryBytes >= 0);
   await reranker.dispose();
 });
@@ -116,7 +116,7 @@ test("a manifest that cannot be is refused by its field", async (t) => {
   const folder = copyOfModel(t);
   const cases = [
     [(files) => (files.length = 0), /`files`: expected a list of files, found \[\]/],
-    [(files) => (files[0].name = "../config.json"), /`files\[0\]\.name`: expected a file's name, found "\.\.\/config\.json"/],
+    [(files) => (files[0].name = "../config.json"), /`files\[0\]\.name`: expected a file's name, with a folder at most, found "\.\.\/config\.json"/],
     [(files) => (files[1].name = files[0].name), /`files\[1\]\.name`: expected each file once/],
     [(files) => (files[0].bytes = -1), /`files\[0\]\.bytes`: expected a whole number/],
     [(files) => (files[0].bytes = 1e15), /`files\[0\]\.bytes`: expected a whole number/],

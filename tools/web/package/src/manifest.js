@@ -10,7 +10,7 @@ const MOST_BYTES = 2 ** 32;
 
 /**
  * @typedef {object} ModelFile
- * @property {string} name its name, without a folder
+ * @property {string} name its name; those of modules are in a folder, as in `1_Pooling/config.json`
  * @property {number} bytes its length
  * @property {string} sha256 its hash, 64 hexadecimal digits
  * @property {string[]} [blocks] the hashes of its blocks of {@link BLOCK} bytes, the last of which may be shorter
@@ -31,8 +31,8 @@ export function modelFiles(manifest, from, base) {
   return files.map((file, index) => {
     const at = `files[${index}]`;
     const { name, bytes, sha256, blocks } = file ?? {};
-    if (typeof name !== "string" || !/^[\w-][\w.-]*$/.test(name)) {
-      throw wrong(from, `${at}.name`, "a file's name", name);
+    if (typeof name !== "string" || !/^(\w[\w-]*\/)?\w[\w.-]*$/.test(name)) {
+      throw wrong(from, `${at}.name`, "a file's name, with a folder at most", name);
     }
     if (names.has(name)) throw wrong(from, `${at}.name`, "each file once", name);
     names.add(name);

@@ -35,10 +35,7 @@ export class Reranker {
     signal?.addEventListener("abort", abort, { once: true });
     try {
       const message = { type: "load", ...chosen, model: where, cache, verify };
-      const engineOptions = { ...rest, threads: chosen.threads };
-      const ready = await client.ask({ ...message, options: engineOptions }, ({ loaded, total }) =>
-        onProgress?.({ loaded, total }),
-      );
+      const ready = await client.ask({ ...message, options: rest }, ({ loaded, total }) => onProgress?.({ loaded, total }));
       const { info, memoryBytes, timings } = ready;
       return new this(KEY, client, { ...info, module: chosen.module, threads: chosen.threads, memoryBytes, timings });
     } catch (error) {
@@ -55,14 +52,17 @@ export class Reranker {
 
   async rerank(query, documents, options) {
     const { topK, minScore, signal, onProgress, ...rest } = rerankOptions(options);
-    const request = { query: queryText(query), documents: documentTexts(documents), options: rest, topK, minScore };
+    const texts = documentTexts(documents);
+    // The module counts in 32 bits.
+    const most = topK && Math.min(topK, texts.length);
+    const request = { query: queryText(query), documents: texts, options: rest, topK: most, minScore };
     if (this.#client.dead) throw this.#client.dead;
     signal?.throwIfAborted();
-    if (request.documents.length === 0) return [];
+    if (texts.length === 0) return [];
     const originals = [...documents];
     const ranked = await this.#inTurn(signal, () => this.#run(request, signal, onProgress));
     this.#info = { ...this.#info, memoryBytes: ranked.memoryBytes };
-    return ranked.results.map((result) => withDocument(result, originals, request.documents));
+    return ranked.results.map((result) => withDocument(result, originals, texts));
   }
 
   async dispose() {

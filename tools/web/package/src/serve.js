@@ -132,9 +132,10 @@ class Worker {
         await this.#host.turn();
         if (this.#aborted === id) return this.#post({ type: "aborted", id });
       }
-      // It takes the request with it.
-      const results = JSON.parse(request.finish(topK, minScore));
+      const over = request;
+      // `finish` takes the request with it, whatever comes of it.
       request = undefined;
+      const results = JSON.parse(over.finish(topK, minScore));
       this.#post({ type: "ranked", id, results, memoryBytes: this.#memory.buffer.byteLength });
     } catch (error) {
       if (!isOfTheEngine(error)) throw error;

@@ -23,6 +23,7 @@ const RERANK_OPTIONS = {
   long: oneOf(LONG),
   stride: integer(0, 1 << 20),
   label: integer(0, 1 << 20),
+  score: oneOf(["model", "raw", "sigmoid", "softmax", "difference"]),
   onProgress: callback,
   signal,
 };

@@ -21,6 +21,7 @@ export class Texts {
       ...samples.map((sample) =>
         element("button", { type: "button", "aria-pressed": "false", text: sample.title, onclick: () => this.choose(sample, hear.ask) }),
       ),
+      element("button", { type: "button", "aria-pressed": "false", text: "Your own text", onclick: () => this.#empty() }),
     );
     this.#area.addEventListener("input", () => this.#own());
     for (const radio of this.#units()) radio.addEventListener("change", () => this.#changed());
@@ -56,6 +57,14 @@ export class Texts {
     this.choose(samples[0], ask);
   }
 
+  /** Room for the visitor's own text. */
+  #empty() {
+    this.#area.value = "";
+    this.#own();
+    byId("texts").open = true;
+    this.#area.focus();
+  }
+
   async #take(file) {
     const text = await readText(file);
     this.#area.value = text;
@@ -66,7 +75,7 @@ export class Texts {
 
   /** What is in the text area is no sample any more. */
   #own(name) {
-    this.#become(undefined, name ? `Your file ${name}` : "Your own text");
+    this.#become(undefined, name ? `From your file ${name}.` : "Paste or type passages below, then ask.");
     byId("questions").replaceChildren();
     this.#changed();
   }
@@ -75,6 +84,7 @@ export class Texts {
     this.#sample = sample;
     byId("about").textContent = about;
     for (const [i, button] of [...byId("samples").children].entries()) {
+      // The last button has no sample.
       button.setAttribute("aria-pressed", String(samples[i] === sample));
     }
   }
