@@ -9,8 +9,10 @@ const MOST_BYTES = 4 << 20;
  * @returns {string[]} none of them empty
  */
 export function split(text, unit) {
-  const border = { line: /\r\n|[\n\r]/, paragraph: /(?:\r\n|[\n\r])[^\S\n\r]*(?:\r\n|[\n\r])\s*/, all: /(?!)/ }[unit];
+  // The last one is nowhere.
+  const border = { line: "\n", paragraph: /\n[^\S\n]*\n/, all: /(?!)/ }[unit];
   return text
+    .replaceAll(/\r\n?/g, "\n")
     .split(border)
     .map((passage) => passage.trim())
     .filter((passage) => passage !== "");
@@ -18,9 +20,7 @@ export function split(text, unit) {
 
 /** What a passage most likely is: a paragraph where empty lines part the text, else a line. */
 export function guessUnit(text) {
-  const paragraphs = split(text, "paragraph");
-  const isProse = paragraphs.length > 1 && paragraphs.length < split(text, "line").length;
-  return isProse || (paragraphs.length > 1 && /\n\s*\n/.test(text)) ? "paragraph" : "line";
+  return split(text, "paragraph").length > 1 ? "paragraph" : "line";
 }
 
 /**
