@@ -41,7 +41,8 @@ export class CachedSource {
   }
 
   async open(file, anew) {
-    const cache = await openCache(this.#wanted);
+    // Bundlers make `data:` URLs of small files, which are in the page already.
+    const cache = await openCache(this.#wanted && /^https?:/.test(file.url));
     const key = keyOf(file);
     const kept = anew ? undefined : await cache?.match(key);
     const response = kept ?? (await get(file.url, anew ? "reload" : "default"));
@@ -87,7 +88,6 @@ function withoutHash(key) {
 }
 
 async function get(url, cache) {
-  // What the server says is not to be kept twice: once in Cache Storage, once by the browser.
   const response = await fetch(url, { cache }).catch((error) => {
     throw new CrossrankError("model", `${url}: ${error.message}`);
   });

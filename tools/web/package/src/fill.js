@@ -21,20 +21,28 @@ import { BLOCK } from "./manifest.js";
  */
 export async function fill(file, loader, source, { verify, report }) {
   loader.reserve(file.name, file.bytes);
-  const progress = { written: 0 };
+  let written = 0;
   const attempt = async (anew) => {
-    let position = 0;
     const whole = verify && !file.blocks;
-    for await (const block of blocks(await source.open(file, anew), file, whole ? file.bytes : BLOCK)) {
+    const take = async (block, position) => {
       if (verify) await check(file, block, position, whole);
       // What an earlier attempt wrote has been found right.
-      if (position >= progress.written) {
-        for (let at = 0; at < block.length; at += BLOCK) loader.write(file.name, block.subarray(at, at + BLOCK));
-        progress.written = position + block.length;
-        report(progress.written);
-      }
+      if (position < written) return;
+      for (let at = 0; at < block.length; at += BLOCK) loader.write(file.name, block.subarray(at, at + BLOCK));
+      written = position + block.length;
+      report(written);
+    };
+    // One block is checked while the next one arrives.
+    let position = 0;
+    let taken = Promise.resolve();
+    for await (const block of blocks(await source.open(file, anew), file, whole ? file.bytes : BLOCK)) {
+      await taken;
+      taken = take(block, position);
+      // It is awaited above or below; until then nobody needs to hear that it failed.
+      taken.catch(() => {});
       position += block.length;
     }
+    await taken;
   };
   try {
     await attempt(false);
@@ -56,9 +64,13 @@ class DamageError extends CrossrankError {
   }
 }
 
-/** A stream cut into blocks of one size, the last of which may be shorter; together exactly as long as the file. */
+/**
+ * A stream cut into blocks of one size, the last of which may be shorter; together exactly as long as the file. A block
+ * holds until the one after the next begins.
+ */
 async function* blocks(chunks, file, size) {
   let block = new Uint8Array(Math.min(size, file.bytes));
+  let other = file.bytes > size ? new Uint8Array(size) : block;
   let [filled, left] = [0, file.bytes];
   for await (const chunk of chunks) {
     if (chunk.length > left) throw new DamageError(file, `${file.bytes} bytes`, "more");
@@ -71,9 +83,9 @@ async function* blocks(chunks, file, size) {
       if (filled === block.length) {
         yield block;
         filled = 0;
+        [block, other] = [other, block];
         const rest = left + chunk.length - at;
-        // The same buffer again: whoever got it is done with it.
-        if (rest < block.length) block = new Uint8Array(rest);
+        if (rest < block.length) block = block.subarray(0, rest);
       }
     }
   }

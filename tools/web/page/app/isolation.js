@@ -13,10 +13,12 @@ const TRIED = "crossrank-reloaded";
 export async function isolate(isTouched) {
   // Not on plain http, and not in some private windows.
   if (!navigator.serviceWorker) return;
-  const isControlled = navigator.serviceWorker.controller !== null;
+  const registered = navigator.serviceWorker.register("sw.js");
+  // A host that refuses it costs the page nothing but the next visit without a network.
+  registered.catch(() => {});
+  if (globalThis.crossOriginIsolated || navigator.serviceWorker.controller) return;
   try {
-    await navigator.serviceWorker.register("sw.js");
-    if (globalThis.crossOriginIsolated || isControlled) return;
+    await registered;
     const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE));
     await Promise.race([controlled(), patience]);
   } catch {

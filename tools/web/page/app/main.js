@@ -28,6 +28,8 @@ ready.catch((error) => trouble(`The model could not be loaded: ${error.message}.
   document.documentElement.dataset.ready = "settled";
 });
 
+/** Where the visitor left the sliders, whatever there is to rank just now. */
+const wanted = { candidates: MOST_CANDIDATES, top: 8 };
 /** What ends the run that is under way. */
 let running = new AbortController();
 /** Shows the last run anew. */
@@ -40,10 +42,14 @@ byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
   run();
 });
-candidates.addEventListener("input", outputs);
+candidates.addEventListener("input", () => {
+  wanted.candidates = Number(candidates.value);
+  outputs();
+});
 candidates.addEventListener("change", run);
 byId("long").addEventListener("change", run);
 top.addEventListener("input", () => {
+  wanted.top = Number(top.value);
   outputs();
   show();
 });
@@ -57,9 +63,8 @@ function ask(text) {
 function limits() {
   const most = Math.max(1, Math.min(MOST_CANDIDATES, texts.passages.length));
   for (const slider of [candidates, top]) {
-    const wasAll = slider === candidates && slider.value === slider.max;
     slider.max = String(most);
-    if (wasAll) slider.value = String(most);
+    slider.value = String(Math.min(most, wanted[slider.id]));
   }
   outputs();
 }

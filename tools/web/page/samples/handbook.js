@@ -1,7 +1,7 @@
 /** Documents longer than the model's window of 512 tokens: each is scored in passages, and the best one is marked. */
 export default {
   id: "handbook",
-  title: "A town’s handbook (long documents)",
+  title: "A town’s handbook",
   about:
     "Each document is longer than the model reads at once. It is cut into passages of whole sentences; the best one counts, and is marked.",
   long: true,
