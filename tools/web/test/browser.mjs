@@ -32,6 +32,8 @@ export async function browse(test, options = {}) {
     reducedMotion: "reduce",
     ...rest,
   });
+  // Blocking alone leaves a registration that never settles; browsers without service workers have no such property.
+  if (rest.serviceWorkers === "block") await context.addInitScript("delete Navigator.prototype.serviceWorker");
   test.after(async () => {
     await context.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
