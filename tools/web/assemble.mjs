@@ -4,7 +4,17 @@
 //     node assemble.mjs
 
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -54,8 +64,11 @@ function modelFiles() {
   const { files } = JSON.parse(readFileSync(join(DIST, "model/manifest.json"), "utf8"));
   return files.map(({ name, bytes, sha256 }) => {
     const data = readFileSync(join(DIST, "model", name));
-    if (data.length !== bytes || hash(data) !== sha256) throw new Error(`dist/model/${name} is not what its manifest says`);
-    const blocks = Array.from({ length: Math.ceil(bytes / BLOCK) }, (_, i) => hash(data.subarray(i * BLOCK, (i + 1) * BLOCK)));
+    if (data.length !== bytes || hash(data) !== sha256)
+      throw new Error(`dist/model/${name} is not what its manifest says`);
+    const blocks = Array.from({ length: Math.ceil(bytes / BLOCK) }, (_, i) =>
+      hash(data.subarray(i * BLOCK, (i + 1) * BLOCK)),
+    );
     return { name, bytes, sha256, blocks };
   });
 }
@@ -76,8 +89,14 @@ function assembleEngine(folder) {
   for (const name of MODULES.filter((name) => existsSync(join(DIST, `${name}.js`)))) {
     // The bindings would fetch their module by themselves, which we never ask for; bundlers would look for it.
     const script = readFileSync(join(DIST, `${name}.js`), "utf8");
-    writeFileSync(join(folder, `${name}.js`), script.replaceAll(/new URL\((['"])[\w-]+_bg\.wasm\1, import\.meta\.url\)/g, "undefined"));
-    writeFileSync(join(folder, `${name}_bg.wasm.gz`), gzipSync(readFileSync(join(DIST, `${name}_bg.wasm`)), { level: 9 }));
+    writeFileSync(
+      join(folder, `${name}.js`),
+      script.replaceAll(/new URL\((['"])[\w-]+_bg\.wasm\1, import\.meta\.url\)/g, "undefined"),
+    );
+    writeFileSync(
+      join(folder, `${name}_bg.wasm.gz`),
+      gzipSync(readFileSync(join(DIST, `${name}_bg.wasm`)), { level: 9 }),
+    );
   }
 }
 
@@ -113,8 +132,14 @@ function assembleSite(folder, files) {
   copyModel(join(folder, "model"), files);
   copyLicences(folder);
   // The shell is what a visit without network begins with. Modules are kept when they are used, the model by its hashes.
-  const shell = list(folder).filter((path) => !/^(sw\.js$|crossrank\/engine\/|LICENSE|MODEL_CARD)/.test(path) && !/^model\/(?!manifest)/.test(path));
-  const version = hash(list(folder).map((path) => `${path} ${hash(readFileSync(join(folder, path)))}\n`).join(""));
+  const shell = list(folder).filter(
+    (path) => !/^(sw\.js$|crossrank\/engine\/|LICENSE|MODEL_CARD)/.test(path) && !/^model\/(?!manifest)/.test(path),
+  );
+  const version = hash(
+    list(folder)
+      .map((path) => `${path} ${hash(readFileSync(join(folder, path)))}\n`)
+      .join(""),
+  );
   const script = readFileSync(join(folder, "sw.js"), "utf8");
   const filled = script
     .replace('"SHELL"', `[\n${shell.map((path) => `  ${JSON.stringify(path)},\n`).join("")}]`)
@@ -130,7 +155,9 @@ function copy(from, to, filter = () => true) {
 /** All files of a folder, in order. */
 function list(folder) {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  const paths = entries.filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name)));
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name)));
   return paths.sort();
 }
 

@@ -33,6 +33,7 @@ if [ "$kind" = ci ]; then
 else
     step bash build.sh all
 fi
+step npx --no-install prettier --check .
 step node assemble.mjs
 
 # One file after the other: they measure nothing, but two browsers on two cores wait for each other.

@@ -164,7 +164,11 @@ export class Reranker {
    * Scores each document against the query; best first, equal ones in their order.
    * @throws {CrossrankError} `input` names the argument; `worker` and `disposed` are final
    */
-  rerank<D extends Document>(query: string, documents: readonly D[], options?: RerankOptions): Promise<RerankResult<D>[]>;
+  rerank<D extends Document>(
+    query: string,
+    documents: readonly D[],
+    options?: RerankOptions,
+  ): Promise<RerankResult<D>[]>;
 
   /** Ends its workers and frees all memory. What is pending is rejected, and so are later calls. */
   dispose(): Promise<void>;

@@ -24,7 +24,10 @@ test("the AI SDK ranks texts, the first n of them", async () => {
   const result = await rerank({ model: rerankingModel(reranker), query: QUERY, documents: PASSAGES, topN: 2 });
   const ranking = expected.slice(0, 2).map(({ index, score, document }) => ({ originalIndex: index, score, document }));
   assert.deepEqual(result.ranking, ranking);
-  assert.deepEqual(result.rerankedDocuments, ranking.map(({ document }) => document));
+  assert.deepEqual(
+    result.rerankedDocuments,
+    ranking.map(({ document }) => document),
+  );
   assert.equal(result.response.modelId, "crossrank-model");
 });
 
@@ -32,17 +35,24 @@ test("the AI SDK ranks objects, by their text or as JSON", async () => {
   const model = rerankingModel(reranker, { modelId: "mine", rerank: { topK: 3 } });
   const texts = PASSAGES.map((text, id) => ({ id, text }));
   const result = await rerank({ model, query: QUERY, documents: texts });
-  assert.deepEqual(result.ranking.map(({ originalIndex, score }) => [originalIndex, score]), expected.slice(0, 3).map(({ index, score }) => [index, score]));
+  assert.deepEqual(
+    result.ranking.map(({ originalIndex, score }) => [originalIndex, score]),
+    expected.slice(0, 3).map(({ index, score }) => [index, score]),
+  );
   assert.equal(result.rerankedDocuments[0], texts[expected[0].index]);
   assert.equal(result.response.modelId, "mine");
   const plain = PASSAGES.map((body) => ({ body }));
   const [best] = (await rerank({ model, query: QUERY, documents: plain })).ranking;
-  const [same] = await reranker.rerank(QUERY, plain.map((document) => JSON.stringify(document)));
+  const [same] = await reranker.rerank(
+    QUERY,
+    plain.map((document) => JSON.stringify(document)),
+  );
   assert.deepEqual([best.originalIndex, best.score], [same.index, same.score]);
 });
 
 test("the AI SDK hands on options, refusals and signals", async () => {
-  const call = (options) => rerank({ model: rerankingModel(reranker), query: QUERY, documents: PASSAGES, maxRetries: 0, ...options });
+  const call = (options) =>
+    rerank({ model: rerankingModel(reranker), query: QUERY, documents: PASSAGES, maxRetries: 0, ...options });
   const minScore = (expected[0].score + expected[1].score) / 2;
   assert.equal((await call({ providerOptions: { crossrank: { minScore } } })).ranking.length, 1);
   await assert.rejects(call({ providerOptions: { crossrank: { top_k: 1 } } }), /found `top_k`/);
@@ -54,10 +64,17 @@ test("LangChain's compressor keeps the best documents, as copies", async () => {
   const compressor = new CrossrankCompressor(reranker, { topK: 2 });
   assert.ok(compressor instanceof BaseDocumentCompressor);
   assert.ok(BaseDocumentCompressor.isBaseDocumentCompressor(compressor));
-  const documents = PASSAGES.map((pageContent, id) => new Document({ pageContent, id: `d${id}`, metadata: { source: "a book" } }));
+  const documents = PASSAGES.map(
+    (pageContent, id) => new Document({ pageContent, id: `d${id}`, metadata: { source: "a book" } }),
+  );
   const kept = await compressor.compressDocuments(documents, QUERY);
-  const wanted = expected.slice(0, 2).map(({ index, score }) => [`d${index}`, { source: "a book", relevanceScore: score }]);
-  assert.deepEqual(kept.map(({ id, metadata }) => [id, metadata]), wanted);
+  const wanted = expected
+    .slice(0, 2)
+    .map(({ index, score }) => [`d${index}`, { source: "a book", relevanceScore: score }]);
+  assert.deepEqual(
+    kept.map(({ id, metadata }) => [id, metadata]),
+    wanted,
+  );
   assert.ok(kept.every((document) => document instanceof Document));
   assert.ok(documents.every(({ metadata }) => !("relevanceScore" in metadata)));
   assert.deepEqual(await compressor.compressDocuments([], QUERY), []);

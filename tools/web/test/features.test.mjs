@@ -20,8 +20,14 @@ test("the best module that runs is chosen", () => {
 test("wishes are met or refused", () => {
   assert.deepEqual(chosen({}, { isa: "simd", threads: 1 }), { module: "simd", isa: "simd", threads: 1 });
   assert.equal(chosen({}, { threads: 12 }).threads, 12);
-  assert.throws(() => chosen({ relaxed: false }, { isa: "relaxed" }), { code: "unsupported", message: /^isa: .*relaxed/ });
-  assert.throws(() => chosen({ threads: false }, { threads: 2 }), { code: "unsupported", message: /^threads: expected 1,.* found 2/ });
+  assert.throws(() => chosen({ relaxed: false }, { isa: "relaxed" }), {
+    code: "unsupported",
+    message: /^isa: .*relaxed/,
+  });
+  assert.throws(() => chosen({ threads: false }, { threads: 2 }), {
+    code: "unsupported",
+    message: /^threads: expected 1,.* found 2/,
+  });
 });
 
 test("what is missing is named", () => {

@@ -61,7 +61,11 @@ test("a file that is not what the manifest says is refused by name", async (t) =
     return data;
   };
   rewrite(folder, "model.safetensors", flip(5_000_000), { manifest: false });
-  await refuses({ model: folder }, "model", /model\.safetensors \(file:.*expected sha256 [0-9a-f]{64} in bytes 4194304 to 5242880, found [0-9a-f]{64}/);
+  await refuses(
+    { model: folder },
+    "model",
+    /model\.safetensors \(file:.*expected sha256 [0-9a-f]{64} in bytes 4194304 to 5242880, found [0-9a-f]{64}/,
+  );
   // Without hashes of blocks it is found all the same.
   let whole;
   editManifest(folder, (files) => {
@@ -116,7 +120,10 @@ test("a manifest that cannot be is refused by its field", async (t) => {
   const folder = copyOfModel(t);
   const cases = [
     [(files) => (files.length = 0), /`files`: expected a list of files, found \[\]/],
-    [(files) => (files[0].name = "../config.json"), /`files\[0\]\.name`: expected a file's name, with a folder at most, found "\.\.\/config\.json"/],
+    [
+      (files) => (files[0].name = "../config.json"),
+      /`files\[0\]\.name`: expected a file's name, with a folder at most, found "\.\.\/config\.json"/,
+    ],
     [(files) => (files[1].name = files[0].name), /`files\[1\]\.name`: expected each file once/],
     [(files) => (files[0].bytes = -1), /`files\[0\]\.bytes`: expected a whole number/],
     [(files) => (files[0].bytes = 1e15), /`files\[0\]\.bytes`: expected a whole number/],

@@ -10,7 +10,10 @@ import { CrossrankError, Reranker } from "crossrank";
 import { PASSAGES, WEB } from "./support.mjs";
 
 const QUERY = "where do rivers go";
-const MANY = Array.from({ length: 600 }, (_, i) => `Passage ${i} tells of rivers, of the sea, and of the rain that falls between.`);
+const MANY = Array.from(
+  { length: 600 },
+  (_, i) => `Passage ${i} tells of rivers, of the sea, and of the rain that falls between.`,
+);
 
 async function load(t, options = { threads: 1 }) {
   const reranker = await Reranker.load(options);
@@ -32,7 +35,10 @@ test("results are best first and carry their documents", async (t) => {
     assert.deepEqual([truncated, passage], [false, undefined]);
   }
   const texts = await reranker.rerank(QUERY, PASSAGES);
-  assert.deepEqual(texts.map(({ index, logit }) => [index, logit]), results.map(({ index, logit }) => [index, logit]));
+  assert.deepEqual(
+    texts.map(({ index, logit }) => [index, logit]),
+    results.map(({ index, logit }) => [index, logit]),
+  );
 });
 
 test("topK and minScore leave out what they say", async (t) => {
@@ -50,7 +56,10 @@ test("a pair has the same logit in any company", async (t) => {
   const [alone] = await reranker.rerank(QUERY, [PASSAGES[1]]);
   const company = await reranker.rerank(QUERY, [...MANY.slice(0, 30), PASSAGES[1], ...PASSAGES]);
   const found = company.filter(({ document }) => document === PASSAGES[1]);
-  assert.deepEqual(found.map(({ logit }) => logit), [alone.logit, alone.logit]);
+  assert.deepEqual(
+    found.map(({ logit }) => logit),
+    [alone.logit, alone.logit],
+  );
 });
 
 test("the best passage of a long document lies where its offsets say, whatever comes before", async (t) => {
@@ -160,6 +169,9 @@ test("an idle reranker does not keep the process alive, a busy one does", async 
     const reranker = await Reranker.load({ threads: 2 });
     reranker.rerank("a", ["b", "c"]).then((results) => console.log(results.length));
   `;
-  const run = promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { cwd: WEB, timeout: 60_000 });
+  const run = promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
+    cwd: WEB,
+    timeout: 60_000,
+  });
   assert.equal((await run).stdout, "2\n");
 });

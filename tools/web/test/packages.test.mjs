@@ -31,12 +31,18 @@ test("each example of the README runs in Node and prints what it should", async 
   const codes = examples(PACKAGES[0]);
   assert.equal(codes.length, PRINTS.length);
   for (const [i, code] of codes.entries()) {
-    const { stdout, stderr } = await run(process.execPath, ["--input-type=module", "-e", code], { cwd: WEB, timeout: 120_000 });
+    const { stdout, stderr } = await run(process.execPath, ["--input-type=module", "-e", code], {
+      cwd: WEB,
+      timeout: 120_000,
+    });
     assert.match(stdout, PRINTS[i], code);
     assert.equal(stderr, "");
   }
   const [code] = examples(PACKAGES[1]);
-  await run(process.execPath, ["--input-type=module", "-e", `${code}\nawait reranker.dispose();`], { cwd: WEB, timeout: 120_000 });
+  await run(process.execPath, ["--input-type=module", "-e", `${code}\nawait reranker.dispose();`], {
+    cwd: WEB,
+    timeout: 120_000,
+  });
 });
 
 test("the types hold, and refuse what the code refuses", async (t) => {
@@ -79,23 +85,48 @@ test("the types hold, and refuse what the code refuses", async (t) => {
     'import { BaseDocumentCompressor } from "@langchain/core/retrievers/document_compressors";\nexport type BaseDocumentCompressorInterface = BaseDocumentCompressor;\n',
   );
   const tsc = join(WEB, "node_modules/typescript/bin/tsc");
-  const options = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--module", "nodenext", "--lib", "es2023,dom,esnext.disposable", "--types", "node"];
-  const { stdout, stderr } = await run(process.execPath, [tsc, ...options, join(folder, "usage.mts")], { cwd: WEB }).catch((error) => error);
+  const options = [
+    "--noEmit",
+    "--strict",
+    "--exactOptionalPropertyTypes",
+    "--target",
+    "es2022",
+    "--module",
+    "nodenext",
+    "--lib",
+    "es2023,dom,esnext.disposable",
+    "--types",
+    "node",
+  ];
+  const { stdout, stderr } = await run(process.execPath, [tsc, ...options, join(folder, "usage.mts")], {
+    cwd: WEB,
+  }).catch((error) => error);
   assert.equal(stderr, "");
   // The declarations of others are not ours to judge.
-  assert.deepEqual(stdout.split("\n").filter((line) => line && !line.startsWith("node_modules/")), []);
+  assert.deepEqual(
+    stdout.split("\n").filter((line) => line && !line.startsWith("node_modules/")),
+    [],
+  );
 });
 
 test("each package has the licences and the model card, and packs what it needs", async () => {
   for (const folder of PACKAGES) {
     const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: folder });
     const packed = JSON.parse(stdout)[0].files.map(({ path }) => path);
-    for (const name of ["LICENSE-MIT", "LICENSE-APACHE", "LICENSE-MODEL", "MODEL_CARD.md", "README.md", "package.json"]) {
+    for (const name of [
+      "LICENSE-MIT",
+      "LICENSE-APACHE",
+      "LICENSE-MODEL",
+      "MODEL_CARD.md",
+      "README.md",
+      "package.json",
+    ]) {
       assert.ok(packed.includes(name), `${folder}: ${name}`);
     }
     assert.deepEqual([...packed].sort(), list(folder).sort(), "nothing is left behind");
     const card = readFileSync(join(folder, "MODEL_CARD.md"), "utf8");
-    for (const text of ["SQuAD 1.1", "TrecQA", "CACM", "NQ-open", "MCTest", "CC BY-SA 4.0", "all-MiniLM-L6-v2"]) assert.ok(card.includes(text), text);
+    for (const text of ["SQuAD 1.1", "TrecQA", "CACM", "NQ-open", "MCTest", "CC BY-SA 4.0", "all-MiniLM-L6-v2"])
+      assert.ok(card.includes(text), text);
     assert.match(readFileSync(join(folder, "LICENSE-MODEL"), "utf8"), /Apache License, Version 2\.0/);
     assert.match(readFileSync(join(folder, "LICENSE-APACHE"), "utf8"), /Apache License\s+Version 2\.0/);
   }
@@ -106,7 +137,9 @@ test("no text that the model was made with ships", () => {
   assert.ok(lines.length > 100);
   // Of each the middle, which no common phrase is.
   const pieces = lines.map((line) => {
-    const text = Object.values(JSON.parse(line)).filter((value) => typeof value === "string").sort((a, b) => b.length - a.length)[0];
+    const text = Object.values(JSON.parse(line))
+      .filter((value) => typeof value === "string")
+      .sort((a, b) => b.length - a.length)[0];
     return Buffer.from(text.slice(text.length / 2, text.length / 2 + 40));
   });
   for (const folder of [...PACKAGES, join(WEB, "dist/site")]) {

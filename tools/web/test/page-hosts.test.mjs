@@ -84,7 +84,10 @@ test("foreign hosts are out of reach", async (t) => {
   await answered(page);
   const violation = await page.evaluate(async (url) => {
     const violated = new Promise((resolve) => addEventListener("securitypolicyviolation", resolve, { once: true }));
-    const failed = await fetch(url).then(() => "fetched", (error) => error.name);
+    const failed = await fetch(url).then(
+      () => "fetched",
+      (error) => error.name,
+    );
     return [failed, (await violated).effectiveDirective];
   }, foreign.url);
   assert.deepEqual(violation, ["TypeError", "connect-src"]);
@@ -118,7 +121,10 @@ test("a damaged copy of the model is fetched once more, a damaged server is an e
   await page.evaluate(() => caches.delete("crossrank-models-1"));
   await page.reload();
   await page.locator("#trouble:not([hidden])").waitFor();
-  assert.match(await page.locator("#trouble").textContent(), /tokenizer\.json \(http.*expected sha256 [0-9a-f]{64}.*, found [0-9a-f]{64}/);
+  assert.match(
+    await page.locator("#trouble").textContent(),
+    /tokenizer\.json \(http.*expected sha256 [0-9a-f]{64}.*, found [0-9a-f]{64}/,
+  );
   assert.equal(count(server, "/tokenizer.json"), 4);
   // BM25's order is there all the same, and the page does not pretend that the other one comes.
   assert.equal((await texts(page, "before")).length, 36);

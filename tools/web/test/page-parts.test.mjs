@@ -21,20 +21,38 @@ test("BM25 has the scores of bm25s", () => {
   // bm25s 0.3.16, BM25(method="lucene", k1=1.2, b=0.75), on these words in lower case; it computes in f32.
   const expected = [2.004315137863159, 0, 1.4539668560028076, 0.495105117559433, 0.6435121297836304, 0];
   const ranking = new Bm25(texts).rank("Where does the river meet the sea?");
-  assert.deepEqual(ranking.map(({ index }) => index), [0, 2, 4, 3, 1, 5]);
+  assert.deepEqual(
+    ranking.map(({ index }) => index),
+    [0, 2, 4, 3, 1, 5],
+  );
   for (const { index, score } of ranking) assert.ok(Math.abs(score - expected[index]) < 1e-6, `${index}: ${score}`);
   assert.deepEqual(new Bm25([]).rank("sea"), []);
-  assert.deepEqual(new Bm25(["", "?"]).rank("sea").map(({ score }) => score), [0, 0]);
+  assert.deepEqual(
+    new Bm25(["", "?"]).rank("sea").map(({ score }) => score),
+    [0, 0],
+  );
 });
 
 test("words are those of `crossrank search`, and lie where they are said to", () => {
   // The cases of tools/search/src/words.rs that need no list of scripts.
-  assert.deepEqual(words("  The Höhe: 3,5 km\u2014\"well-known\" u.s. _x_ "), ["the", "höhe", "3,5", "km", "well", "known", "u.s", "_x_"]);
+  assert.deepEqual(words('  The Höhe: 3,5 km\u2014"well-known" u.s. _x_ '), [
+    "the",
+    "höhe",
+    "3,5",
+    "km",
+    "well",
+    "known",
+    "u.s",
+    "_x_",
+  ]);
   assert.deepEqual(words("don\u2019t don't"), ["don't", "don't"]);
   assert.deepEqual(words("ｗｉｄｅ ﬁne e\u0301t\u00e9"), ["wide", "fine", "\u00e9t\u00e9"]);
   assert.deepEqual(words("?! ... 🦀 \0"), []);
   const text = "🦀 Crabs, crabs";
-  assert.deepEqual(spans(text).map(({ start, end }) => text.slice(start, end)), ["Crabs", "crabs"]);
+  assert.deepEqual(
+    spans(text).map(({ start, end }) => text.slice(start, end)),
+    ["Crabs", "crabs"],
+  );
 });
 
 test("text becomes passages, none of them empty", () => {
@@ -51,9 +69,15 @@ test("text becomes passages, none of them empty", () => {
 
 test("a file that is no text, or too long, is refused by name", async () => {
   assert.equal(await readText(new File(["\ufeffgrün"], "a.txt")), "grün");
-  await assert.rejects(readText(new File([new Uint8Array([0xff, 0xfe, 65, 0])], "b.txt")), /^Error: b\.txt: expected a text in UTF-8/);
+  await assert.rejects(
+    readText(new File([new Uint8Array([0xff, 0xfe, 65, 0])], "b.txt")),
+    /^Error: b\.txt: expected a text in UTF-8/,
+  );
   await assert.rejects(readText(new File(["a\0b"], "c.bin")), /c\.bin: expected a text/);
-  await assert.rejects(readText(new File([new Uint8Array(5 << 20)], "d.txt")), /d\.txt: expected at most 4 MB, found 5\.2 MB/);
+  await assert.rejects(
+    readText(new File([new Uint8Array(5 << 20)], "d.txt")),
+    /d\.txt: expected at most 4 MB, found 5\.2 MB/,
+  );
 });
 
 /** The mean of 1 / (the place of the first answer). */

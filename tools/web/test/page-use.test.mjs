@@ -80,7 +80,11 @@ test("the best passage of a long document is marked, whatever characters come be
   await page.getByLabel("a paragraph").check();
   await page.getByLabel("Score long documents in passages").check();
   await ask(page, QUESTION);
-  await page.locator("#after > li").first().getByRole("button", { name: /^Show all/ }).click();
+  await page
+    .locator("#after > li")
+    .first()
+    .getByRole("button", { name: /^Show all/ })
+    .click();
   const mark = await page.locator("#after > li mark").textContent();
   assert.ok(mark.includes(answer), mark);
   assert.match(mark, /^The crab 🦀 sat|^Rivers/);
@@ -176,7 +180,9 @@ test("axe has nothing serious to say, in light, dark and on a phone", async (t) 
     await page.evaluate(AXE);
     const { violations, passes } = await page.evaluate(() => axe.run());
     assert.ok(passes.length > 20, "axe looked at the page");
-    const said = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html.slice(0, 100)).join(", ")}`);
+    const said = violations.map(
+      ({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html.slice(0, 100)).join(", ")}`,
+    );
     assert.deepEqual(said, [], name);
     await picture(page, name);
   }

@@ -24,7 +24,10 @@ test("a visitor sees a sample reranked, pastes passages of their own, and nothin
   assert.equal(await page.locator("#lines path").count(), 8);
   assert.match(after[0], /^A hull pushes aside/);
   assert.match(await page.locator("#after > li").first().textContent(), /0\.\d{3}.*\d+ tokens.*answers it/);
-  assert.match(await page.locator("#status").textContent(), /^36 passages reranked in .* was number \d\d by words, and is number 1 now\.$/);
+  assert.match(
+    await page.locator("#status").textContent(),
+    /^36 passages reranked in .* was number \d\d by words, and is number 1 now\.$/,
+  );
   assert.match(await page.locator("#times").textContent(), /BM25.* ms.*Tokenizer and model.* ms.*36 pairs of/s);
 
   // The service worker has isolated the page, so that it has threads.
@@ -44,9 +47,15 @@ test("a visitor sees a sample reranked, pastes passages of their own, and nothin
   context.on("request", (request) => asked.push(request.url()));
   const before = server.requests.length;
   await page.getByRole("button", { name: "Your own text" }).click();
-  await page.getByLabel("Passages", { exact: true }).fill(
-    ["Bread is baked in an oven.", "The bank by the river closes at four.", "Rivers run downhill until they reach the sea."].join("\n"),
-  );
+  await page
+    .getByLabel("Passages", { exact: true })
+    .fill(
+      [
+        "Bread is baked in an oven.",
+        "The bank by the river closes at four.",
+        "Rivers run downhill until they reach the sea.",
+      ].join("\n"),
+    );
   await page.getByLabel("Question", { exact: true }).fill("where do rivers go");
   await page.getByRole("button", { name: "Rerank", exact: true }).click();
   await answered(page, "where do rivers go");
@@ -60,7 +69,11 @@ test("a visitor sees a sample reranked, pastes passages of their own, and nothin
   const own = ({ path }) => path !== "/sw.js";
   assert.deepEqual(asked, []);
   assert.deepEqual(server.requests.slice(before).filter(own), []);
-  const kept = await page.evaluate(() => [document.cookie, ...Object.values({ ...localStorage }), ...Object.values({ ...sessionStorage })]);
+  const kept = await page.evaluate(() => [
+    document.cookie,
+    ...Object.values({ ...localStorage }),
+    ...Object.values({ ...sessionStorage }),
+  ]);
   assert.deepEqual(kept, ["", "yes"], "nothing typed is kept: the one entry says that the page was loaded anew");
   assert.deepEqual(page.wrong, []);
   await picture(page, "page");

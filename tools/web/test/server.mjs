@@ -38,7 +38,8 @@ export async function listen(test, handler) {
     const entry = { path: request.url, bytes: 0 };
     requests.push(entry);
     const write = response.write.bind(response);
-    const count = (chunk) => (entry.bytes += typeof chunk === "string" || chunk instanceof Uint8Array ? chunk.length : 0);
+    const count = (chunk) =>
+      (entry.bytes += typeof chunk === "string" || chunk instanceof Uint8Array ? chunk.length : 0);
     response.write = (chunk, ...rest) => (count(chunk), write(chunk, ...rest));
     handler(request, response);
   });

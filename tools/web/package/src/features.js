@@ -15,10 +15,7 @@ const PROBES = {
   // i32x4.relaxed_dot_i8x16_i7x16_add
   relaxed: [...RETURNS_VECTOR, 10, 19, 1, 17, 0, ...SPLAT, ...SPLAT, ...SPLAT, 253, 147, 2, 11],
   // A shared memory of one page, and i32.atomic.load.
-  threads: [
-    ...HEADER, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1,
-    10, 11, 1, 9, 0, 65, 0, 254, 16, 2, 0, 26, 11,
-  ],
+  threads: [...HEADER, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1, 10, 11, 1, 9, 0, 65, 0, 254, 16, 2, 0, 26, 11],
 };
 
 /** More threads than these gain little on documents of everyday length, and cost memory. */

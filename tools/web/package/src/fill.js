@@ -75,7 +75,7 @@ async function* blocks(chunks, file, size) {
   for await (const chunk of chunks) {
     if (chunk.length > left) throw new DamageError(file, `${file.bytes} bytes`, "more");
     left -= chunk.length;
-    for (let at = 0; at < chunk.length; ) {
+    for (let at = 0; at < chunk.length;) {
       const taken = Math.min(block.length - filled, chunk.length - at);
       block.set(chunk.subarray(at, at + taken), filled);
       filled += taken;

@@ -26,5 +26,7 @@ export async function compile(packed) {
   if (!isGzip) return WebAssembly.compile(packed);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const response = new Response(stream, { headers: { "content-type": "application/wasm" } });
-  return WebAssembly.compileStreaming ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
+  return WebAssembly.compileStreaming
+    ? WebAssembly.compileStreaming(response)
+    : WebAssembly.compile(await response.arrayBuffer());
 }

@@ -35,7 +35,9 @@ export class Reranker {
     signal?.addEventListener("abort", abort, { once: true });
     try {
       const message = { type: "load", ...chosen, model: where, cache, verify };
-      const ready = await client.ask({ ...message, options: rest }, ({ loaded, total }) => onProgress?.({ loaded, total }));
+      const ready = await client.ask({ ...message, options: rest }, ({ loaded, total }) =>
+        onProgress?.({ loaded, total }),
+      );
       const { info, memoryBytes, timings } = ready;
       return new this(KEY, client, { ...info, module: chosen.module, threads: chosen.threads, memoryBytes, timings });
     } catch (error) {

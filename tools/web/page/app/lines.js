@@ -12,7 +12,12 @@ export class Lines {
     [this.#svg, this.#before, this.#after] = [svg, before, after];
     new ResizeObserver(() => this.draw()).observe(svg.parentElement);
     for (const list of [before, after]) {
-      for (const [event, isOn] of [["pointerover", true], ["pointerout", false], ["focusin", true], ["focusout", false]]) {
+      for (const [event, isOn] of [
+        ["pointerover", true],
+        ["pointerout", false],
+        ["focusin", true],
+        ["focusout", false],
+      ]) {
         list.addEventListener(event, ({ target }) => this.#highlight(target.closest("li"), isOn));
       }
     }

@@ -24,9 +24,11 @@ for (const event of ["input", "drop"]) addEventListener(event, () => (isTouched 
 
 /** The model, or the reason why there is none. */
 const ready = isolate(() => isTouched).then(loadModel);
-ready.catch((error) => trouble(`The model could not be loaded: ${error.message}.`)).finally(() => {
-  document.documentElement.dataset.ready = "settled";
-});
+ready
+  .catch((error) => trouble(`The model could not be loaded: ${error.message}.`))
+  .finally(() => {
+    document.documentElement.dataset.ready = "settled";
+  });
 
 /** Where the visitor left the sliders, whatever there is to rank just now. */
 const wanted = { candidates: MOST_CANDIDATES, top: 8 };
@@ -82,7 +84,8 @@ async function run() {
   const asked = question.value.trim();
   const passages = texts.passages;
   if (asked === "") return stop("Please type a question.", question);
-  if (passages.length === 0) return stop("There are no passages yet: choose a sample, or paste a text.", byId("passages"));
+  if (passages.length === 0)
+    return stop("There are no passages yet: choose a sample, or paste a text.", byId("passages"));
 
   const begin = performance.now();
   const ranking = new Bm25(passages).rank(asked);
@@ -147,7 +150,8 @@ function summary(found, results, model) {
   const among = (list) => list.slice(0, FIRST).filter(({ isAnswer }) => isAnswer).length;
   const after = among(results.map(({ document }) => document));
   const answers = all === 1 ? "The one answer" : `Of the ${all} answers`;
-  if (all === 1) return `${said} ${answers} was ${place(found)} by words, and is ${place(results.map(({ document }) => document))} now.`;
+  if (all === 1)
+    return `${said} ${answers} was ${place(found)} by words, and is ${place(results.map(({ document }) => document))} now.`;
   return `${said} ${answers}, ${among(found)} ${among(found) === 1 ? "was" : "were"} among the first ${FIRST} by words, and ${after} ${after === 1 ? "is" : "are"} now.`;
 }
 

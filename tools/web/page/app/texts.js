@@ -19,9 +19,19 @@ export class Texts {
     this.#onChange = hear.change;
     byId("samples").replaceChildren(
       ...samples.map((sample) =>
-        element("button", { type: "button", "aria-pressed": "false", text: sample.title, onclick: () => this.choose(sample, hear.ask) }),
+        element("button", {
+          type: "button",
+          "aria-pressed": "false",
+          text: sample.title,
+          onclick: () => this.choose(sample, hear.ask),
+        }),
       ),
-      element("button", { type: "button", "aria-pressed": "false", text: "Your own text", onclick: () => this.#empty() }),
+      element("button", {
+        type: "button",
+        "aria-pressed": "false",
+        text: "Your own text",
+        onclick: () => this.#empty(),
+      }),
     );
     this.#area.addEventListener("input", () => this.#own());
     for (const radio of this.#units()) radio.addEventListener("change", () => this.#changed());
@@ -46,7 +56,9 @@ export class Texts {
     byId("long").checked = Boolean(sample.long);
     this.#become(sample);
     byId("questions").replaceChildren(
-      ...sample.questions.map((question) => element("button", { type: "button", text: question, onclick: () => ask(question) })),
+      ...sample.questions.map((question) =>
+        element("button", { type: "button", text: question, onclick: () => ask(question) }),
+      ),
     );
     this.#changed();
     ask(sample.questions[0]);

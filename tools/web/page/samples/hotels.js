@@ -4,7 +4,12 @@ export default {
   title: "Where it fails",
   about:
     "Numbers and “not”: a small model reads; it does not compute. It knows what a room is, and not that 75 is less than 80, or what “no” takes away. The right answers are marked with a tick, so that you can see how it misses them. Filter such things before you rerank.",
-  questions: ["a room for less than 80 euros", "a hotel that does not allow dogs", "closed in winter", "breakfast after ten o'clock"],
+  questions: [
+    "a room for less than 80 euros",
+    "a hotel that does not allow dogs",
+    "closed in winter",
+    "breakfast after ten o'clock",
+  ],
   answers: {
     "a room for less than 80 euros": [0, 4, 9, 13, 19, 24],
     "a hotel that does not allow dogs": [2, 8, 16, 21],
