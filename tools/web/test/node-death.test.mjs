@@ -59,3 +59,25 @@ test("when the engine's worker fails, what is pending and what comes later is re
     await reranker.dispose();
   }
 });
+
+test("where shared memory cannot be had, one thread does, unless several were asked for", async () => {
+  const made = [];
+  // As a device does that has not enough of it.
+  const refusing = `
+    const { parentPort } = require("node:worker_threads");
+    const error = { code: "unsupported", message: "memory that threads share cannot be had here", isOurs: true };
+    parentPort.on("message", () => parentPort.postMessage({ type: "fatal", error }));
+  `;
+  const Poor = withWorkers((hear, spawn) => {
+    made.push(hear);
+    return made.length === 1 ? impostor(refusing, hear) : spawn(hear);
+  });
+  Poor.host.cores = () => 4;
+  const reranker = await Poor.load();
+  assert.equal(reranker.info.threads, 1);
+  assert.equal((await reranker.rerank("q", PASSAGES)).length, 4);
+  await reranker.dispose();
+
+  made.length = 0;
+  await assert.rejects(Poor.load({ threads: 4 }), { code: "unsupported", message: /memory that threads share/ });
+});

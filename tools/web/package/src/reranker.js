@@ -30,21 +30,15 @@ export class Reranker {
     const chosen = choose(detect(), { isa, threads, cores: host.cores() });
     const where = await host.locate(model ?? (await defaultModel()));
     signal?.throwIfAborted();
-    const client = new Client(host.spawn, chosen.threads);
-    const abort = () => client.end(signal.reason);
-    signal?.addEventListener("abort", abort, { once: true });
+    const message = { type: "load", model: where, cache, verify, options: rest };
     try {
-      const message = { type: "load", ...chosen, model: where, cache, verify };
-      const ready = await client.ask({ ...message, options: rest }, ({ loaded, total }) =>
-        onProgress?.({ loaded, total }),
-      );
-      const { info, memoryBytes, timings } = ready;
-      return new this(KEY, client, { ...info, module: chosen.module, threads: chosen.threads, memoryBytes, timings });
+      return await start(this, chosen, message, { signal, onProgress });
     } catch (error) {
-      await client.end(error);
-      throw error;
-    } finally {
-      signal?.removeEventListener("abort", abort);
+      // Some devices have no room for memory that threads share, which has to be set aside as a whole.
+      const isWorthATry = error.code === "unsupported" && threads === undefined && chosen.threads > 1;
+      if (!isWorthATry) throw error;
+      const alone = choose(detect(), { isa, threads: 1, cores: 1 });
+      return await start(this, alone, message, { signal, onProgress });
     }
   }
 
@@ -75,17 +69,16 @@ export class Reranker {
     return this.dispose();
   }
 
-  /** Runs a call when those before it are over; it ends at once when it is aborted while it waits. */
+  /** Runs a call when those before it are over. A signal ends it at once for the caller, whether it waits or runs. */
   #inTurn(signal, run) {
     const before = this.#last;
     return new Promise((resolve, reject) => {
       const giveUp = () => reject(signal.reason);
       signal?.addEventListener("abort", giveUp, { once: true });
       this.#last = before.then(async () => {
+        // The next call waits until the worker is done with this one, whatever came of it.
+        if (!signal?.aborted) await run().then(resolve, reject);
         signal?.removeEventListener("abort", giveUp);
-        if (signal?.aborted) return;
-        // The next call waits for the end of this one, not for its success.
-        await run().then(resolve, reject);
       });
     });
   }
@@ -96,11 +89,9 @@ export class Reranker {
     signal?.addEventListener("abort", abort, { once: true });
     const total = request.documents.length;
     try {
-      const answer = await this.#client.ask({ type: "rank", id, ...request }, ({ done }) =>
-        onProgress?.({ done, total }),
-      );
-      signal?.throwIfAborted();
-      return answer;
+      return await this.#client.ask({ type: "rank", id, ...request }, ({ done }) => {
+        if (!signal?.aborted) onProgress?.({ done, total });
+      });
     } finally {
       signal?.removeEventListener("abort", abort);
     }
@@ -110,6 +101,27 @@ export class Reranker {
 /** Only `load` has it. */
 const KEY = Symbol("load");
 
+/** Makes the workers and loads a model in them. */
+async function start(Class, chosen, message, { signal, onProgress }) {
+  const client = new Client(Class.host.spawn, chosen.threads);
+  const abort = () => client.end(signal.reason);
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    const { module, threads } = chosen;
+    const ready = await client.ask({ ...message, module, threads }, ({ loaded, total }) =>
+      onProgress?.({ loaded, total }),
+    );
+    const { info, memoryBytes, timings } = ready;
+    return new Class(KEY, client, { ...info, module, threads, memoryBytes, timings });
+  } catch (error) {
+    await client.end(error);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** A result as callers get it. */
 function withDocument(result, originals, texts) {
   const { passage, ...rest } = result;
   const document = originals[result.index];

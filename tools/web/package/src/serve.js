@@ -78,7 +78,7 @@ class Worker {
   /** Compiles the module, and has helpers made where it is one with threads. */
   async #start(name, threads) {
     const [glue, module] = await Promise.all([this.#host.glue(name), this.#host.compile(name)]);
-    const memory = glue.initSync({ module }).memory;
+    const memory = initialize(glue, module, threads);
     if (threads > 1) {
       const helped = new Promise((resolve) => (this.#helped = resolve));
       this.#post({ type: "spawn", module, memory, name });
@@ -143,6 +143,16 @@ class Worker {
     } finally {
       request?.free();
     }
+  }
+}
+
+/** Makes an instance of the module, with memory of its own. */
+function initialize(glue, module, threads) {
+  try {
+    return glue.initSync({ module }).memory;
+  } catch (error) {
+    const whose = threads > 1 ? "memory that threads share" : "memory for the module";
+    throw new CrossrankError("unsupported", `${whose} cannot be had here: ${error.message}`);
   }
 }
 
