@@ -61,32 +61,34 @@ class Worker {
 
   async #load({ module, threads, model, cache, verify, options }) {
     const begin = performance.now();
-    const [glue, files] = await Promise.all([this.#start(module, threads), this.#files(model, cache)]);
+    const [{ glue, helped }, files] = await Promise.all([this.#start(module, threads), this.#files(model, cache)]);
     const started = performance.now();
-    const { engine, settle, filled, built } = await this.#fill(glue.Engine, files, { cache, verify, options });
-    this.#engine = engine;
+    const source = this.#host.source(files, cache);
+    const loader = glue.Engine.begin();
+    await this.#fill(loader, files, source, verify);
+    // The helpers have come meanwhile, or nearly so.
+    await helped;
+    const filled = performance.now();
+    if (threads > 1) glue.start_pool(threads);
+    this.#engine = finish(loader, options);
     this.#post({
       type: "ready",
-      info: JSON.parse(engine.info()),
+      info: JSON.parse(this.#engine.info()),
       memoryBytes: this.#memory.buffer.byteLength,
-      timings: { start: started - begin, model: filled - started, build: built - filled },
+      timings: { start: started - begin, model: filled - started, build: performance.now() - filled },
     });
     // What is kept for the next time may still be on its way to the disk.
-    await settle?.();
+    await source.settle?.();
   }
 
-  /** Compiles the module, and has helpers made where it is one with threads. */
+  /** Compiles the module, and has helpers made where it is one with threads: `helped` resolves when they are there. */
   async #start(name, threads) {
     const [glue, module] = await Promise.all([this.#host.glue(name), this.#host.compile(name)]);
-    const memory = initialize(glue, module, threads);
-    if (threads > 1) {
-      const helped = new Promise((resolve) => (this.#helped = resolve));
-      this.#post({ type: "spawn", module, memory, name });
-      await helped;
-      glue.start_pool(threads);
-    }
-    this.#memory = memory;
-    return glue;
+    this.#memory = initialize(glue, module, threads);
+    if (threads === 1) return { glue };
+    const helped = new Promise((resolve) => (this.#helped = resolve));
+    this.#post({ type: "spawn", module, memory: this.#memory, name });
+    return { glue, helped };
   }
 
   async #files(model, cache) {
@@ -94,22 +96,14 @@ class Worker {
     return modelFiles(await this.#host.manifest(model, cache), new URL("manifest.json", model).href, model);
   }
 
-  async #fill(Engine, files, { cache, verify, options }) {
-    const source = this.#host.source(files, cache);
-    const loader = Engine.begin();
+  /** Writes the model's files into the loader. */
+  async #fill(loader, files, source, verify) {
     const total = files.reduce((sum, file) => sum + file.bytes, 0);
     let before = 0;
     for (const file of files) {
       const report = (bytes) => this.#post({ type: "progress", loaded: before + bytes, total });
       await fill(file, loader, source, { verify, report });
       before += file.bytes;
-    }
-    const filled = performance.now();
-    try {
-      const engine = loader.finish(JSON.stringify(options));
-      return { engine, filled, built: performance.now(), settle: source.settle };
-    } catch (error) {
-      throw isOfTheEngine(error) ? new CrossrankError("model", error.message) : error;
     }
   }
 
@@ -143,6 +137,15 @@ class Worker {
     } finally {
       request?.free();
     }
+  }
+}
+
+/** Makes an engine of what the loader has got. */
+function finish(loader, options) {
+  try {
+    return loader.finish(JSON.stringify(options));
+  } catch (error) {
+    throw isOfTheEngine(error) ? new CrossrankError("model", error.message) : error;
   }
 }
 
