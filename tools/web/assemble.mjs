@@ -15,7 +15,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
@@ -131,6 +131,7 @@ function assembleSite(folder, files) {
   assembleEngine(join(folder, "crossrank/engine"));
   copyModel(join(folder, "model"), files);
   copyLicences(folder);
+  preload(folder);
   // The shell is what a visit without network begins with. Modules are kept when they are used, the model by its hashes.
   const shell = list(folder).filter(
     (path) => !/^(sw\.js$|crossrank\/engine\/|LICENSE|MODEL_CARD)/.test(path) && !/^model\/(?!manifest)/.test(path),
@@ -146,6 +147,23 @@ function assembleSite(folder, files) {
     .replace('"VERSION"', JSON.stringify(version.slice(0, 16)));
   if (filled.includes('"SHELL"') || filled.includes('"VERSION"')) throw new Error("page/sw.js has lost its places");
   writeFileSync(join(folder, "sw.js"), filled);
+}
+
+/** The page names all of its modules at once: else each is fetched when one that imports it was read. */
+function preload(folder) {
+  const found = new Set(["app/main.js"]);
+  for (const path of found) {
+    const script = readFileSync(join(folder, path), "utf8");
+    for (const [, name] of script.matchAll(/^(?:import|export) [^"]*from "(\.[^"]+)";$/gm)) {
+      found.add(join(dirname(path), name));
+    }
+  }
+  const page = join(folder, "index.html");
+  const place = "    <!-- assemble.mjs: modulepreload -->\n";
+  const links = Array.from(found, (path) => `    <link rel="modulepreload" href="${path}">\n`).join("");
+  const html = readFileSync(page, "utf8");
+  if (!html.includes(place)) throw new Error("page/index.html has lost the place of its modules");
+  writeFileSync(page, html.replace(place, links));
 }
 
 function copy(from, to, filter = () => true) {

@@ -20,7 +20,8 @@ export class Client {
   /** Why nothing more will come. */
   #dead;
   #ended;
-  #threads;
+  /** Helpers that are not there yet. */
+  #missing;
 
   /**
    * @param {(hear: {message(message: object): void, death(reason: string): void}) => WorkerHandle} spawn
@@ -28,8 +29,14 @@ export class Client {
    */
   constructor(spawn, threads) {
     this.#spawn = spawn;
-    this.#threads = threads;
+    this.#missing = threads;
     this.#engine = this.#make((message) => this.#answer(message));
+    // They read their script while the engine's worker compiles what they will run.
+    for (let i = 0; threads > 1 && i < threads; i++) {
+      const helper = this.#make(() => this.#count());
+      helper.hold(false);
+      this.#helpers.push(helper);
+    }
   }
 
   /** Why nothing more will come, once that is so. */
@@ -79,7 +86,8 @@ export class Client {
   #answer(message) {
     switch (message.type) {
       case "spawn":
-        return this.#makeHelpers(message);
+        for (const helper of this.#helpers) helper.post({ ...message, type: "help" });
+        return;
       case "progress":
       case "step":
         return this.#waiting?.onStep?.(message);
@@ -90,17 +98,9 @@ export class Client {
     }
   }
 
-  #makeHelpers({ module, memory, name }) {
-    let missing = this.#threads;
-    const helping = () => {
-      missing -= 1;
-      if (missing === 0) this.tell({ type: "helped" });
-    };
-    for (let i = 0; i < this.#threads; i++) {
-      const helper = this.#make(helping);
-      this.#helpers.push(helper);
-      helper.hold(false);
-      helper.post({ type: "help", module, memory, name });
-    }
+  /** Tells the engine's worker when all helpers are there. */
+  #count() {
+    this.#missing -= 1;
+    if (this.#missing === 0) this.tell({ type: "helped" });
   }
 }

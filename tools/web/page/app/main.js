@@ -38,7 +38,8 @@ let running = new AbortController();
 let show = () => {};
 
 const texts = new Texts({ ask, change: limits, trouble });
-texts.begin(ask);
+// After a turn, in which the worker has begun to load.
+setTimeout(() => texts.begin(ask));
 
 byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
