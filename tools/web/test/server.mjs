@@ -19,14 +19,17 @@ export const ISOLATING = {
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
 
-/** Answers with the files of a folder, as a host without any settings does. */
+/** Answers with the files of a folder, as a host without any settings does: with tags by which browsers ask again. */
 export function serveFolder(folder, headers = {}) {
   return (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname));
     const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
     if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return response.writeHead(404).end("no such file");
     const type = TYPES[extname(file)] ?? "application/octet-stream";
-    response.writeHead(200, { "Content-Type": type, "Content-Length": statSync(file).size, ...headers });
+    const { size, mtimeMs } = statSync(file);
+    const tag = `"${size}-${mtimeMs}"`;
+    if (request.headers["if-none-match"] === tag) return response.writeHead(304, { ETag: tag, ...headers }).end();
+    response.writeHead(200, { "Content-Type": type, "Content-Length": size, ETag: tag, ...headers });
     createReadStream(file).pipe(response);
   };
 }
