@@ -41,8 +41,7 @@ tests() {
     step "$1" --test --test-concurrency=1 "${@:2}"
 }
 if [ "$kind" = ci ]; then
-    tests node test/features.test.mjs test/node-*.test.mjs test/page-parts.test.mjs test/adapters.test.mjs test/packages.test.mjs \
-        test/page.test.mjs
+    tests node test/features.test.mjs test/node-*.test.mjs test/adapters.test.mjs test/page.test.mjs
     exit
 fi
 tests node test/*.test.mjs

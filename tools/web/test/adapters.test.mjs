@@ -10,12 +10,12 @@ import { Reranker } from "crossrank";
 import { rerankingModel } from "crossrank/ai";
 import { CrossrankCompressor } from "crossrank/langchain";
 
-import { PASSAGES } from "./support.mjs";
+import { HERE, PASSAGES } from "./support.mjs";
 
 const QUERY = "where do rivers go";
 let reranker, expected;
 before(async () => {
-  reranker = await Reranker.load();
+  reranker = await Reranker.load(HERE);
   expected = await reranker.rerank(QUERY, PASSAGES);
 });
 after(() => reranker.dispose());

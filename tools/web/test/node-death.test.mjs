@@ -6,7 +6,7 @@ import { Worker } from "node:worker_threads";
 
 import { Reranker } from "crossrank";
 
-import { PASSAGES } from "./support.mjs";
+import { HERE, PASSAGES, noThreads } from "./support.mjs";
 
 /** A Reranker whose workers `spawn` makes, or lets through. */
 function withWorkers(spawn) {
@@ -30,11 +30,11 @@ test("a worker that dies while it loads is an error", async () => {
     ["throw new Error('no luck')", /a worker died: no luck/],
   ]) {
     const Dying = withWorkers((hear) => impostor(script, hear));
-    await assert.rejects(Dying.load({ threads: 1 }), { code: "worker", message });
+    await assert.rejects(Dying.load({ ...HERE, threads: 1 }), { code: "worker", message });
   }
 });
 
-test("a helper that dies is an error, too", async () => {
+test("a helper that dies is an error, too", { skip: noThreads }, async () => {
   let made = 0;
   const Dying = withWorkers((hear, spawn) => (made++ === 2 ? impostor("process.exit(4)", hear) : spawn(hear)));
   await assert.rejects(Dying.load({ threads: 2 }), { code: "worker", message: /exit code 4/ });
@@ -47,9 +47,9 @@ test("when the engine's worker fails, what is pending and what comes later is re
     handles.push(handle);
     return handle;
   });
-  for (const threads of [1, 2]) {
+  for (const threads of noThreads ? [1] : [1, 2]) {
     handles.length = 0;
-    const reranker = await Watched.load({ threads });
+    const reranker = await Watched.load({ ...HERE, threads });
     const many = Array.from({ length: 400 }, () => PASSAGES[1]);
     const pending = Promise.allSettled([reranker.rerank("q", many), reranker.rerank("q", PASSAGES)]);
     // What no caller can send: the worker takes it for a request, and stumbles.
@@ -73,11 +73,15 @@ test("where shared memory cannot be had, one thread does, unless several were as
     return made.length === 1 ? impostor(refusing, hear) : spawn(hear);
   });
   Poor.host.cores = () => 4;
-  const reranker = await Poor.load();
+  const { threads, ...isa } = HERE;
+  const reranker = await Poor.load(isa);
   assert.equal(reranker.info.threads, 1);
   assert.equal((await reranker.rerank("q", PASSAGES)).length, 4);
   await reranker.dispose();
 
   made.length = 0;
-  await assert.rejects(Poor.load({ threads: 4 }), { code: "unsupported", message: /memory that threads share/ });
+  await assert.rejects(Poor.load({ ...isa, threads: 4 }), {
+    code: "unsupported",
+    message: /memory that threads share/,
+  });
 });

@@ -11,10 +11,10 @@ import { CrossrankError, Reranker } from "crossrank";
 import model from "crossrank-model";
 
 import { listen, serveFolder } from "./server.mjs";
-import { MODEL, PASSAGES, copyOfModel, editManifest, rewrite, sha256 } from "./support.mjs";
+import { HERE, MODEL, PASSAGES, copyOfModel, editManifest, noThreads, rewrite, sha256 } from "./support.mjs";
 
 const logits = async (options) => {
-  const reranker = await Reranker.load(options);
+  const reranker = await Reranker.load({ ...HERE, ...options });
   try {
     return (await reranker.rerank("where do rivers go", PASSAGES)).map(({ index, logit }) => [index, logit]);
   } finally {
@@ -23,7 +23,7 @@ const logits = async (options) => {
 };
 
 const refuses = (options, code, message) =>
-  assert.rejects(Reranker.load(options), (error) => {
+  assert.rejects(Reranker.load(options && { ...HERE, ...options }), (error) => {
     assert.ok(error instanceof CrossrankError, String(error));
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
@@ -37,7 +37,7 @@ test("a model is a package's export, a path, or a URL, and the default is the pa
   for (const given of [model, ...folders]) assert.deepEqual(await logits({ model: given }), expected);
 });
 
-test("scores are the same in one thread and in several", async () => {
+test("scores are the same in one thread and in several", { skip: noThreads }, async () => {
   const alone = await logits({ threads: 1 });
   for (const threads of [2, 3]) assert.deepEqual(await logits({ threads }), alone);
 });
@@ -165,5 +165,5 @@ test("loading can be given up", async () => {
   await assert.rejects(Reranker.load({ signal: AbortSignal.abort(reason) }), reason);
   const controller = new AbortController();
   const onProgress = () => controller.abort(reason);
-  await assert.rejects(Reranker.load({ signal: controller.signal, onProgress }), reason);
+  await assert.rejects(Reranker.load({ ...HERE, signal: controller.signal, onProgress }), reason);
 });

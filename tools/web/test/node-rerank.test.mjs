@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 import { CrossrankError, Reranker } from "crossrank";
 
-import { PASSAGES, WEB } from "./support.mjs";
+import { HERE, PASSAGES, WEB, noThreads } from "./support.mjs";
 
 const QUERY = "where do rivers go";
 const MANY = Array.from(
@@ -15,8 +15,8 @@ const MANY = Array.from(
   (_, i) => `Passage ${i} tells of rivers, of the sea, and of the rain that falls between.`,
 );
 
-async function load(t, options = { threads: 1 }) {
-  const reranker = await Reranker.load(options);
+async function load(t) {
+  const reranker = await Reranker.load({ ...HERE, threads: 1 });
   t.after(() => reranker.dispose());
   return reranker;
 }
@@ -152,8 +152,8 @@ test("a call is given up before it begins, while it waits, and while it runs", a
 });
 
 test("after dispose nothing is pending and nothing goes on", async () => {
-  for (const threads of [1, 2]) {
-    const reranker = await Reranker.load({ threads });
+  for (const threads of noThreads ? [1] : [1, 2]) {
+    const reranker = await Reranker.load({ ...HERE, threads });
     const pending = [reranker.rerank(QUERY, MANY), reranker.rerank(QUERY, PASSAGES)];
     const settled = Promise.allSettled(pending);
     await reranker.dispose();
@@ -166,7 +166,7 @@ test("after dispose nothing is pending and nothing goes on", async () => {
 test("an idle reranker does not keep the process alive, a busy one does", async () => {
   const script = `
     import { Reranker } from "crossrank";
-    const reranker = await Reranker.load({ threads: 2 });
+    const reranker = await Reranker.load(${JSON.stringify({ threads: 2, ...HERE })});
     reranker.rerank("a", ["b", "c"]).then((results) => console.log(results.length));
   `;
   const run = promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { Reranker } from "crossrank";
 
+import { HERE } from "./support.mjs";
 import { Bm25, spans, words } from "../page/app/bm25.js";
 import { guessUnit, readText, split } from "../page/app/split.js";
 import { samples } from "../page/samples/index.js";
@@ -87,7 +88,7 @@ function reciprocalRank(orders) {
 }
 
 test("the model does well on each sample but the one that says that it does not", async () => {
-  const reranker = await Reranker.load();
+  const reranker = await Reranker.load(HERE);
   for (const { id, questions, answers, passages, long } of samples) {
     assert.deepEqual(Object.keys(answers), questions, id);
     const [first, second] = [[], []];

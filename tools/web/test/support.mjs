@@ -1,7 +1,7 @@
 // What the tests share.
 
 import { createHash } from "node:crypto";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,18 @@ import { BLOCK } from "../package/src/manifest.js";
 
 export const WEB = fileURLToPath(new URL("..", import.meta.url));
 export const MODEL = join(WEB, "dist/npm/crossrank-model/model");
+
+/** Whether a module was built: `build.sh ci` leaves some out. */
+const has = (module) => existsSync(join(WEB, "dist/npm/crossrank/engine", `${module}.js`));
+
+/** What is asked of `Reranker.load` so that it takes a module that is there. Nothing, where all of them are. */
+export const HERE = {
+  ...(has("relaxed") ? {} : { isa: "simd" }),
+  ...(has("simd-threads") ? {} : { threads: 1 }),
+};
+
+/** Why tests of threads are skipped, if they are. */
+export const noThreads = has("simd-threads") ? false : "SKIPPED: this build has no module `simd-threads`";
 
 export const PASSAGES = [
   "Bread is baked in an oven.",
