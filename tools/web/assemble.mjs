@@ -1,7 +1,7 @@
 // Puts together what ships, out of what build.sh made: `dist/npm/crossrank`, `dist/npm/crossrank-model` and the page,
 // `dist/site`. Same input, same bytes.
 //
-//     node assemble.mjs
+//     node assemble.mjs [--quick]      # quick: modules packed by zlib in place of zopfli, which are a fourteenth larger
 
 import { createHash } from "node:crypto";
 import {
@@ -19,6 +19,8 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
+import zopfli from "@gfx/zopfli";
+
 import { BLOCK } from "./package/src/manifest.js";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -27,9 +29,10 @@ const DIST = join(HERE, "dist");
 const MODULES = ["simd", "relaxed", "simd-threads", "relaxed-threads"];
 const LICENCES = ["LICENSE-MIT", "LICENSE-APACHE"];
 
-function main() {
+async function main() {
   if (!existsSync(join(DIST, "simd.js"))) throw new Error("dist/simd.js is missing: run build.sh first");
   checkVersions();
+  await packModules();
   const files = modelFiles();
   replace("npm/crossrank", (folder) => assemblePackage(folder));
   replace("npm/crossrank-model", (folder) => assembleModel(folder, files));
@@ -84,19 +87,37 @@ function assemblePackage(folder) {
 }
 
 /** The modules that were built: all of them, but in a build for a test. */
+function modules() {
+  return MODULES.filter((name) => existsSync(join(DIST, `${name}.js`)));
+}
+
+/** Packs the modules, unless they are those of last time. */
+async function packModules() {
+  for (const name of modules()) {
+    const bytes = readFileSync(join(DIST, `${name}_bg.wasm`));
+    const isQuick = process.argv.includes("--quick");
+    const stamp = `${hash(bytes)} ${isQuick ? "zlib" : "zopfli"}\n`;
+    const [packed, stamped] = [packedPath(name), `${packedPath(name)}.of`];
+    if (existsSync(stamped) && readFileSync(stamped, "utf8") === stamp) continue;
+    mkdirSync(dirname(packed), { recursive: true });
+    rmSync(stamped, { force: true });
+    writeFileSync(
+      packed,
+      isQuick ? gzipSync(bytes, { level: 9 }) : await zopfli.gzipAsync(bytes, { numiterations: 1 }),
+    );
+    writeFileSync(stamped, stamp);
+  }
+}
+
+function packedPath(name) {
+  return join(DIST, "packed", `${name}_bg.wasm.gz`);
+}
+
 function assembleEngine(folder) {
   mkdirSync(folder);
-  for (const name of MODULES.filter((name) => existsSync(join(DIST, `${name}.js`)))) {
-    // The bindings would fetch their module by themselves, which we never ask for; bundlers would look for it.
-    const script = readFileSync(join(DIST, `${name}.js`), "utf8");
-    writeFileSync(
-      join(folder, `${name}.js`),
-      script.replaceAll(/new URL\((['"])[\w-]+_bg\.wasm\1, import\.meta\.url\)/g, "undefined"),
-    );
-    writeFileSync(
-      join(folder, `${name}_bg.wasm.gz`),
-      gzipSync(readFileSync(join(DIST, `${name}_bg.wasm`)), { level: 9 }),
-    );
+  for (const name of modules()) {
+    cpSync(join(DIST, `${name}.js`), join(folder, `${name}.js`));
+    cpSync(packedPath(name), join(folder, `${name}_bg.wasm.gz`));
   }
 }
 
@@ -136,6 +157,8 @@ function assembleSite(folder, files) {
   const shell = list(folder).filter(
     (path) => !/^(sw\.js$|crossrank\/engine\/|LICENSE|MODEL_CARD)/.test(path) && !/^model\/(?!manifest)/.test(path),
   );
+  // By this name, as some hosts answer index.html with a redirection.
+  shell[shell.indexOf("index.html")] = "./";
   const version = hash(
     list(folder)
       .map((path) => `${path} ${hash(readFileSync(join(folder, path)))}\n`)
@@ -189,4 +212,4 @@ function linkPackages() {
   }
 }
 
-main();
+await main();

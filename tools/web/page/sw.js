@@ -35,7 +35,8 @@ self.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
   const scope = self.registration.scope;
   if (event.request.method !== "GET" || !url.href.startsWith(scope)) return;
-  const path = url.pathname.slice(new URL(scope).pathname.length) || "index.html";
+  const file = url.pathname.slice(new URL(scope).pathname.length);
+  const path = ["", "index.html"].includes(file) ? "./" : file;
   // The model's bytes are kept by the package itself, under their hashes.
   if (path.startsWith("model/") && !SHELL.includes(path)) return;
   event.respondWith(answer(event.request, path));
