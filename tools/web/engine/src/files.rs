@@ -18,8 +18,11 @@ const ROOT: [&str; 7] = [
     "sentence_bert_config.json",
 ];
 
-/// How names of weights end.
-const WEIGHTS: &str = ".safetensors";
+/// Weights: one file, or shards with numbers in their names.
+fn is_weights(name: &str) -> bool {
+    name == "model.safetensors"
+        || (name.starts_with("model-") && name.ends_with(".safetensors") && !name.contains('/'))
+}
 
 /// A file that is being written.
 struct File {
@@ -45,7 +48,7 @@ impl ModelFiles {
     pub(crate) fn reserve(&mut self, name: &str, len: usize) -> Result<(), String> {
         if !is_known(name) {
             return Err(format!(
-                "`{name}` is no file of a model: expected {}, *{WEIGHTS} or those of modules",
+                "`{name}` is no file of a model: expected {}, model.safetensors, its shards, or those of modules",
                 ROOT.join(", ")
             ));
         }
@@ -79,8 +82,7 @@ impl ModelFiles {
             return Err(format!("{name}: expected {} bytes, found {}", file.len, file.written));
         }
         let config = self.take("config.json").ok_or("config.json is missing")?;
-        let shards: Vec<String> =
-            self.0.keys().filter(|name| name.ends_with(WEIGHTS) && !name.contains('/')).cloned().collect();
+        let shards: Vec<String> = self.0.keys().filter(|name| is_weights(name)).cloned().collect();
         let mut shards = shards.iter().filter_map(|name| self.take(name)).collect::<Vec<_>>().into_iter();
         let mut model = ModelBytes::new(config, shards.next().ok_or("model.safetensors is missing")?);
         for shard in shards {
@@ -123,8 +125,7 @@ impl ModelFiles {
 }
 
 fn is_known(name: &str) -> bool {
-    let root = ROOT.contains(&name) || (name.ends_with(WEIGHTS) && !name.contains('/'));
-    root || module_of(name).is_some()
+    ROOT.contains(&name) || is_weights(name) || module_of(name).is_some()
 }
 
 /// The number and the folder of the module that a file is of, such as `1_Pooling/config.json`.

@@ -1,15 +1,20 @@
 //! One request: documents are scored a few at a time, so that the worker can hear in between that nobody waits any more.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use crossrank::{Ranked, RerankOptions, Reranker};
+use crossrank::{Instant, Ranked, RerankOptions, Reranker};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use crate::error;
 
-/// Bytes of text that a thread takes in a step: some 50 milliseconds of a small model.
-const STEP_BYTES: usize = 4096;
+/// About how long a step takes.
+const STEP: Duration = Duration::from_millis(40);
+/// Bytes of text of a thread in the first step, and the fewest and the most of later ones, whose number follows from how
+/// long the step before them took.
+const FIRST_BYTES: usize = 1024;
+const BYTES: [usize; 2] = [256, 1 << 16];
 
 /// Documents that are being ranked.
 #[wasm_bindgen]
@@ -19,6 +24,8 @@ pub struct Request {
     documents: Vec<String>,
     options: RerankOptions,
     done: usize,
+    /// Bytes of the next step's texts.
+    budget: usize,
     ranking: Vec<Ranked>,
 }
 
@@ -29,7 +36,9 @@ impl Request {
         documents: Vec<String>,
         options: RerankOptions,
     ) -> Self {
-        Self { reranker, query: query.to_owned(), documents, options, done: 0, ranking: Vec::new() }
+        let budget = FIRST_BYTES * reranker.info().threads;
+        let query = query.to_owned();
+        Self { reranker, query, documents, options, done: 0, budget, ranking: Vec::new() }
     }
 }
 
@@ -40,16 +49,16 @@ impl Request {
     /// # Errors
     /// When one cannot be scored, or the options do not fit the model.
     pub fn step(&mut self) -> Result<bool, JsError> {
-        let mut budget = STEP_BYTES * self.reranker.info().threads;
-        let mut end = self.done;
+        let (mut taken, mut end) = (0, self.done);
         for document in &self.documents[self.done..] {
             let bytes = document.len() + self.query.len();
-            if end > self.done && bytes > budget {
+            if end > self.done && taken + bytes > self.budget {
                 break;
             }
-            budget = budget.saturating_sub(bytes);
+            taken += bytes;
             end += 1;
         }
+        let start = Instant::now();
         let ranked = self.reranker.rerank(&self.query, &self.documents[self.done..end], &self.options);
         let ranked = ranked.map_err(|failed| {
             let number = failed.document().map(|document| document + self.done);
@@ -59,6 +68,9 @@ impl Request {
             ranked.index += self.done;
             ranked
         }));
+        let speed = taken as f64 / start.elapsed().as_secs_f64().max(1e-3);
+        let [fewest, most] = BYTES.map(|bytes| bytes * self.reranker.info().threads);
+        self.budget = ((speed * STEP.as_secs_f64()) as usize).clamp(fewest, most);
         self.done = end;
         Ok(self.done == self.documents.len())
     }
