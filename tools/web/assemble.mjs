@@ -30,7 +30,9 @@ const MODULES = ["simd", "relaxed", "simd-threads", "relaxed-threads"];
 const LICENCES = ["LICENSE-MIT", "LICENSE-APACHE"];
 
 async function main() {
-  if (!existsSync(join(DIST, "simd.js"))) throw new Error("dist/simd.js is missing: run build.sh first");
+  if (!MODULES.some((name) => existsSync(join(DIST, `${name}.js`)))) {
+    throw new Error("dist/ has no module: run build.sh first");
+  }
   checkVersions();
   await packModules();
   const files = modelFiles();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the WebAssembly modules and packs the default model: tools/web/build.sh [all | ci | MODULE...]
+# Builds the WebAssembly modules and packs the default model: tools/web/build.sh [all | MODULE...]
 #
-# Modules are simd, relaxed (relaxed dot products), simd-threads and relaxed-threads; ci builds simd and relaxed-threads.
+# Modules are simd, relaxed (relaxed dot products), simd-threads and relaxed-threads.
 # They go to tools/web/dist/, everything else to target/. rustup has no standard library for WebAssembly that a machine
 # without its servers could get, so Debian's compiler for browsers is unpacked, not installed: `rustc` stays what it is.
 set -euo pipefail
@@ -13,7 +13,6 @@ build=$root/target/web
 
 case ${1-all} in
 all) modules="simd relaxed simd-threads relaxed-threads" ;;
-ci) modules="simd relaxed-threads" ;;
 *) modules=$* ;;
 esac
 
@@ -89,4 +88,4 @@ for name in $modules; do
 done
 for job in $running; do wait "$job"; done
 
-node tools/web/pack.mjs "$dist" models/default "$dist/model"
+node tools/web/pack.mjs "$dist" "${modules%% *}" models/default "$dist/model"

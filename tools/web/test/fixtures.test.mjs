@@ -142,7 +142,11 @@ test("relaxed products give the same integers as the others", { skip: beside }, 
   const files = filesOf(join(ROOT, "models/default"));
   const pairs = pairsOf(join(FIXTURES, "default-model.jsonl")).slice(0, 8);
   const before = same(files, pairs, {});
-  const after = same(new Map(files).set("model.safetensors", withLowestBytes(files.get("model.safetensors"))), pairs, {});
+  const after = same(
+    new Map(files).set("model.safetensors", withLowestBytes(files.get("model.safetensors"))),
+    pairs,
+    {},
+  );
   assert.notDeepEqual(after, before);
 });
 

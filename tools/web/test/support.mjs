@@ -15,10 +15,9 @@ export const MODEL = join(WEB, "dist/npm/crossrank-model/model");
 const has = (module) => existsSync(join(WEB, "dist/npm/crossrank/engine", `${module}.js`));
 
 /** What is asked of `Reranker.load` so that it takes a module that is there. Nothing, where all of them are. */
-export const HERE = {
-  ...(has("relaxed") ? {} : { isa: "simd" }),
-  ...(has("simd-threads") ? {} : { threads: 1 }),
-};
+export const HERE = has("simd")
+  ? { ...(has("relaxed") ? {} : { isa: "simd" }), ...(has("simd-threads") ? {} : { threads: 1 }) }
+  : { isa: "relaxed", threads: 2 };
 
 /** Why tests of threads are skipped, if they are. */
 export const noThreads = has("simd-threads") ? false : "SKIPPED: this build has no module `simd-threads`";
