@@ -194,7 +194,8 @@ impl Error {
 
     /// The same of another document, if it is about one.
     #[cfg(feature = "tokenizers")]
-    pub(crate) fn at_document(mut self, number: Option<usize>) -> Self {
+    #[must_use]
+    pub fn at_document(mut self, number: Option<usize>) -> Self {
         if let (Self::Document { document, .. } | Self::NonFinite { document, .. }, Some(number)) =
             (&mut self, number)
         {

@@ -33,6 +33,7 @@
 
 mod builder;
 mod checkpoint;
+mod clock;
 mod config;
 mod error;
 mod family;
@@ -54,6 +55,7 @@ mod workers;
 
 pub use builder::{Builder, Dtype};
 pub use checkpoint::files::{ModelBytes, WeightSource};
+pub use clock::Instant;
 pub use error::{Error, Result};
 pub use info::ModelInfo;
 #[doc(hidden)]

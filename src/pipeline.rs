@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
-use std::time::Instant;
 
+use crate::clock::Instant;
 use crate::error::Error;
 use crate::ranking::{Cascade, Partial, Ranked, RerankOptions};
 use crate::reranker::Reranker;

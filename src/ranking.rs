@@ -11,7 +11,6 @@ mod scored;
 mod steps;
 
 use std::cmp::Ordering;
-use std::time::Instant;
 
 pub use cascade::Cascade;
 pub use fusion::Fusion;
@@ -20,6 +19,7 @@ pub use options::RerankOptions;
 pub use scaling::Scaling;
 pub use steps::{DocumentScore, EncodedQuery, Layout, Prepared};
 
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::reranker::Reranker;
 use crate::score::ScoreActivation;
@@ -163,15 +163,17 @@ impl Ranked {
             });
         }
         // The index makes the order total, so that nothing is left to be stable.
-        partial.ranking.sort_unstable_by(best_first);
+        partial.ranking.sort_unstable_by(Ranked::best_first);
         partial.not_scored.sort_unstable();
         partial
     }
-}
 
-/// Logits are finite here, and what is made of them is no NaN, so the order is total; 0 and -0 are equal. What a later
-/// model of a cascade scored comes first.
-fn best_first(a: &Ranked, b: &Ranked) -> Ordering {
-    let order = b.order.partial_cmp(&a.order).unwrap_or(Ordering::Equal);
-    b.stage.cmp(&a.stage).then(order).then(a.index.cmp(&b.index))
+    /// The order of a ranking, for callers who make one of several with the same options: the better one is less. It is
+    /// total; fused places do not count.
+    pub fn best_first(&self, other: &Self) -> Ordering {
+        // Logits are finite here, and what is made of them is no NaN; 0 and -0 are equal. What a later model of a cascade
+        // scored comes first.
+        let order = other.order.partial_cmp(&self.order).unwrap_or(Ordering::Equal);
+        other.stage.cmp(&self.stage).then(order).then(self.index.cmp(&other.index))
+    }
 }

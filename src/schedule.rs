@@ -34,10 +34,10 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
 
 pub(crate) use source::Source;
 
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::model::{ChunkSize, Crew, Model, Scratch, Workspace};

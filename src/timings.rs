@@ -1,6 +1,8 @@
 //! Where the time of loading goes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Instant;
 
 /// How long each step of loading took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

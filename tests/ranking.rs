@@ -241,10 +241,15 @@ fn no_more_tokens_of_a_document_count_than_the_step_is_told() {
     let query = reranker.encode(QUERY).unwrap();
     let options = RerankOptions::default();
     let pairs = |text, most| reranker.prepare(&query, (0, text), &options, most).unwrap().pairs;
-    let cut = pairs("rivers run to the sea", Some(2));
-    assert_eq!(cut[0].ids(), pairs("rivers run", None)[0].ids());
+    let (cut, whole) = (pairs("rivers run to the sea", Some(2)), pairs("rivers run to the sea", None));
+    let [cut_ids, whole_ids] = [cut[0].ids(), whole[0].ids()];
+    let nothing = pairs("", None)[0].len();
+    assert!(whole_ids.len() > nothing + 2);
+    assert_eq!(cut_ids.len(), nothing + 2);
+    let (last, before) = cut_ids.split_last().unwrap();
+    assert_eq!((before, last), (&whole_ids[..before.len()], whole_ids.last().unwrap()));
     assert!(cut[0].truncated());
-    assert_eq!(pairs("rivers run", Some(2)), pairs("rivers run", None));
+    assert_eq!(pairs("rivers run to the sea", Some(50)), whole);
     let gathered = reranker.gather(&Default::default(), &[], &options);
     assert!(gathered.unwrap_err().to_string().contains("found 0"));
 }

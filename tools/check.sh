@@ -41,6 +41,9 @@ else
     echo "SKIPPED: this is $(rustc --version), and $stated is not installed"
 fi
 
+# The same engine in browsers and Node.
+step bash tools/web/check.sh ci
+
 printf '\n== no C in the default build, no build script\n'
 if cargo tree -p crossrank -e normal,build --prefix none --locked | grep -E '^(cc|cmake|pkg-config|bindgen) '; then
     echo "the engine depends on a C toolchain"

@@ -71,21 +71,3 @@ impl Isa {
         self.arithmetic(dtype).pairs_between
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_tiles_take_digits_and_store_pairs() {
-        for isa in Isa::available() {
-            let amx = isa.name() == "amx";
-            for dtype in [PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
-                let line = isa.arithmetic(dtype);
-                assert_eq!(line.panels == PanelDtype::Digits, amx && dtype == PanelDtype::F32);
-                assert_eq!(line.panels.precision(), dtype);
-                assert_eq!(line.pairs_between, amx && dtype != PanelDtype::F32);
-            }
-        }
-    }
-}

@@ -3,7 +3,10 @@
 //! An [`Isa`] can only be had by passing the check for it, so holding one is the proof that its instructions may
 //! run. It is resolved once, when a model is loaded, and carried along.
 
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use crate::arch::portable::Portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use crate::arch::simd128::Simd128;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::{avx2::Avx2, avx512::Avx512};
 use crate::simd::Simd;
@@ -23,11 +26,14 @@ pub struct Isa(Level);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Level {
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128(Simd128),
 }
 
 /// A name that is no instruction set, or one that this machine lacks.
@@ -54,9 +60,17 @@ impl std::error::Error for UnavailableIsa {}
 
 impl Isa {
     /// Every name there is, slowest first, whether this machine has it or not.
-    pub const NAMES: [&'static str; 5] = ["portable", "avx2", "avx512", "avx512_bf16", "amx"];
+    pub const NAMES: [&'static str; 7] =
+        ["portable", "avx2", "avx512", "avx512_bf16", "amx", "simd128", "simd128_relaxed"];
 
-    /// The instruction sets of this machine, slowest first; `portable` is always among them.
+    /// What every machine has that can run this at all. A WebAssembly module with SIMD128 has no other set: it would be
+    /// twice as large, for code that never runs.
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    const LEAST: Isa = Isa(Level::Portable(Portable));
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    const LEAST: Isa = Isa(Level::Simd128(Simd128::PLAIN));
+
+    /// The instruction sets of this machine, slowest first: `portable` is always among them, or `simd128`.
     pub fn available() -> impl Iterator<Item = Isa> {
         Self::NAMES.into_iter().filter_map(Self::detect)
     }
@@ -65,7 +79,7 @@ impl Isa {
     /// pairs of bfloat16 slower than f32 (Intel's). To see whether `amx` is there asks the system to let the process
     /// use it.
     pub fn best() -> Isa {
-        Self::available().filter(|isa| isa.is_fast()).last().unwrap_or(Isa(Level::Portable(Portable)))
+        Self::available().filter(|isa| isa.is_fast()).last().unwrap_or(Self::LEAST)
     }
 
     fn is_fast(self) -> bool {
@@ -87,11 +101,14 @@ impl Isa {
     /// The name, as [`Isa::by_name`] takes it.
     pub fn name(self) -> &'static str {
         match self.0 {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Level::Portable(token) => token.name(),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(token) => token.name(),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(token) => token.name(),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Level::Simd128(token) => token.name(),
         }
     }
 
@@ -139,18 +156,22 @@ impl Isa {
     #[doc(hidden)]
     pub fn without_dot_products(self) -> Option<Isa> {
         let without = match self.0 {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Level::Portable(_) => self,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(token) => Isa(Level::Avx2(token.without_vnni())),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(token) => Isa(Level::Avx512(token.without_vnni())),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Level::Simd128(_) => Isa(Level::Simd128(Simd128::PLAIN)),
         };
         (without != self).then_some(without)
     }
 
     fn detect(name: &str) -> Option<Isa> {
         match name {
-            Portable::NAME => Some(Isa(Level::Portable(Portable))),
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Portable::NAME => Some(Self::LEAST),
             #[cfg(target_arch = "x86_64")]
             Avx2::NAME => Avx2::detect().map(|token| Isa(Level::Avx2(token))),
             #[cfg(target_arch = "x86_64")]
@@ -159,6 +180,10 @@ impl Isa {
             Avx512::BF16_NAME => Avx512::detect_bf16().map(|token| Isa(Level::Avx512(token))),
             #[cfg(target_arch = "x86_64")]
             Avx512::AMX_NAME => Avx512::detect_amx().map(|token| Isa(Level::Avx512(token))),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Simd128::NAME => Some(Self::LEAST),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Simd128::RELAXED_NAME => Simd128::relaxed().map(|token| Isa(Level::Simd128(token))),
             _ => None,
         }
     }
@@ -166,11 +191,14 @@ impl Isa {
     /// Runs a kernel compiled for this instruction set.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Level::Portable(token) => kernel.run(token),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(token) => token.enter(kernel),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(token) => token.enter(kernel),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Level::Simd128(token) => kernel.run(token),
         }
     }
 }

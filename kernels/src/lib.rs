@@ -120,6 +120,8 @@
 //! `matmul.rs`, `tile.rs` and `output.rs` (the tile), `view.rs` (views that split by columns), `matrix.rs` (aligned
 //! memory), `storage.rs` (panels in shared bytes) and `slot.rs` (that slots are plain bits). Shapes are checked with
 //! real asserts at the door of each kernel.
+// Digits and pairs of bfloat16 are for instructions that only x86-64 has.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 mod activation;
 mod arch;

@@ -69,7 +69,7 @@ impl SecondBytes {
 /// What a vector of columns needs once its sums are there.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns<S: Simd> {
-    sums: S::V,
+    pub(crate) sums: S::V,
     scales: S::V,
     bias: S::V,
     residual_scale: S::V,

@@ -4,7 +4,9 @@ mod common;
 
 use common::approx::Approx;
 use common::{Grid, Random, assert_close, assert_same_bits, config, for_each_isa, wide};
-use crossrank_kernels::{AttentionScratch, Heads, Isa, PanelDtype, attention, cls_attention, reference};
+use crossrank_kernels::{
+    AttentionScratch, Heads, Isa, PanelDtype, Rows, RowsMut, attention, cls_attention, reference,
+};
 use proptest::prelude::*;
 
 /// What rounding to bfloat16, of 8 significant bits, changes at most.
@@ -392,6 +394,30 @@ fn cls_attention_is_row_0_of_attention() {
             // f64 leaves some 1e-13 of scores of magnitude 1e2.
             let distance = (context - all[out]).abs();
             assert!(distance <= 1e-11 * (1.0 + all[out].abs()), "{out}: {context} instead of {}", all[out]);
+        }
+    }
+}
+
+#[test]
+fn what_was_reserved_for_a_sequence_is_enough_for_shorter_ones() {
+    const HEAD_DIM: usize = 20;
+    for longest in [1, 60, 100, 512] {
+        let values = vec![0.5; longest * HEAD_DIM];
+        for isa in Isa::available() {
+            for dtype in [PanelDtype::F32, PanelDtype::Bf16] {
+                let mut scratch = AttentionScratch::default();
+                scratch.reserve(longest, 1, HEAD_DIM);
+                let reserved = scratch.bytes();
+                for seq_len in 1..=longest {
+                    let rows = Rows::new(&values, seq_len, HEAD_DIM, HEAD_DIM);
+                    let mut gathered = vec![0.0; seq_len * HEAD_DIM];
+                    let dst = RowsMut::new(&mut gathered, seq_len, HEAD_DIM, HEAD_DIM);
+                    let heads = Heads { dim: HEAD_DIM, scale: 1.0, dtype };
+                    attention(isa, [rows; 3], heads, &mut scratch, dst);
+                    let what = format!("{}: {seq_len} of {longest}, {}", isa.name(), dtype.name());
+                    assert_eq!(scratch.bytes(), reserved, "{what}");
+                }
+            }
         }
     }
 }

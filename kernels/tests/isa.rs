@@ -2,7 +2,7 @@
 
 mod common;
 
-use crossrank_kernels::Isa;
+use crossrank_kernels::{Isa, PanelDtype};
 
 #[test]
 fn every_available_set_is_found_by_its_name_and_is_in_force() {
@@ -34,6 +34,19 @@ fn a_set_that_the_machine_lacks_is_an_error_that_says_so() {
     for name in Isa::NAMES {
         if let Err(error) = Isa::by_name(name) {
             assert!(error.to_string().contains("not available here"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn only_tiles_take_digits_and_store_pairs() {
+    for isa in Isa::available() {
+        let amx = isa.name() == "amx";
+        for dtype in [PanelDtype::F32, PanelDtype::Bf16, PanelDtype::Int8] {
+            let line = isa.arithmetic(dtype);
+            assert_eq!(line.panels == PanelDtype::Digits, amx && dtype == PanelDtype::F32);
+            assert_eq!(line.panels.precision(), dtype);
+            assert_eq!(isa.stores_pairs(dtype), amx && dtype != PanelDtype::F32);
         }
     }
 }

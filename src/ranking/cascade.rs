@@ -1,9 +1,9 @@
 //! Several models, one after another: cheap ones for many documents, dear ones for the best.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
-use super::{Partial, Ranked, RerankOptions, best_first};
+use super::{Partial, Ranked, RerankOptions};
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::reranker::Reranker;
 
@@ -107,7 +107,7 @@ impl<'a> Cascade<'a> {
                     result.ranking[place] = ranked;
                 }
             }
-            result.ranking.sort_unstable_by(best_first);
+            result.ranking.sort_unstable_by(Ranked::best_first);
         }
         result.ranking = options.finish(result.ranking, last);
         Ok(result)

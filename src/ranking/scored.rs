@@ -1,11 +1,11 @@
 //! From documents to logits: each text once, as a whole or in passages, as far as there is time.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use super::long::{Long, Passage, Passages};
 use super::options::RerankOptions;
 use super::pairs::Documents;
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::reranker::Reranker;
 use crate::schedule::{Control, Extent, Results, Source};

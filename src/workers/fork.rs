@@ -4,9 +4,11 @@
 use std::hint::spin_loop;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossrank_kernels::RowsMut;
+
+use crate::clock::Instant;
 
 /// About what it takes to wake a thread. rayon's fall asleep after some 20 microseconds without work.
 const WAKING: Duration = Duration::from_micros(50);

@@ -52,7 +52,7 @@ impl Threads {
 
     /// The workers of a pool, which is taken to be of this process.
     pub(crate) fn of_pool(pool: Arc<rayon::ThreadPool>) -> Self {
-        Self::Pool { pool, process: std::process::id() }
+        Self::Pool { pool, process: process() }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -66,8 +66,8 @@ impl Threads {
     /// anything is locked, as whoever held a lock at the fork may be gone, too.
     pub(crate) fn check_process(&self) -> Result<()> {
         match self {
-            Self::Pool { process: loaded, .. } if *loaded != std::process::id() => {
-                Err(Error::Forked { loaded: *loaded, here: std::process::id() })
+            Self::Pool { process: loaded, .. } if *loaded != process() => {
+                Err(Error::Forked { loaded: *loaded, here: process() })
             }
             _ => Ok(()),
         }
@@ -104,6 +104,11 @@ impl Threads {
             Self::Pool { .. } => self.install(|| (0..n).into_par_iter().map(f).collect()),
         }
     }
+}
+
+/// This process; where there are none, and asking would panic, none is forked either.
+fn process() -> u32 {
+    if cfg!(all(target_family = "wasm", target_os = "unknown")) { 0 } else { std::process::id() }
 }
 
 fn from_variable(value: &str) -> Result<usize> {
