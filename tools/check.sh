@@ -28,6 +28,9 @@ readme_command "cargo test --workspace"
 step cargo test -p crossrank --no-default-features --test ids --locked
 readme_command "cargo run --release --example rerank"
 
+# The server as a process, with curl.
+step bash tools/server/check.sh ci
+
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --locked
 
 # The stated rust-version is tested by the toolchain that has it.

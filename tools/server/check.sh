@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 mode=${1:?expected ci or full}
 
-# The profile that `cargo test` builds by, so that nothing is built twice.
-cargo build --profile test -p crossrank-cli --locked
+# What `cargo test` builds, so that nothing is built twice.
+cargo test --workspace --no-run --quiet --locked
 binary=$PWD/target/debug/crossrank
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
