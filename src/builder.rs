@@ -163,8 +163,9 @@ impl Builder {
         self
     }
 
-    /// The instruction set by name: `portable`, `avx2`, `avx512`, `avx512_bf16` or `amx`. Default: the value of the
-    /// environment variable `CROSSRANK_ISA` if it is set, else the fastest of this machine.
+    /// The instruction set by name: `portable`, `avx2`, `avx512`, `avx512_bf16` or `amx`; in WebAssembly `simd128` or
+    /// `simd128_relaxed`. Default: the value of the environment variable `CROSSRANK_ISA` if it is set, else the fastest of
+    /// this machine.
     pub fn isa(mut self, name: impl Into<String>) -> Self {
         self.isa = Some(name.into());
         self

@@ -27,7 +27,7 @@ const PAIRS: &str = "bfloat16, summed in f32";
 impl Isa {
     /// The line of the table for a dtype's precision:
     ///
-    /// | | `portable`, `avx2`, `avx512` | `avx512_bf16` | `amx` |
+    /// | | `portable`, `avx2`, `avx512`, `simd128` | `avx512_bf16` | `amx` |
     /// |---|---|---|---|
     /// | f32 | f32 multiply-adds | as before it | weights and rows in three digits of a byte, tiles of bytes |
     /// | bf16 | weights in bfloat16, widened to f32 multiply-adds | pairs of bfloat16 | tiles of bfloat16 |

@@ -20,7 +20,8 @@ pub(crate) const MAX_BLOCK_ROWS: usize = 128;
 /// differ in the last bits between sets. `avx512_bf16` is `avx512` that rounds both sides of products to bfloat16 where
 /// `avx512` would widen one: [`PanelDtype::Bf16`](crate::PanelDtype), and attention beside any dtype but f32. `amx`
 /// does so, too, multiplies whole tiles of bytes and of bfloat16, and f32 in [digits](crate::PanelDtype::Digits) of a
-/// byte.
+/// byte. `simd128` is WebAssembly's, and `simd128_relaxed` that with relaxed dot products, whose results are the same
+/// bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa(Level);
 

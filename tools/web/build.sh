@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds the WebAssembly modules and packs the default model: tools/web/build.sh [all | MODULE...]
+# Checks that engine and kernels compile for a target that has none of our SIMD: tools/web/build.sh check
 #
 # Modules are simd, relaxed (relaxed dot products), simd-threads and relaxed-threads.
 # They go to tools/web/dist/, everything else to target/. rustup has no standard library for WebAssembly that a machine
@@ -43,6 +44,13 @@ found=$("$tool/usr/bin/rustc" --version | sed 's/^rustc \([0-9]*\.[0-9]*\).*/\1/
 if [ "$(printf '%s\n' "$stated" "$found" | sort -V | head -1)" != "$stated" ]; then
     echo "tools/web/build.sh: expected Rust $stated or later in Debian's rustc-web, found $found" >&2
     exit 1
+fi
+
+if [ "${1-}" = check ]; then
+    # Whatever is not x86-64 and not WebAssembly sees the same parts of the sources as this one.
+    RUSTC=$tool/usr/bin/rustc RUSTC_BOOTSTRAP=1 cargo check --quiet --locked -p crossrank -p crossrank-kernels \
+        --target i686-unknown-linux-gnu -Zbuild-std=std --target-dir "$build/check"
+    exit
 fi
 
 linker=$(env -u LD_LIBRARY_PATH rustc --print sysroot)/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld

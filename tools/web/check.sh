@@ -58,6 +58,7 @@ if [ "$kind" = ci ]; then
     tests node test/features.test.mjs test/fixtures.test.mjs test/adapters.test.mjs test/page.test.mjs
     exit
 fi
+step bash build.sh check
 step bash build.sh all
 step npx --no-install prettier --check .
 step node assemble.mjs
