@@ -29,8 +29,8 @@ unpack() {
         cd "$tool/packages"
         standard=$(apt-cache depends libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p')
         llvm=$(apt-cache depends "$standard" | sed -n 's/.*Depends: \(libllvm[0-9]*\)$/\1/p')
-        # The sandbox of apt has no right to write here, and says so.
-        apt-get download rustc-web rust-web-src libstd-rust-web-dev "$standard" "$llvm" 2>&1 | grep -v '^W: Download is performed unsandboxed'
+        # Not as apt's own user, who may not write here.
+        apt-get -q -o APT::Sandbox::User=root download rustc-web rust-web-src libstd-rust-web-dev "$standard" "$llvm"
         for package in *.deb; do dpkg -x "$package" "$tool"; done
     )
     rm -rf "$tool/packages"
