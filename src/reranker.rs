@@ -30,6 +30,12 @@ pub struct PairScore {
     pub truncated: bool,
 }
 
+impl PairScore {
+    pub(crate) fn new(logits: &[f32], Extent { tokens, truncated }: Extent) -> Self {
+        Self { logits: logits.to_vec(), tokens, truncated }
+    }
+}
+
 /// A loaded cross-encoder.
 ///
 /// It is shared by reference: every method takes `&self`, from any number of threads. A pair's logits have the same
@@ -188,12 +194,8 @@ impl Reranker {
 
     pub(crate) fn pair_scores<S: Source + ?Sized>(&self, source: &S) -> Result<Vec<PairScore>> {
         let (logits, extents) = self.score_all(source, Control::default())?;
-        let score = |(logits, extent): (&[f32], Extent)| PairScore {
-            logits: logits.to_vec(),
-            tokens: extent.tokens,
-            truncated: extent.truncated,
-        };
-        Ok(logits.chunks_exact(self.labels()).zip(extents).map(score).collect())
+        let pairs = logits.chunks_exact(self.labels()).zip(extents);
+        Ok(pairs.map(|(logits, extent)| PairScore::new(logits, extent)).collect())
     }
 
     /// Scores what a source holds, into new memory.

@@ -331,20 +331,26 @@ impl Tokenizer {
         }
     }
 
-    /// Puts an encoded query and a document, number `index` of the call, into the checkpoint's own template.
-    /// `truncation` is the call's, where it has one of its own.
+    /// Puts an encoded query and a document, number `index` of the call, into the checkpoint's own template. Of the document
+    /// no more than `most` tokens count; `truncation` is the call's, where it has one of its own.
     pub(crate) fn pair(
         &self,
         index: usize,
         query: &[u32],
         document: &str,
+        most: Option<usize>,
         truncation: Option<Truncation>,
     ) -> Result<Tokenized> {
-        let document =
-            self.encode(document).map_err(|reason| Error::document_error(index, format!("it {reason}")))?;
+        let most = most.unwrap_or(usize::MAX);
+        let mut document = self
+            .encode_up_to(document, most.saturating_add(1))
+            .map_err(|reason| Error::document_error(index, format!("it {reason}")))?;
+        let cut = document.len() > most;
+        document.truncate(most);
         let kept = self.window(truncation).fit(query.len(), document.len());
         let kept = kept.map_err(|reason| Error::document_error(index, reason))?;
-        Ok(self.fill(&query[..kept.0], &document[..kept.1], kept != (query.len(), document.len())))
+        let truncated = cut || kept != (query.len(), document.len());
+        Ok(self.fill(&query[..kept.0], &document[..kept.1], truncated))
     }
 
     /// The room that a pair's texts share, and the rule by which they do.

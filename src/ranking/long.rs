@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::passages::{Cut, Cutter};
-use super::scored::Scored;
+use super::scored::{Found, Scored};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::reranker::Reranker;
@@ -98,14 +98,56 @@ struct Document<'a> {
     number: usize,
     cutter: Cutter<'a>,
     over: bool,
-    /// By what it is best, its logits, and its bytes.
-    best: Option<(f32, Vec<f32>, Range<usize>)>,
-    best_index: usize,
+    tally: Tally,
+}
+
+/// What the passages of a document come to.
+pub(super) struct Tally {
+    /// By what it is best, its logits, its bytes, and its number.
+    best: Option<(f32, Vec<f32>, Range<usize>, usize)>,
     /// Passages that have logits.
     scored: usize,
     sums: Vec<f64>,
     tokens: usize,
     truncated: bool,
+}
+
+impl Tally {
+    /// `truncated` is whether something was left out already, such as a part of the query.
+    pub(super) fn new(labels: usize, truncated: bool) -> Self {
+        Self { best: None, scored: 0, sums: vec![0.0; labels], tokens: 0, truncated }
+    }
+
+    /// Adds the next passage: where it lies, its logits, its tokens, and whether some of it were left out. The first of
+    /// the best ones stays the best.
+    pub(super) fn add(
+        &mut self,
+        bytes: Range<usize>,
+        logits: &[f32],
+        (tokens, truncated): (usize, bool),
+        (activation, label): (ScoreActivation, usize),
+    ) {
+        self.tokens += tokens;
+        self.truncated |= truncated;
+        self.sums.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += f64::from(*logit));
+        let order = activation.order(logits, label);
+        if self.best.as_ref().is_none_or(|(best, ..)| order > *best) {
+            self.best = Some((order, logits.to_vec(), bytes, self.scored));
+        }
+        self.scored += 1;
+    }
+
+    /// The document's logits, and the rest; None if there was no passage.
+    pub(super) fn finish(self, long: Long) -> Option<(Vec<f32>, Found)> {
+        let (_, logits, bytes, index) = self.best?;
+        let count = self.scored;
+        let logits = match long {
+            Long::Mean => self.sums.iter().map(|sum| (sum / count as f64) as f32).collect(),
+            Long::Max | Long::Truncate => logits,
+        };
+        let passage = Some(Passage { index, count, bytes });
+        Some((logits, Found { tokens: self.tokens, truncated: self.truncated, passage }))
+    }
 }
 
 impl Reranker {
@@ -129,7 +171,8 @@ impl Reranker {
             {
                 let cutter = Cutter::new(self.tokenizer(), text, passages.room, passages.stride);
                 expected += passages.cost(&cutter);
-                under_way.push(Document::new(number, cutter, self.labels()));
+                let tally = Tally::new(self.labels(), passages.query_cut);
+                under_way.push(Document { number, cutter, over: false, tally });
             }
             if under_way.is_empty() {
                 return Ok(true);
@@ -141,7 +184,9 @@ impl Reranker {
             under_way = rest;
             for document in over {
                 control.progress_by(1);
-                document.finish(passages, scored);
+                if let Some((logits, found)) = document.tally.finish(passages.long) {
+                    scored.set(document.number, &logits, found);
+                }
             }
         }
     }
@@ -190,7 +235,8 @@ impl Reranker {
         for (((i, cut), logits), extent) in
             owners.into_iter().zip(logits.chunks_exact(self.labels())).zip(extents)
         {
-            documents[i].take(cut, logits, extent.tokens, passages);
+            let by = (passages.activation, passages.label);
+            documents[i].tally.add(cut.range, logits, (extent.tokens, cut.truncated), by);
         }
         Ok(true)
     }
@@ -204,21 +250,7 @@ impl Passages<'_> {
     }
 }
 
-impl<'a> Document<'a> {
-    fn new(number: usize, cutter: Cutter<'a>, labels: usize) -> Self {
-        Self {
-            number,
-            cutter,
-            over: false,
-            best: None,
-            best_index: 0,
-            scored: 0,
-            sums: vec![0.0; labels],
-            tokens: 0,
-            truncated: false,
-        }
-    }
-
+impl Document<'_> {
     /// The next passages, of so many tokens or a few more.
     fn cut(&mut self, tokens: usize, passages: Passages<'_>) -> std::result::Result<Vec<Cut>, String> {
         let (mut cuts, mut cost) = (vec![], 0);
@@ -231,30 +263,5 @@ impl<'a> Document<'a> {
             cuts.push(cut);
         }
         Ok(cuts)
-    }
-
-    fn take(&mut self, cut: Cut, logits: &[f32], tokens: usize, passages: Passages<'_>) {
-        self.tokens += tokens;
-        self.truncated |= cut.truncated;
-        self.sums.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += f64::from(*logit));
-        let order = passages.activation.order(logits, passages.label);
-        let index = self.scored;
-        self.scored += 1;
-        if self.best.as_ref().is_none_or(|(best, ..)| order > *best) {
-            self.best = Some((order, logits.to_vec(), cut.range));
-            self.best_index = index;
-        }
-    }
-
-    fn finish(self, passages: Passages<'_>, scored: &mut Scored) {
-        let Some((_, logits, bytes)) = self.best else { return };
-        let count = self.cutter.count;
-        let logits = match passages.long {
-            Long::Mean => self.sums.iter().map(|sum| (sum / count as f64) as f32).collect(),
-            Long::Max | Long::Truncate => logits,
-        };
-        let passage = Passage { index: self.best_index, count, bytes };
-        let truncated = self.truncated || passages.query_cut;
-        scored.set(self.number, &logits, self.tokens, truncated, Some(passage));
     }
 }

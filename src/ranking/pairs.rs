@@ -38,8 +38,9 @@ impl Reranker {
     pub fn tokenize(&self, query: &str, documents: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokenized>> {
         self.threads().check_process()?;
         let (tokenizer, query) = (self.tokenizer(), self.encode_query(query)?);
-        let tokenized =
-            self.threads().map(documents.len(), |i| tokenizer.pair(i, &query, documents[i].as_ref(), None));
+        let tokenized = self
+            .threads()
+            .map(documents.len(), |i| tokenizer.pair(i, &query, documents[i].as_ref(), None, None));
         tokenized.into_iter().collect()
     }
 
@@ -68,7 +69,7 @@ impl Source for Documents<'_> {
 
     fn ids<'a>(&'a self, documents: Range<usize>, buffer: &'a mut Vec<Tokenized>) -> Result<&'a [Tokenized]> {
         for i in documents {
-            buffer.push(self.tokenizer.pair(i, self.query, self.documents[i], self.truncation)?);
+            buffer.push(self.tokenizer.pair(i, self.query, self.documents[i], None, self.truncation)?);
         }
         Ok(buffer)
     }
@@ -104,7 +105,7 @@ impl<Q: AsRef<str> + Sync, D: AsRef<str> + Sync> Source for Pairs<'_, Q, D> {
                     &encoded.insert((query, ids)).1
                 }
             };
-            buffer.push(self.tokenizer.pair(i, query, document, None)?);
+            buffer.push(self.tokenizer.pair(i, query, document, None, None)?);
         }
         Ok(buffer)
     }

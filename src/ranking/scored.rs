@@ -38,16 +38,9 @@ impl Scored {
         Some((&self.logits[text * self.labels..][..self.labels], found))
     }
 
-    pub(super) fn set(
-        &mut self,
-        text: usize,
-        logits: &[f32],
-        tokens: usize,
-        truncated: bool,
-        passage: Option<Passage>,
-    ) {
+    pub(super) fn set(&mut self, text: usize, logits: &[f32], found: Found) {
         self.logits[text * self.labels..][..self.labels].copy_from_slice(logits);
-        self.found[text] = Some(Found { tokens, truncated, passage });
+        self.found[text] = Some(found);
     }
 }
 
@@ -165,6 +158,16 @@ impl Reranker {
         texts
     }
 
+    /// Whether passages may share so many tokens.
+    pub(super) fn check_stride(&self, stride: usize) -> Result<()> {
+        let window = self.tokenizer().max_length();
+        if stride >= window {
+            let reason = format!("expected fewer tokens than the {window} of the window, found {stride}");
+            return Err(Error::option("stride", reason));
+        }
+        Ok(())
+    }
+
     fn score_in_passages(
         &self,
         query: &[u32],
@@ -175,14 +178,7 @@ impl Reranker {
         scored: &mut Scored,
     ) -> Result<bool> {
         let window = self.tokenizer().window(options.truncation);
-        if options.stride >= self.tokenizer().max_length() {
-            let reason = format!(
-                "expected fewer tokens than the {} of the window, found {}",
-                self.tokenizer().max_length(),
-                options.stride
-            );
-            return Err(Error::option("stride", reason));
-        }
+        self.check_stride(options.stride)?;
         if texts.is_empty() {
             return Ok(true);
         }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
-use super::long::{Long, Passage};
+use super::long::{Long, Tally};
 use super::options::RerankOptions;
 use super::passages::Cutter;
 use super::scored::Found;
@@ -84,21 +84,9 @@ impl Reranker {
         if options.long != Long::Truncate {
             return self.prepare_passages(query, (index, document), options);
         }
-        let layout = Layout::default();
-        let tokenizer = self.tokenizer();
-        let Some(most) = max_document_tokens else {
-            let pair = tokenizer.pair(index, &query.ids, document, options.truncation)?;
-            return Ok(Prepared { pairs: vec![pair], layout });
-        };
-        let failed = |reason: String| Error::document_error(index, reason);
-        let mut ids = tokenizer
-            .encode_up_to(document, most.saturating_add(1))
-            .map_err(|reason| failed(format!("it {reason}")))?;
-        let cut = ids.len() > most;
-        ids.truncate(most);
-        let kept = tokenizer.window(options.truncation).fit(query.ids.len(), ids.len()).map_err(failed)?;
-        let truncated = cut || kept != (query.ids.len(), ids.len());
-        Ok(Prepared { pairs: vec![tokenizer.fill(&query.ids[..kept.0], &ids[..kept.1], truncated)], layout })
+        let pair =
+            self.tokenizer().pair(index, &query.ids, document, max_document_tokens, options.truncation)?;
+        Ok(Prepared { pairs: vec![pair], layout: Layout::default() })
     }
 
     fn prepare_passages(
@@ -108,14 +96,7 @@ impl Reranker {
         options: &RerankOptions,
     ) -> Result<Prepared> {
         let tokenizer = self.tokenizer();
-        if options.stride >= tokenizer.max_length() {
-            let reason = format!(
-                "expected fewer tokens than the {} of the window, found {}",
-                tokenizer.max_length(),
-                options.stride
-            );
-            return Err(Error::option("stride", reason));
-        }
+        self.check_stride(options.stride)?;
         let window = tokenizer.window(options.truncation);
         let (kept, room) = window.for_passages(query.ids.len()).map_err(|reason| Error::Query { reason })?;
         let mut cutter = Cutter::new(tokenizer, document, room, options.stride);
@@ -155,11 +136,7 @@ impl Reranker {
         let score = |(i, (logits, extent)): (usize, (&[f32], Extent))| {
             // A pair that was scored has tokens.
             (extent.tokens > 0).then(|| match self.check_finite(logits) {
-                Ok(()) => Ok(PairScore {
-                    logits: logits.to_vec(),
-                    tokens: extent.tokens,
-                    truncated: extent.truncated,
-                }),
+                Ok(()) => Ok(PairScore::new(logits, extent)),
                 Err(error) => Err(error.at_document(Some(i))),
             })
         };
@@ -177,9 +154,12 @@ impl Reranker {
         options: &RerankOptions,
     ) -> Result<DocumentScore> {
         let expected = layout.passages.as_ref().map_or(1, Vec::len);
-        if pairs.len() != expected || pairs.is_empty() {
+        let none = || {
             let reason = format!("expected the scores of {expected} pairs, found {}", pairs.len());
-            return Err(Error::option("pairs", reason));
+            Error::option("pairs", reason)
+        };
+        if pairs.len() != expected {
+            return Err(none());
         }
         let Some(passages) = &layout.passages else {
             let pair = pairs[0];
@@ -188,26 +168,11 @@ impl Reranker {
         };
         let label = self.ranking_label(options.label)?;
         let activation = self.config.settings.activation.resolve(options.score, self.labels())?;
-        let orders = pairs.iter().map(|pair| activation.order(&pair.logits, label));
-        let best = orders
-            .enumerate()
-            .fold((0, f32::NEG_INFINITY), |best, (i, order)| if order > best.1 { (i, order) } else { best });
-        let logits = match options.long {
-            Long::Mean => {
-                let mut sums = vec![0.0_f64; self.labels()];
-                for pair in pairs {
-                    sums.iter_mut().zip(&pair.logits).for_each(|(sum, logit)| *sum += f64::from(*logit));
-                }
-                sums.iter().map(|sum| (sum / pairs.len() as f64) as f32).collect()
-            }
-            Long::Max | Long::Truncate => pairs[best.0].logits.clone(),
-        };
-        let passage = Passage { index: best.0, count: pairs.len(), bytes: passages[best.0].clone() };
-        let found = Found {
-            tokens: pairs.iter().map(|pair| pair.tokens).sum(),
-            truncated: layout.truncated,
-            passage: Some(passage),
-        };
+        let mut tally = Tally::new(self.labels(), layout.truncated);
+        for (pair, bytes) in pairs.iter().zip(passages) {
+            tally.add(bytes.clone(), &pair.logits, (pair.tokens, false), (activation, label));
+        }
+        let (logits, found) = tally.finish(options.long).ok_or_else(none)?;
         Ok(DocumentScore { logits, found })
     }
 

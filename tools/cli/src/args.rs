@@ -291,6 +291,13 @@ pub struct ModelArgs {
     /// (see `crossrank --help`) [default: a small English model inside this program]
     #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// How a model runs.
+#[derive(Args, Clone, Copy, Default)]
+pub struct LoadArgs {
     /// How numbers are held and multiplied; a packed model has no other than its own
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,
@@ -312,13 +319,13 @@ impl ModelArgs {
             arg.push(model);
             args.push(arg);
         }
-        if let Some(dtype) = self.dtype.to_possible_value() {
+        if let Some(dtype) = self.load.dtype.to_possible_value() {
             args.extend(["--dtype".into(), dtype.get_name().into()]);
         }
-        if let Some(threads) = self.threads {
+        if let Some(threads) = self.load.threads {
             args.extend(["--threads".into(), threads.to_string().into()]);
         }
-        if let Some(rules) = self.tokenizer_rules.to_possible_value() {
+        if let Some(rules) = self.load.tokenizer_rules.to_possible_value() {
             args.extend(["--tokenizer".into(), rules.get_name().into()]);
         }
         args

@@ -7,7 +7,7 @@ mod workload;
 
 pub use measure::run as run_one;
 
-use crate::args::{BenchArgs, ModelArgs, ReportFormat};
+use crate::args::{BenchArgs, LoadArgs, ModelArgs, ReportFormat};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -31,7 +31,8 @@ pub fn run(args: &BenchArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         for &dtype in &args.dtype {
             for &threads in &threads {
                 steps.set_message(workload::place(&workload.name));
-                let model = ModelArgs { model: args.model.clone(), dtype, threads, ..ModelArgs::default() };
+                let load = LoadArgs { dtype, threads, ..LoadArgs::default() };
+                let model = ModelArgs { model: args.model.clone(), load };
                 let measured =
                     measure::in_child(&model, args.seconds, workload).map_err(
                         |unmeasured| match unmeasured {

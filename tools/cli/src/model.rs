@@ -61,8 +61,9 @@ pub fn load_by(
     model: &ModelArgs,
     window: Option<&WindowArgs>,
 ) -> Result<Reranker, Failure> {
-    let mut builder = builder.dtype(model.dtype.into()).tokenizer_rules(model.tokenizer_rules.into());
-    if let Some(threads) = model.threads {
+    let mut builder =
+        builder.dtype(model.load.dtype.into()).tokenizer_rules(model.load.tokenizer_rules.into());
+    if let Some(threads) = model.load.threads {
         builder = builder.threads(threads);
     }
     if let Some(window) = window {

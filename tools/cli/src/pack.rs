@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossrank::Error;
 
-use crate::args::{ModelArgs, PackArgs};
+use crate::args::{LoadArgs, ModelArgs, PackArgs};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::model;
@@ -19,7 +19,8 @@ const WEIGHTS: &str = "model.safetensors";
 /// Runs the command.
 pub fn run(args: &PackArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let out = OutFolder::check(&args.out_dir)?;
-    let model = ModelArgs { model: Some(args.model_dir.clone()), dtype: args.dtype, ..ModelArgs::default() };
+    let load = LoadArgs { dtype: args.dtype, ..LoadArgs::default() };
+    let model = ModelArgs { model: Some(args.model_dir.clone()), load };
     let reranker = model::load(&model, None)?;
 
     // From here on Ctrl-C is looked for where it is safe, so that the temporary folder is removed.

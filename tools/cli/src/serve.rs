@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossrank_server::{DocumentForm, ModelSource, Options, Server, Truncate};
 
-use crate::args::{self, ModelArgs, ServeArgs, WindowArgs};
+use crate::args::{self, LoadArgs, ModelArgs, ServeArgs, WindowArgs};
 use crate::failure::{Failure, say};
 use crate::interrupt::Interrupt;
 use crate::model;
@@ -65,7 +65,7 @@ fn options(args: &ServeArgs) -> Result<Options, Failure> {
     options.label.clone_from(&args.label);
     options.cors_origins.clone_from(&args.cors_origins);
     options.max_connections = args.max_connections;
-    options.threads = args.threads;
+    options.threads = args.load.threads;
     Ok(options)
 }
 
@@ -109,12 +109,12 @@ fn named(args: &ServeArgs, argument: &Path) -> Result<ModelSource, Failure> {
 
 fn source(args: &ServeArgs, name: String, model: Option<PathBuf>) -> ModelSource {
     let WindowArgs { max_length, truncation } = args.window;
-    let (dtype, tokenizer_rules) = (args.dtype, args.tokenizer_rules);
+    // The server's pool has the threads.
+    let load_args = LoadArgs { threads: None, ..args.load };
     let load = move |builder: crossrank::Builder| {
         let folder = model.as_deref().map(model::folder).transpose();
         let loaded = folder.and_then(|model| {
-            // The server's pool has the threads.
-            let model = ModelArgs { model, dtype, threads: None, tokenizer_rules };
+            let model = ModelArgs { model, load: load_args };
             model::load_by(builder, &model, Some(&WindowArgs { max_length, truncation }))
         });
         loaded.map_err(|failure| match failure {

@@ -30,6 +30,8 @@ pub(crate) struct Model {
     pub(crate) label: Option<usize>,
     /// About how long a token takes, in nanoseconds, at least 1: the unit of work that the queue counts in.
     pub(crate) cost: u64,
+    /// The most tokens of a pair.
+    pub(crate) window: usize,
 }
 
 struct Slot {
@@ -150,7 +152,14 @@ impl Model {
             seconds,
             "loaded"
         );
-        Ok(Arc::new(Self { name: source.name.clone(), number, reranker, label, cost }))
+        Ok(Arc::new(Self {
+            name: source.name.clone(),
+            number,
+            label,
+            cost,
+            window: info.max_length,
+            reranker,
+        }))
     }
 }
 

@@ -8,8 +8,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
 use crate::app::App;
-use crate::ask::{self, Ask};
+use crate::ask::{self, Ask, Refused};
 use crate::body;
+use crate::options::Options;
 use crate::problem::{ErrorForm, Kind, Problem};
 use crate::reply;
 use crate::service::{Answer, answer};
@@ -21,18 +22,11 @@ const LARGE: usize = 64 << 10;
 pub(crate) async fn rerank(app: &Arc<App>, request: Request<Body>, open: ErrorForm) -> Response<Body> {
     let began = Instant::now();
     let version = if request.uri().path().contains("/v1/rerank") { "1" } else { "2" };
-    let body = match body::read(request, &app.held, &app.options).await {
-        Ok(body) => body,
-        Err(problem) => return fail(app, &problem, open),
+    let read = move |bytes: &[u8], options: &Options| ask::read(bytes, open, options);
+    let (ask, _held) = match receive(app, request, open, read).await {
+        Ok(received) => received,
+        Err((errors, problem)) => return fail(app, &problem, errors),
     };
-    let own = app.clone();
-    let length = body.bytes.len();
-    let (ask, _held) =
-        match parse(app, length, move || (ask::read(&body.bytes, open, &own.options), body)).await {
-            Ok((Ok(ask), body)) => (ask, body),
-            Ok((Err((errors, problem)), _)) => return fail(app, &problem, errors),
-            Err(problem) => return fail(app, &problem, open),
-        };
     let errors = if open == ErrorForm::Text { open } else { ask.form.errors() };
     app.metrics.came(ask.documents.len());
     let answer = match answer(app, &ask, began).await {
@@ -49,18 +43,10 @@ pub(crate) async fn rerank(app: &Arc<App>, request: Request<Body>, open: ErrorFo
 pub(crate) async fn vertex(app: &Arc<App>, request: Request<Body>) -> Response<Body> {
     let began = Instant::now();
     let tei = ErrorForm::Tei;
-    let body = match body::read(request, &app.held, &app.options).await {
-        Ok(body) => body,
-        Err(problem) => return fail(app, &problem, tei),
+    let (asks, _held) = match receive(app, request, tei, ask::read_instances).await {
+        Ok(received) => received,
+        Err((errors, problem)) => return fail(app, &problem, errors),
     };
-    let own = app.clone();
-    let length = body.bytes.len();
-    let (asks, _held) =
-        match parse(app, length, move || (ask::read_instances(&body.bytes, &own.options), body)).await {
-            Ok((Ok(asks), body)) => (asks, body),
-            Ok((Err((errors, problem)), _)) => return fail(app, &problem, errors),
-            Err(problem) => return fail(app, &problem, tei),
-        };
     let mut answers = vec![];
     for ask in &asks {
         app.metrics.came(ask.documents.len());
@@ -75,6 +61,22 @@ pub(crate) async fn vertex(app: &Arc<App>, request: Request<Body>) -> Response<B
         Ok(json) => succeed(app, json, &pairs),
         Err(_) => fail(app, &Problem::internal(), tei),
     }
+}
+
+/// The body of a request, read as `read` does, and the body itself, which counts as held as long as it lives. Errors look
+/// like `open` until the contract is known.
+async fn receive<T: Send + 'static>(
+    app: &Arc<App>,
+    request: Request<Body>,
+    open: ErrorForm,
+    read: impl FnOnce(&[u8], &Options) -> Result<T, Refused> + Send + 'static,
+) -> Result<(T, body::Whole), Refused> {
+    let as_open = |problem| (open, problem);
+    let body = body::read(request, &app.held, &app.options).await.map_err(as_open)?;
+    let (own, length) = (app.clone(), body.bytes.len());
+    let parsed = parse(app, length, move || (read(&body.bytes, &own.options), body)).await;
+    let (read, body) = parsed.map_err(as_open)?;
+    Ok((read?, body))
 }
 
 /// Reads a body here if it is small, else on a thread that tokenises.

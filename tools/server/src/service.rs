@@ -131,8 +131,7 @@ fn submit_when_tokenised(
     (ask, firsts): (&Ask, &[usize]),
 ) {
     let (dispatcher, model) = (app.dispatcher.clone(), texts.model.clone());
-    let (errors, form, firsts) = (ask.form.errors(), ask.form, firsts.to_vec());
-    let window = model.reranker.info().max_length;
+    let (errors, firsts, window) = (ask.form.errors(), firsts.to_vec(), model.window);
     let start = Instant::now();
     let done = move |prepared: Result<Vec<crossrank::Prepared>, Refusal>| {
         let submitted = match prepared {
@@ -147,7 +146,7 @@ fn submit_when_tokenised(
                 let ticket = dispatcher.submit(model, pairs);
                 Ok((ticket, layouts, time))
             }
-            Err(Refusal::Engine(error)) => Err(refused(&error, (errors, form), &firsts, window)),
+            Err(Refusal::Engine(error)) => Err(refused(&error, errors, &firsts, window)),
             Err(Refusal::Fault(problem)) => Err(problem),
         };
         drop(reservation);
@@ -199,22 +198,21 @@ fn rerank_options(ask: &Ask, model: &Model) -> RerankOptions {
 /// Tokens that a request will have, as near as can be said without tokenising it.
 fn estimate(ask: &Ask, model: &Model) -> u64 {
     const SPECIAL: usize = 3;
-    let window = model.reranker.info().max_length;
     let tokens = |document: &crate::ask::Document| {
         let query = ask.queries.get(document.query).map_or(0, String::len);
         let tokens = (query + document.text.len()) / BYTES_PER_TOKEN + SPECIAL;
         // In passages all of it is read.
-        if ask.long == crossrank::Long::Truncate { tokens.min(window) } else { tokens }
+        if ask.long == crossrank::Long::Truncate { tokens.min(model.window) } else { tokens }
     };
     ask.documents.iter().map(tokens).sum::<usize>() as u64
 }
 
 /// An engine's error about a request that was read.
 fn describe(ask: &Ask, error: &Error) -> Problem {
-    refused(error, (ask.form.errors(), ask.form), &[], 0)
+    refused(error, ask.form.errors(), &[], 0)
 }
 
-fn refused(error: &Error, (errors, _): (ErrorForm, Form), firsts: &[usize], window: usize) -> Problem {
+fn refused(error: &Error, errors: ErrorForm, firsts: &[usize], window: usize) -> Problem {
     let at = |document: usize| firsts.get(document).copied().unwrap_or(document);
     match error {
         Error::Document { document, reason } => {

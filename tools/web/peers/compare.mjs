@@ -5,8 +5,8 @@
 //     node compare.mjs MODEL_DIR ONNX_DIR WORKLOADS.json [RECORD.json]
 //
 // MODEL_DIR is a checkpoint, ONNX_DIR has what `prepare.py` made of it, WORKLOADS.json is {name: {query, docs}}. It needs
-// `build.sh all`, `assemble.mjs` and Debian's chromium. transformers.js takes a workload padded in one batch, or in
-// batches of eight of about the same length, and its better one counts.
+// `build.sh simd relaxed` (or `simd` alone), `assemble.mjs` and Debian's chromium. transformers.js takes a workload padded
+// in one batch, or in batches of eight of about the same length, and its better one counts.
 
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -83,8 +83,8 @@ try {
     .catch((error) => {
       throw new Error(page.wrong.join("\n") || String(error));
     });
-  await page.evaluate((isa) => (globalThis.isa = isa), existsSync(join(DIST, "relaxed.js")) ? undefined : "simd");
-  const results = await page.evaluate(([names, rounds]) => globalThis.measure(names, rounds), [NAMES, ROUNDS]);
+  const isa = existsSync(join(DIST, "relaxed.js")) ? undefined : "simd";
+  const results = await page.evaluate((wishes) => globalThis.measure(...wishes), [NAMES, ROUNDS, isa]);
   const versions = JSON.parse(readFileSync(join(HERE, "node_modules/onnxruntime-web/package.json"), "utf8")).version;
   const chromium = await page.evaluate(() => navigator.userAgent.replace(/.*Chrome\/(\S+).*/, "$1"));
   const found = {

@@ -44,7 +44,7 @@ async function byCrossrank(reranker, { query, docs }) {
   return logits;
 }
 
-globalThis.measure = async (names, rounds) => {
+globalThis.measure = async (names, rounds, isa) => {
   const workloads = await (await fetch("/workloads.json")).json();
   const milliseconds = {};
   const apart = {};
@@ -53,14 +53,14 @@ globalThis.measure = async (names, rounds) => {
     // The second load is out of the cache.
     for (const attempt of ["cold", "warm"]) {
       const [time, reranker] = await timed(async () => {
-        const reranker = await Reranker.load({ model: `/${dtype}/`, dtype, threads: 1, isa: globalThis.isa });
+        const reranker = await Reranker.load({ model: `/${dtype}/`, dtype, threads: 1, isa });
         await byCrossrank(reranker, workloads.pair);
         return reranker;
       });
       firstScore[`${dtype} ${attempt}`] = time;
       await reranker.dispose();
     }
-    const reranker = await Reranker.load({ model: `/${dtype}/`, dtype, threads: 1, isa: globalThis.isa });
+    const reranker = await Reranker.load({ model: `/${dtype}/`, dtype, threads: 1, isa });
     const tokenizer = await AutoTokenizer.from_pretrained("peer");
     const model = await AutoModelForSequenceClassification.from_pretrained("peer", { dtype: theirs, device: "wasm" });
     milliseconds[dtype] = {};

@@ -46,8 +46,7 @@ impl VectorProduct<Simd128> for Relaxed {
         let (negative, magnitude) = sign_and_magnitude(rhs);
         let ones = i8x16_splat(1);
         let of_negative = dot(ones, v128_and(magnitude, negative), sum);
-        let all = dot(ones, v128_andnot(magnitude, negative), i32x4_splat(0));
-        let sums = i32x4_sub(all, dot(ones, v128_and(magnitude, negative), i32x4_splat(0)));
+        let sums = dot(rhs, ones, i32x4_splat(0));
         let flipped = v128_xor(v128_xor(lhs, i8x16_splat(i8::MIN)), negative);
         dot(flipped, magnitude, i32x4_add(of_negative, i32x4_shl(sums, 7)))
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Dtype, MAX_THREADS, TokenizerRules, WindowArgs, from_1};
+use super::{LoadArgs, WindowArgs, from_1};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,15 +76,8 @@ pub struct ServeArgs {
     /// How what happens is written to stderr; -v says more
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
-    /// How numbers are held and multiplied; a packed model has no other than its own
-    #[arg(long, value_enum, default_value_t)]
-    pub dtype: Dtype,
-    /// Worker threads [default: as many as the process may use]
-    #[arg(long, value_name = "N", value_parser = from_1(MAX_THREADS))]
-    pub threads: Option<usize>,
-    /// Whose token ids texts get where versions of transformers differ
-    #[arg(long = "tokenizer", value_name = "RULES", value_enum, default_value_t)]
-    pub tokenizer_rules: TokenizerRules,
+    #[command(flatten)]
+    pub load: LoadArgs,
     #[command(flatten)]
     pub window: WindowArgs,
 }

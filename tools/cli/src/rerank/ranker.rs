@@ -46,7 +46,8 @@ impl<'a> Ranker<'a> {
         let mut stages = vec![];
         let mut add = |mut own: ModelArgs, keep| -> Result<(), Failure> {
             own.model = own.model.map(|name| model::folder(&name)).transpose()?;
-            let same = |(other, _): &(ModelArgs, _)| other.model == own.model && other.dtype == own.dtype;
+            let same =
+                |(other, _): &(ModelArgs, _)| other.model == own.model && other.load.dtype == own.load.dtype;
             let number = match models.iter().position(same) {
                 Some(number) => number,
                 None => {
@@ -63,7 +64,7 @@ impl<'a> Ranker<'a> {
             if let Some(model) = &stage.model {
                 own.model = Some(model.clone());
             }
-            own.dtype = stage.dtype.unwrap_or(own.dtype);
+            own.load.dtype = stage.dtype.unwrap_or(own.load.dtype);
             add(own, stage.keep)?;
         }
         if args.stages.cascade.is_empty() {

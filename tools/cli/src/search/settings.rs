@@ -127,6 +127,6 @@ fn files(model: &ModelArgs) -> Result<String, Failure> {
         names.sort_unstable();
         all.extend(names);
     }
-    all.push(format!("{:?}, tokenizer {:?}", model.dtype, model.tokenizer_rules));
+    all.push(format!("{:?}, tokenizer {:?}", model.load.dtype, model.load.tokenizer_rules));
     Ok(all.join("; "))
 }

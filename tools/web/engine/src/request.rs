@@ -24,6 +24,7 @@ pub struct Request {
     documents: Vec<String>,
     options: RerankOptions,
     done: usize,
+    threads: usize,
     /// Bytes of the next step's texts.
     budget: usize,
     ranking: Vec<Ranked>,
@@ -36,9 +37,18 @@ impl Request {
         documents: Vec<String>,
         options: RerankOptions,
     ) -> Self {
-        let budget = FIRST_BYTES * reranker.info().threads;
+        let threads = reranker.info().threads;
         let query = query.to_owned();
-        Self { reranker, query, documents, options, done: 0, budget, ranking: Vec::new() }
+        Self {
+            reranker,
+            query,
+            documents,
+            options,
+            done: 0,
+            threads,
+            budget: FIRST_BYTES * threads,
+            ranking: Vec::new(),
+        }
     }
 }
 
@@ -69,7 +79,7 @@ impl Request {
             ranked
         }));
         let speed = taken as f64 / start.elapsed().as_secs_f64().max(1e-3);
-        let [fewest, most] = BYTES.map(|bytes| bytes * self.reranker.info().threads);
+        let [fewest, most] = BYTES.map(|bytes| bytes * self.threads);
         self.budget = ((speed * STEP.as_secs_f64()) as usize).clamp(fewest, most);
         self.done = end;
         Ok(self.done == self.documents.len())
