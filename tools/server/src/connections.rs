@@ -60,16 +60,7 @@ pub(crate) async fn serve(
         let Ok(place) = place else { break };
         let accepted = tokio::select! {
             biased;
-            _ = ended(&mut ending) => {
-                // Who has connected already is served.
-                while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-                    match places.clone().try_acquire_owned() {
-                        Ok(place) => start(&app, stream, &router, place, ending.clone()),
-                        Err(_) => break,
-                    }
-                }
-                break;
-            }
+            _ = ended(&mut ending) => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -86,11 +77,28 @@ pub(crate) async fn serve(
             }
         }
     }
-    drop(listener);
+    for stream in connected(listener) {
+        match places.clone().try_acquire_owned() {
+            Ok(place) => start(&app, stream, &router, place, ending.clone()),
+            Err(_) => break,
+        }
+    }
     let all = u32::try_from(most).unwrap_or(u32::MAX);
     if tokio::time::timeout(app.options.drain_timeout, places.acquire_many(all)).await.is_err() {
         tracing::warn!("some connections were cut: they took too long");
     }
+}
+
+/// Who has connected and was not accepted yet, when nobody else may. The system itself is asked: the runtime hears of a
+/// connection only some time after it was made, and one that is left when the listener closes is reset.
+fn connected(listener: TcpListener) -> Vec<TcpStream> {
+    let Ok(listener) = listener.into_std() else { return vec![] };
+    let accept = || {
+        let (stream, _) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        TcpStream::from_std(stream).ok()
+    };
+    std::iter::from_fn(accept).collect()
 }
 
 /// Returns once the server is to end.
