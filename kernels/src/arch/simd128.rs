@@ -1,6 +1,6 @@
-//! WebAssembly's SIMD128: vectors of 4, tiles of 2 rows and one panel. A module that is compiled with `relaxed-simd` adds
-//! products as browsers do it fastest, and can multiply bytes by relaxed dot products: a module either validates with an
-//! instruction or does not load, so nothing is asked when it runs.
+//! WebAssembly's SIMD128: vectors of 4, tiles of 2 rows and one panel. Bytes are multiplied by its relaxed dot product in
+//! a module that is compiled with `relaxed-simd`: a module either validates with an instruction or does not load, so
+//! nothing is asked when it runs.
 
 use std::arch::wasm32::*;
 
@@ -102,11 +102,7 @@ impl Simd for Simd128 {
     }
     #[inline(always)]
     fn mul_add(self, a: v128, b: v128, c: v128) -> v128 {
-        // It rounds once or twice, always the same in one engine: scores differ in their last bits between machines, as
-        // they do between other instruction sets.
-        #[cfg(target_feature = "relaxed-simd")]
-        return f32x4_relaxed_madd(a, b, c);
-        #[cfg(not(target_feature = "relaxed-simd"))]
+        // Not the relaxed one: whether it rounds once is the browser's choice, and scores would differ between them.
         f32x4_add(f32x4_mul(a, b), c)
     }
     #[inline(always)]

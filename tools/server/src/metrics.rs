@@ -24,10 +24,10 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     successes: IntCounterVec,
     failures: IntCounterVec,
-    duration: Histogram,
-    tokenization: Histogram,
-    queue: Histogram,
-    inference: Histogram,
+    of_requests: Durations,
+    predictions: IntCounter,
+    predicted: IntCounter,
+    of_predictions: Durations,
     input_length: Histogram,
     batch_size: Histogram,
     batch_tokens: Histogram,
@@ -40,6 +40,39 @@ pub(crate) struct Metrics {
     tokens: IntCounter,
     scores: Histogram,
     pub(crate) connections: IntGauge,
+}
+
+/// Where the seconds of what is answered go.
+struct Durations {
+    total: Histogram,
+    tokenization: Histogram,
+    queue: Histogram,
+    inference: Histogram,
+}
+
+impl Durations {
+    /// TEI's names begin with `te_request` for a request, and with `te_predict` for a pair of it.
+    fn new(to: &Register, prefix: &str, of: &str) -> prometheus::Result<Self> {
+        let histogram = |name: &str, help: &str| {
+            to.histogram(&format!("{prefix}_{name}"), &format!("{help}, of {of}"), SECONDS)
+        };
+        Ok(Self {
+            total: histogram("duration", "Seconds from head to answer")?,
+            tokenization: histogram("tokenization_duration", "Seconds to tokenise")?,
+            queue: histogram("queue_duration", "Seconds in the queue")?,
+            inference: histogram(
+                "inference_duration",
+                "Seconds from the first pair's turn to the last's score",
+            )?,
+        })
+    }
+
+    fn observe(&self, total: Duration, [tokenization, queue, inference]: [Duration; 3]) {
+        self.total.observe(total.as_secs_f64());
+        self.tokenization.observe(tokenization.as_secs_f64());
+        self.queue.observe(queue.as_secs_f64());
+        self.inference.observe(inference.as_secs_f64());
+    }
 }
 
 /// Registers a metric; each name is given once, below, so that it cannot be refused.
@@ -71,13 +104,13 @@ impl Metrics {
             requests: to.counters("te_request_count", "Requests to rank", "method")?,
             successes: to.counters("te_request_success", "Requests that were answered", "method")?,
             failures: to.counters("te_request_failure", "Requests that were refused or failed", "err")?,
-            duration: to.histogram("te_request_duration", "Seconds from head to answer", SECONDS)?,
-            tokenization: to.histogram("te_request_tokenization_duration", "Seconds to tokenise", SECONDS)?,
-            queue: to.histogram("te_request_queue_duration", "Seconds in the queue", SECONDS)?,
-            inference: to.histogram(
-                "te_request_inference_duration",
-                "Seconds from the first pair's turn to the last's score",
-                SECONDS,
+            of_requests: Durations::new(&to, "te_request", "a request")?,
+            predictions: to.add(IntCounter::new("te_predict_count", "Pairs of requests that came"))?,
+            predicted: to.add(IntCounter::new("te_predict_success", "Pairs that were answered"))?,
+            of_predictions: Durations::new(
+                &to,
+                "te_predict",
+                "a pair; those of a request are answered together",
             )?,
             input_length: to.histogram("te_request_input_length", "Tokens of a request", TOKENS)?,
             batch_size: to.histogram("te_batch_next_size", "Pairs scored together", SIZES)?,
@@ -100,16 +133,15 @@ impl Metrics {
     /// A request that came; of one document or of more.
     pub(crate) fn came(&self, documents: usize) {
         self.requests.with_label_values(&[method(documents)]).inc();
+        self.predictions.inc_by(documents as u64);
     }
 
     /// A request that was answered.
     pub(crate) fn answered(&self, documents: usize, total: Duration, times: [Duration; 3]) {
         self.successes.with_label_values(&[method(documents)]).inc();
-        self.duration.observe(total.as_secs_f64());
-        let [tokenization, queue, inference] = times;
-        self.tokenization.observe(tokenization.as_secs_f64());
-        self.queue.observe(queue.as_secs_f64());
-        self.inference.observe(inference.as_secs_f64());
+        self.of_requests.observe(total, times);
+        self.predicted.inc_by(documents as u64);
+        (0..documents).for_each(|_| self.of_predictions.observe(total, times));
     }
 
     /// The documents of an answer.

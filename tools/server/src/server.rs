@@ -20,6 +20,10 @@ use crate::models::{ModelSource, Models};
 use crate::options::Options;
 use crate::routes::router;
 
+/// How much less of a processor threads that tokenise get than those that score, where there are not enough for both: what
+/// came first is answered first, and whoever tokenises would wait for those anyway.
+const TEXT_NICE: i32 = 10;
+
 /// A server that accepts connections. It ends when it is told to, or dropped.
 pub struct Server {
     runtime: Runtime,
@@ -39,12 +43,13 @@ impl Server {
         check(&models)?;
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = options.threads.unwrap_or_else(available);
-        let pool = |name: &'static str| {
+        let pool = |name: &'static str, nice: i32| {
             let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let builder = builder.start_handler(move |_| be_nice(nice));
             let pool = builder.thread_name(move |i| format!("{name}-{i}")).build();
             pool.map(Arc::new).map_err(|error| Error::Threads { reason: error.to_string() })
         };
-        let (engine, texts) = (pool("crossrank")?, pool("crossrank-text")?);
+        let (engine, texts) = (pool("crossrank", 0)?, pool("crossrank-text", TEXT_NICE)?);
         let started = |error: std::io::Error| Error::Threads { reason: error.to_string() };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.clamp(1, 4))
@@ -118,6 +123,17 @@ impl Server {
         runtime.shutdown_background();
         result.unwrap_or_else(|error| Err(Error::Threads { reason: error.to_string() }))
     }
+}
+
+/// Makes the thread that calls it yield to others. Where a system has that for processes alone, nothing is changed.
+fn be_nice(nice: i32) {
+    #[cfg(target_os = "linux")]
+    if nice > 0 {
+        // A thread may always yield more; if not, it only takes its share.
+        let _ = rustix::process::nice(nice);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = nice;
 }
 
 fn check(models: &[ModelSource]) -> Result<()> {

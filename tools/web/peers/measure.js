@@ -44,7 +44,7 @@ async function byCrossrank(reranker, { query, docs }) {
   return logits;
 }
 
-globalThis.measure = async (names, rounds, isa) => {
+globalThis.measure = async (rounds, isa) => {
   const workloads = await (await fetch("/workloads.json")).json();
   const milliseconds = {};
   const apart = {};
@@ -65,10 +65,10 @@ globalThis.measure = async (names, rounds, isa) => {
     const model = await AutoModelForSequenceClassification.from_pretrained("peer", { dtype: theirs, device: "wasm" });
     milliseconds[dtype] = {};
     apart[dtype] = {};
-    for (const name of names) {
+    for (const [name, count] of Object.entries(rounds)) {
       const work = workloads[name];
       const times = { crossrank: [], whole: [], batches: [] };
-      for (let round = 0; round <= rounds; round++) {
+      for (let round = 0; round <= count; round++) {
         const [ours, found] = await timed(() => byCrossrank(reranker, work));
         const [whole, expected] = await timed(() => byTransformers(tokenizer, model, work, work.docs.length));
         const [batches] = await timed(() => byTransformers(tokenizer, model, work, BATCH));

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use client::Client;
+use client::{Client, Direct};
 use crossrank::{Dtype, Reranker};
 use requests::{Kind, Requests};
 
@@ -109,7 +109,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         What::Five => measures::five(&client, requests.of(Kind::Snippets50)),
         What::Alone { kind, folder, dtype, rounds } => {
             let library = Reranker::builder().dtype(dtype).load(folder)?;
-            measures::alone(&client, &requests, kind, &library, rounds)
+            measures::alone(Direct::new(&args.url)?, &requests, kind, &library, rounds)
         }
         What::Soak { kind, rate, minutes, pid } => {
             measures::soak(&client, requests.of(kind), rate, args.seed, minutes, pid)

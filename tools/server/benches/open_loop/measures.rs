@@ -8,7 +8,7 @@ use crossrank::{RerankOptions, Reranker, ScoreMode};
 use serde_json::{Value, json};
 
 use crate::arrivals::{Outcome, poisson, run};
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, Direct};
 use crate::requests::{Kind, Requests};
 
 type Done = Result<(), Box<dyn std::error::Error>>;
@@ -157,27 +157,28 @@ pub fn five(client: &Client, bodies: &[Bytes]) -> Done {
 }
 
 /// What HTTP adds to the library, by turns.
-pub fn alone(client: &Client, requests: &Requests, kind: Kind, library: &Reranker, rounds: usize) -> Done {
+pub fn alone(mut direct: Direct, requests: &Requests, kind: Kind, library: &Reranker, rounds: usize) -> Done {
     let (body, texts) = (&requests.of(kind)[0], requests.texts(kind));
     let options = RerankOptions::default().score(ScoreMode::Sigmoid);
-    let (mut over_http, mut direct) = (vec![], vec![]);
+    let (mut over_http, mut by_library) = (vec![], vec![]);
     for round in 0..rounds + 10 {
         let start = Instant::now();
         let ranking = library.rerank(&texts.query, &texts.documents, &options)?;
         let library_time = start.elapsed();
-        let answer = client.send(body);
-        let results: Value = serde_json::from_slice(&answer.body)?;
-        let found = results["results"][0]["index"].as_u64();
-        if !answer.ok() || found != ranking.first().map(|first| first.index as u64) {
-            return Err(format!("{:?}: {}", answer.status, String::from_utf8_lossy(&answer.body)).into());
+        let start = Instant::now();
+        let answer = direct.send(body)?;
+        let http_time = start.elapsed();
+        let results: Value = serde_json::from_slice(&answer)?;
+        if results["results"][0]["index"].as_u64() != ranking.first().map(|first| first.index as u64) {
+            return Err(format!("expected the library's order, found {results}").into());
         }
         if round >= 10 {
-            over_http.push(answer.latency);
-            direct.push(library_time);
+            over_http.push(http_time);
+            by_library.push(library_time);
         }
     }
     let [http, library] =
-        [over_http, direct].map(|mut times| percentile(&mut times, 50.0).as_secs_f64() * 1e3);
+        [over_http, by_library].map(|mut times| percentile(&mut times, 50.0).as_secs_f64() * 1e3);
     println!(
         "{}",
         json!({ "kind": format!("{kind:?}"), "http_ms": http, "library_ms": library, "over_ms": http - library })
