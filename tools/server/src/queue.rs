@@ -87,8 +87,8 @@ impl Queue {
         }
     }
 
-    /// Takes pairs to score together: about `budget` units, of one model, whose number says how many; a single job that is
-    /// alone goes whole. None if nothing waits.
+    /// Takes pairs to score together: about `budget` units, of one model, whose number says how many, and half as many more
+    /// at most; a single job that is alone goes whole. None if nothing waits.
     pub(crate) fn take(&mut self, budget: impl Fn(usize) -> u64) -> Option<Batch> {
         let alone = self.jobs.len() == 1;
         let (mut rooms, mut early) = (None, 0);
@@ -98,8 +98,13 @@ impl Queue {
             let Some(job) = self.jobs.get_mut(&id) else { break };
             let Some(pair) = job.pairs.front().copied() else { break };
             let batch = batch.get_or_insert_with(|| Batch { model: job.model, alone, ..Batch::default() });
-            let most = budget(batch.model).saturating_mul(9) / 8;
-            if !batch.pairs.is_empty() && !alone && batch.work + pair.work > most {
+            let budget = budget(batch.model);
+            let most = budget.saturating_mul(9) / 8;
+            // A job that is in already is finished rather than left with a rest that costs it a batch more.
+            let rest = self.by_deadline.get(&(job.deadline, id)).copied().unwrap_or(0);
+            let ends = batch.pairs.last().is_some_and(|(last, _)| *last == id)
+                && batch.work.saturating_add(rest) <= budget.saturating_mul(3) / 2;
+            if !batch.pairs.is_empty() && !alone && !ends && batch.work + pair.work > most {
                 break;
             }
             job.pairs.pop_front();
