@@ -3,8 +3,8 @@
 #
 #     bash tools/server/load/measure.sh URL TEXTS.json [SECONDS]
 set -euo pipefail
+url=$1 texts=$(realpath "$2") seconds=${3-20}
 cd "$(dirname "$0")/../../.."
-url=$1 texts=$2 seconds=${3-20}
 loop() { cargo bench --quiet -p crossrank-server --bench open_loop -- --url "$url" --texts "$texts" --seconds "$seconds" "$@"; }
 
 grep -m1 'model name' /proc/cpuinfo

@@ -52,7 +52,7 @@ enum What {
         #[arg(long)]
         kind: Kind,
     },
-    /// One rate, with half of the work in single pairs and half in requests of 50.
+    /// Single pairs and requests of 50 together, at 80 % of capacity.
     Mixed {
         /// Capacity in single pairs a second.
         #[arg(long)]
@@ -60,6 +60,9 @@ enum What {
         /// Capacity in requests of 50 a second.
         #[arg(long)]
         snippets: f64,
+        /// How much of the work is in single pairs, from 0 to 1; without it there are as many of them as of the others.
+        #[arg(long)]
+        share: Option<f64>,
     },
     /// Five clients at once, each with 50 documents, against one alone.
     Five,
@@ -103,8 +106,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = Duration::from_secs_f64(args.seconds);
     match args.what {
         What::Capacity { kind } => measures::capacity(&client, requests.of(kind), args.seed, seconds),
-        What::Mixed { pairs, snippets } => {
-            measures::mixed(&client, &requests, (pairs, snippets), args.seed, seconds)
+        What::Mixed { pairs, snippets, share } => {
+            measures::mixed(&client, &requests, (pairs, snippets), share, args.seed, seconds)
         }
         What::Five => measures::five(&client, requests.of(Kind::Snippets50)),
         What::Alone { kind, folder, dtype, rounds } => {

@@ -92,17 +92,21 @@ pub fn capacity(client: &Client, bodies: &[Bytes], seed: u64, seconds: Duration)
     Ok(())
 }
 
-/// Singles among requests of 50, at 80 % of capacity, half of it each.
+/// As many singles as requests of 50, or so many as make up a share of the work, at 80 % of capacity together.
 pub fn mixed(
     client: &Client,
     requests: &Requests,
     (pairs, fifties): (f64, f64),
+    share: Option<f64>,
     seed: u64,
     seconds: Duration,
 ) -> Done {
     let p50 = unloaded(client, requests.of(Kind::Pair))?;
-    let singles = poisson(requests.of(Kind::Pair), 0.4 * pairs, seconds, seed);
-    let larger = poisson(requests.of(Kind::Snippets50), 0.4 * fifties, seconds, seed + 1);
+    let together = 0.8 / (1.0 / pairs + 1.0 / fifties);
+    let [of_pairs, of_fifties] =
+        share.map_or([together; 2], |share| [0.8 * share * pairs, 0.8 * (1.0 - share) * fifties]);
+    let singles = poisson(requests.of(Kind::Pair), of_pairs, seconds, seed);
+    let larger = poisson(requests.of(Kind::Snippets50), of_fifties, seconds, seed + 1);
     let label = |kind: Kind| move |(at, body): (Duration, Bytes)| (at, body, kind);
     let mut both: Vec<_> = singles
         .into_iter()
