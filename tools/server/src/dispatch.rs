@@ -33,6 +33,8 @@ pub(crate) struct Outcome {
     /// In the order of its pairs; those that were not reached have none.
     pub(crate) scores: Vec<Option<PairScore>>,
     pub(crate) problem: Option<Problem>,
+    /// The pair whose score is what the problem is about, where it is one's.
+    pub(crate) pair: Option<usize>,
     /// From when it came until its first pair was taken.
     pub(crate) queued: Duration,
     /// From then on.
@@ -382,7 +384,10 @@ impl State {
                     active.left -= 1;
                 }
                 Some(Err(problem)) => {
-                    active.outcome.problem.get_or_insert(problem);
+                    if active.outcome.problem.is_none() {
+                        active.outcome.pair = (problem.kind == Kind::NotFinite).then_some(pair.number);
+                        active.outcome.problem = Some(problem);
+                    }
                     active.left = 0;
                 }
                 None => {

@@ -108,7 +108,11 @@ pub(crate) async fn answer(app: &App, ask: &Ask, began: Instant) -> Result<Answe
         Err(_) => return Err(Problem::internal()),
     };
     let outcome = ticket.outcome(deadline).await;
-    if let Some(problem) = outcome.problem {
+    if let Some(mut problem) = outcome.problem {
+        if let Some(text) = outcome.pair.and_then(|pair| text_of(&layouts, pair)) {
+            let document = distinct.firsts.get(text).copied().unwrap_or(text);
+            problem.message = format!("document {document}: {}", problem.message);
+        }
         return Err(problem);
     }
     let times = Times { began, tokenise, queue: outcome.queued, compute: outcome.computed };
@@ -154,6 +158,15 @@ fn submit_when_tokenised(
         let _ = to.send(submitted);
     };
     tokenise(&app.texts, texts, Box::new(done));
+}
+
+/// The text that a pair is of; one that is long has several.
+fn text_of(layouts: &[(Layout, usize)], pair: usize) -> Option<usize> {
+    let mut end = 0;
+    layouts.iter().position(|(_, pairs)| {
+        end += pairs;
+        pair < end
+    })
 }
 
 fn rank(

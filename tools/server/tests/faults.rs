@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use common::{QUERY, Reply, Running, options, post};
+use common::{QUERY, Reply, Running, fixture, options, post, source};
 use serde_json::json;
 
 const JSON: &str = "Content-Type: application/json";
@@ -206,4 +206,42 @@ fn pages_of_other_origins_may_ask_only_where_they_are_named() {
     assert_eq!((reply.status, allowed(&reply).as_deref()), (200, Some("https://a.example")));
     let other = server.send(preflight.replace("a.example", "b.example"));
     assert_eq!(allowed(&other), None);
+}
+
+/// A copy of a model in which the embedding of one word is NaN.
+fn ill(word: u32) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(fixture("gelu-60")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    let path = copy.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let words = &header["bert.embeddings.word_embeddings.weight"];
+    let row = words["shape"][1].as_u64().unwrap() as usize * size_of::<f32>();
+    let at = 8 + length + words["data_offsets"][0].as_u64().unwrap() as usize + word as usize * row;
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(path, bytes).unwrap();
+    copy
+}
+
+#[test]
+fn a_score_that_is_no_number_is_an_error_that_names_the_document() {
+    let healthy = crossrank::Reranker::load(fixture("gelu-60")).unwrap();
+    let ids = |text: &str| healthy.tokenize("x", &[text]).unwrap()[0].ids().to_vec();
+    let (sea, bread) = (ids("sea"), ids("bread"));
+    let word = *sea.iter().find(|id| !bread.contains(id)).expect("a word of its own");
+    let model = ill(word);
+    let server = Running::start(options(), vec![source("ill", model.path().to_owned())]);
+    // Equal texts are scored once: the first of them is named.
+    let documents = json!(["bread", "bread", "the sea", "bread", "the sea"]);
+    let body = json!({ "query": "bread", "documents": documents }).to_string();
+    let reply = server.send(post("/v1/rerank", &[JSON], &body));
+    assert_eq!(reply.status, 500, "{}", reply.text());
+    assert!(reply.text().contains("document 2: score is NaN"), "{}", reply.text());
+    // Whoever asks for others gets them.
+    let body = json!({ "query": "bread", "documents": ["bread"] }).to_string();
+    assert_eq!(server.send(post("/v1/rerank", &[JSON], &body)).status, 200);
 }
