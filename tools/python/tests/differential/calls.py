@@ -1,6 +1,6 @@
 """The calls that are made to sentence-transformers and to crossrank alike.
 
-Each is a name, a checkpoint among `tests/fixtures`, how it is loaded, a method, and its arguments. What comes out is compared
+Each is a name, a checkpoint as `folders.py` finds it, how it is loaded, a method, and its arguments. What comes out is compared
 by value, type, shape and, for errors, by class; `differs` says why one is not, for the few where we mean to be different.
 """
 
@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-FIXTURES = Path(__file__).resolve().parents[4] / "tests" / "fixtures"
 
 QUERY = "where do rivers go"
 DOCUMENTS = [
@@ -39,7 +36,6 @@ class Call:
     arguments: Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]] = lambda nn: ((), {})
     load: Callable[[Any], dict[str, Any]] = lambda nn: {}
     differs: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def fake_nn() -> Any:
@@ -102,18 +98,20 @@ def resolve(value: Any, nn: Any) -> Any:
 LONELY = "it scores a lone text as if it were a pair; here a pair has two texts"
 STR = "it takes a string for a list of characters; here that is an error"
 NEGATIVE = "a negative top_k drops results from the end; here it is an error"
-CLASS = "the error's class follows from where its code happens to fail; here a wrong type is a TypeError"
 NO_TORCH = "there are no tensors here"
 
 #: One label and sigmoid, identity by the checkpoint, prompts and modules, three labels, other families.
-ONE = ["gelu-60", "sharded", "modular", "modular-prompt", "roberta", "xlmr", "modernbert", "electra", "distilbert", "albert"]
-THREE = "relu-3-labels"
+ONE = ["gelu-60", "sharded", "modular", "modular-prompt", "roberta", "mpnet", "modernbert", "electra", "distilbert", "albert"]
+#: Under the names of tensors that transformers knows: see `folders.py`.
+THREE = "three-labels"
 
 
 def calls() -> list[Call]:
     """All of them."""
-    all_of = [predict(f"pairs of {model}", model, PAIRS) for model in [*ONE, THREE]]
-    all_of += [rank(f"rank of {model}", model, QUERY, DOCUMENTS) for model in ONE]
+    # A longer pair than the position table has room for is an error there, and cut here: not what is compared.
+    loads = {"roberta": {"max_length": 128}, "mpnet": {"max_length": 40}}
+    all_of = [predict(f"pairs of {model}", model, PAIRS, load=loads.get(model)) for model in [*ONE, THREE]]
+    all_of += [rank(f"rank of {model}", model, QUERY, DOCUMENTS, load=loads.get(model)) for model in ONE]
     all_of += inputs() + batches() + activations() + rankings() + wrong_inputs() + wrong_arguments() + loading()
     names = [call.name for call in all_of]
     assert len(set(names)) == len(names), "a name for each"
@@ -228,24 +226,24 @@ def rankings() -> list[Call]:
 
 def wrong_inputs() -> list[Call]:
     return [
-        predict("predict of None", "gelu-60", None, differs=CLASS),
-        predict("predict of a number", "gelu-60", 3, differs=CLASS),
+        predict("predict of None", "gelu-60", None),
+        predict("predict of a number", "gelu-60", 3),
         predict("predict of a string", "gelu-60", "rivers", differs=LONELY),
-        predict("a pair with None", "gelu-60", [(QUERY, None)], differs=CLASS),
-        predict("a pair with a number", "gelu-60", [(QUERY, 3)], differs=CLASS),
-        predict("a pair with bytes", "gelu-60", [(QUERY, b"sea")], differs=CLASS),
-        predict("a pair with a list", "gelu-60", [(QUERY, ["sea"])], differs=CLASS),
-        predict("a pair of one", "gelu-60", [(QUERY,)], differs=LONELY),
-        predict("a pair of three", "gelu-60", [(QUERY, "sea", "river")], differs=CLASS),
-        predict("an empty pair", "gelu-60", [()], differs=CLASS),
-        predict("half a surrogate", "gelu-60", [(QUERY, "sea \ud800")], differs=CLASS),
+        predict("a pair with None", "gelu-60", [(QUERY, None)]),
+        predict("a pair with a number", "gelu-60", [(QUERY, 3)]),
+        predict("a pair with bytes", "gelu-60", [(QUERY, b"sea")]),
+        predict("a pair with a list", "gelu-60", [(QUERY, ["sea"])]),
+        predict("a pair of one", "gelu-60", [(QUERY,)]),
+        predict("a pair of three", "gelu-60", [(QUERY, "sea", "river")]),
+        predict("an empty pair", "gelu-60", [()]),
+        predict("half a surrogate", "gelu-60", [(QUERY, "sea \ud800")]),
         rank("documents None", "gelu-60", QUERY, None),
         rank("documents a number", "gelu-60", QUERY, 3),
         rank("documents a string", "gelu-60", QUERY, "sea", differs=STR),
-        rank("a document None", "gelu-60", QUERY, ["sea", None], differs=CLASS),
-        rank("a document NaN", "gelu-60", QUERY, ["sea", float("nan")], differs=CLASS),
-        rank("query None", "gelu-60", None, DOCUMENTS, differs=CLASS),
-        rank("query a number", "gelu-60", 3, DOCUMENTS, differs=CLASS),
+        rank("a document None", "gelu-60", QUERY, ["sea", None]),
+        rank("a document NaN", "gelu-60", QUERY, ["sea", float("nan")]),
+        rank("query None", "gelu-60", None, DOCUMENTS),
+        rank("query a number", "gelu-60", 3, DOCUMENTS),
     ]
 
 

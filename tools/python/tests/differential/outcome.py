@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .calls import FIXTURES, Call
+from . import folders
+from .calls import Call
 
 
 class Models:
     """Each is loaded once for all calls that load it alike."""
 
-    def __init__(self, load: Any, nn: Any) -> None:
+    def __init__(self, load: Any, nn: Any, scratch: Path) -> None:
+        self.scratch = scratch
         self.load = load
         self.nn = nn
         self.loaded: dict[str, Any] = {}
@@ -29,11 +32,12 @@ class Models:
 
     def run(self, call: Call) -> Any:
         options = call.load(self.nn)
+        folder = folders.find(call.model, self.scratch)
         if options:
-            model = self.load(str(FIXTURES / call.model), **options)
+            model = self.load(folder, **options)
         else:
             if call.model not in self.loaded:
-                self.loaded[call.model] = self.load(str(FIXTURES / call.model))
+                self.loaded[call.model] = self.load(folder)
             model = self.loaded[call.model]
         positional, arguments = call.arguments(self.nn)
         return getattr(model, call.method)(*positional, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 RECORD = Path(__file__).with_name("record.jsonl")
@@ -18,7 +19,9 @@ def main() -> None:
     from .outcome import Models
 
     torch.set_num_threads(1)
-    models = Models(sentence_transformers.CrossEncoder, torch.nn)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    models = Models(sentence_transformers.CrossEncoder, torch.nn, Path(tempfile.mkdtemp()))
     versions = {
         "sentence-transformers": sentence_transformers.__version__,
         "torch": torch.__version__.split("+")[0],
