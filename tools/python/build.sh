@@ -3,7 +3,6 @@
 #   dev        crossrank for this machine, quickly: kernels optimised, the rest little (what `check.sh ci` tests)
 #   model      crossrank-model, pure data, out of models/default
 #   manylinux  crossrank for Linux with glibc 2.17 or later, x86-64, by zig
-#   musllinux  crossrank for Linux with musl 1.2 or later, x86-64
 # Wheels go to tools/python/dist/, of `dev` to target/python/dev/. It needs Rust and Python 3.10 or later, and installs
 # maturin and zig into target/python/build.
 set -euo pipefail
@@ -12,10 +11,9 @@ root=$PWD
 here=$root/tools/python
 dist=$here/dist
 venv=$root/target/python/build
-target=x86_64-unknown-linux
 
 case ${1-all} in
-all) whats="model manylinux musllinux" ;;
+all) whats="model manylinux" ;;
 *) whats=$* ;;
 esac
 
@@ -53,12 +51,11 @@ for what in $whats; do
         ;;
     model) model ;;
     manylinux)
-        maturin build --quiet --locked --manifest-path "$here/Cargo.toml" --release --zig --target $target-gnu \
+        maturin build --quiet --locked --manifest-path "$here/Cargo.toml" --release --zig --target x86_64-unknown-linux-gnu \
             --compatibility manylinux2014 --out "$dist"
         ;;
-    musllinux) bash "$here/musl.sh" "$dist" ;;
     *)
-        echo "usage: $0 [all | dev | model | manylinux | musllinux]..." >&2
+        echo "usage: $0 [all | dev | model | manylinux]..." >&2
         exit 2
         ;;
     esac

@@ -127,7 +127,7 @@ def app(environ, start_response):
     server = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         assert server.stderr is not None
-        lines = []
+        lines: list[str] = []
         address = None
         booted = 0
         while booted < 2:

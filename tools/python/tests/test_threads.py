@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from conftest import DOCUMENTS, QUERY
@@ -78,7 +79,7 @@ def test_calls_of_a_loop_are_as_the_others(model: crossrank.CrossEncoder) -> Non
         rankings = await asyncio.gather(*(model.arank(QUERY, DOCUMENTS, top_k=k) for k in range(6)))
         assert rankings == [model.rank(QUERY, DOCUMENTS, top_k=k) for k in range(6)]
         assert await model.apredict((QUERY, "sea")) == model.predict((QUERY, "sea"))
-        options = {"return_documents": True, "return_tokens": True, "long": "max", "min_score": 0.001}
+        options: dict[str, Any] = {"return_documents": True, "return_tokens": True, "long": "max", "min_score": 0.001}
         assert await model.arank(QUERY, DOCUMENTS, **options) == model.rank(QUERY, DOCUMENTS, **options)
         with pytest.raises(crossrank.InputError, match=r"documents\[0\]"):
             await model.arank(QUERY, [None])
