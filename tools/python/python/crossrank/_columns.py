@@ -92,6 +92,8 @@ class Columns:
         except (ValueError, TypeError, RuntimeError) as error:
             kind = next(kind for kind in (ValueError, TypeError, RuntimeError) if isinstance(error, kind))
             raise kind(f"{self.beginning(table)}: {error}") from error
+        if found.ndim != 1:
+            raise ValueError(f"model: expected one with one label, found one with {found.shape[-1]}")
         scores = self._column_of_scores(found, valid, skipped)
         result = table.select(self.kept(table.column_names))
         return result.append_column(self.score, scores).append_column(self.scored, valid)
@@ -131,5 +133,5 @@ class Columns:
         index = pc.index(valid, False).as_py()
         column = next(name for name in (self.query, self.document) if not table.column(name)[index].is_valid)
         raise ValueError(
-            f'{self.place(table, index)}: column {column!r}: expected text, found null (nulls="skip" leaves such rows unscored)'
+            f'{self.beginning(table)}: {self.place(table, index)}: column {column!r}: expected text, found null (nulls="skip" leaves such rows unscored)'
         )

@@ -120,9 +120,11 @@ class _Worker:
         died, last = ray.get(self._deaths.begin.remote(self._id, beginning))
         if died > self._restarts:
             raise RuntimeError(f"a worker died {died} times, the last time with the {last}; no restart is left")
-        result = self._columns.score_table(self._encoder, batch)
-        ray.get(self._deaths.end.remote(self._id))
-        return result
+        try:
+            return self._columns.score_table(self._encoder, batch)
+        finally:
+            # Also after an error, which is no death: a dataset may be told to go on without its batch.
+            ray.get(self._deaths.end.remote(self._id))
 
 
 @ray.remote(num_cpus=0)

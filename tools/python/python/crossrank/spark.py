@@ -62,7 +62,7 @@ def rerank(
             raise TypeError(f"column {name!r}: expected text, found {fields[name].dataType.simpleString()}")
     schema = StructType(
         [fields[name] for name in columns.kept(df.columns)]
-        + [StructField(score, FloatType(), True), StructField(scored, BooleanType(), False)]
+        + [StructField(score, FloatType(), True), StructField(scored, BooleanType(), True)]
     )
     settings = tuple(sorted({"threads": threads, **dict(options or {})}.items()))
     return df.mapInArrow(functools.partial(_score, columns, model, settings), schema)

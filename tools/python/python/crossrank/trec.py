@@ -40,7 +40,8 @@ def write_run(
 
     Raises ``ValueError``, before anything is written, with the column and the row: for an id that is empty, or has white
     space or control characters, for a query that begins with ``#``, a document that a query has twice, a null, and a score
-    that is not finite. ``ValueError`` names a missing column and those that are there.
+    that is not finite. ``ValueError`` names a missing column and those that are there; a result without columns and rows is
+    an empty run.
     """
     _check("tag", tag, "the argument")
     wanted = {"query_id": query_id, "document_id": document_id, "row": row, "score": score, "scored": scored}
@@ -49,7 +50,7 @@ def write_run(
     rows = columns.get("row", range(len(queries)))
     wanted_rows = columns.get("scored", [True] * len(queries))
     rankings: dict[str, dict[str, np.float32]] = {}
-    for index in _order(rows):
+    for index in _order(rows, row):
         place = f"row {rows[index]!r}"
         if wanted_rows[index] is None or wanted_rows[index] != wanted_rows[index]:
             raise ValueError(f"{place}: column {scored!r}: expected true or false, found null")
@@ -72,16 +73,19 @@ def write_run(
 
 
 def _column(result: Any, argument: str, name: str) -> list[Any]:
-    names = getattr(result, "column_names", None)
     if isinstance(result, Mapping):
         names = list(result)
-    elif names is None or callable(names):
-        names = list(getattr(result, "columns", []))
-    if not hasattr(result, "__getitem__") or not names:
+    elif isinstance(getattr(result, "column_names", None), list):
+        names = result.column_names
+    elif type(result).__name__ == "DataFrame" and type(result).__module__.split(".")[0] == "pandas":
+        names = list(result.columns)
+    else:
         raise TypeError(
-            f"result: expected an Arrow table, a pandas DataFrame or a mapping, found {type(result).__name__}"
+            f"result: expected an Arrow table, a pandas DataFrame or a mapping of columns, found {type(result).__name__}"
             " (a Spark DataFrame has toArrow(), a Ray dataset to_pandas())"
         )
+    if not names and not len(result):
+        return []  # Ray gives such a result for an empty dataset.
     if name not in names:
         there = ", ".join(repr(name) for name in names)
         raise ValueError(f"{argument}: expected a column {name!r} (scored and row may be None), found {there}")
@@ -92,11 +96,13 @@ def _column(result: Any, argument: str, name: str) -> list[Any]:
     return list(values)
 
 
-def _order(rows: Any) -> list[int]:
+def _order(rows: Any, column: str | None) -> list[int]:
+    if any(value is None or value != value for value in rows):
+        raise ValueError(f"row: column {column!r}: expected a value in each row, to sort by, found null")
     try:
         return sorted(range(len(rows)), key=lambda index: rows[index])
     except TypeError as error:
-        raise ValueError("row: expected numbers to sort by, found null or values that cannot be compared") from error
+        raise ValueError(f"row: column {column!r}: expected values of one type, to sort by: {error}") from error
 
 
 def _id(value: Any, column: str, place: str) -> str:

@@ -1,0 +1,43 @@
+"""What the tests in this folder need beyond the packages of the ordinary ones, and the fixtures' paths."""
+
+import importlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+# Read by packages when they are imported, so it is set before any of them is.
+os.environ.update(
+    DO_NOT_TRACK="1",
+    HAYSTACK_TELEMETRY_ENABLED="False",
+    LANGCHAIN_TRACING_V2="false",
+    LANGSMITH_TRACING="false",
+    RAY_USAGE_STATS_ENABLED="0",
+)
+
+FIXTURES = Path(__file__).resolve().parents[4] / "tests" / "fixtures"
+MODEL = str(FIXTURES / "gelu-60")
+OTHER_MODEL = str(FIXTURES / "distilbert")
+
+
+def _missing(group: str, what: str) -> None:
+    """Skips the module aloud; fails where `CROSSRANK_REQUIRE` says that this group is to be run."""
+    reason = f"{group}: {what} is missing (tools/python/requirements/{group}.txt)"
+    if group in os.environ.get("CROSSRANK_REQUIRE", "").split(","):
+        raise RuntimeError(reason)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def package(name: str, group: str) -> None:
+    """Skips the module that calls this where a package is not installed."""
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        _missing(group, f"the package {name} ({error})")
+
+
+def program(name: str, group: str, hint: str) -> None:
+    """Skips the module that calls this where a program is not installed."""
+    if shutil.which(name) is None:
+        _missing(group, f"the program {name} ({hint})")
