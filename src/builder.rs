@@ -148,6 +148,13 @@ impl Builder {
         self
     }
 
+    /// What is put in front of every query, in place of the prompt that the checkpoint names; empty for nothing.
+    #[cfg(feature = "tokenizers")]
+    pub fn query_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.texts.prompt = Some(prompt.into());
+        self
+    }
+
     /// About how many tokens one worker takes through the network together, at least 1: at most a quarter more than
     /// this, or than the longest sequence beside it, which goes whole. It bounds the memory of a worker's activations;
     /// scores do not depend on it.

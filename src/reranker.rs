@@ -45,8 +45,8 @@ impl PairScore {
 /// runs no other job of its pool meanwhile ([`Builder::pool`] says what holds in the pool of the model itself).
 ///
 /// In a process that was forked after the model was loaded, every call that needs threads fails with
-/// [`Error::Forked`]. Load the model in the child, or with [`Builder::threads`] of 1, which goes on working there if no
-/// call was under way at the fork.
+/// [`Error::Forked`]. Load the model in the child, or call [`Reranker::restart_threads`] there, or load it with
+/// [`Builder::threads`] of 1, which goes on working there if no call was under way at the fork.
 ///
 /// ```
 /// # fn main() -> crossrank::Result<()> {
@@ -111,6 +111,19 @@ impl Reranker {
     /// ```
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// Makes the worker threads anew in a process that was forked after the model was loaded, so that calls succeed
+    /// there; weights stay the memory that both processes share. As many threads as before, of a pool of the model's
+    /// own. In the process that loaded the model it does nothing.
+    ///
+    /// No call may have been under way in the parent at the fork: what its threads had locked then stays locked in the
+    /// child. Who holds the only `Reranker` by value, or an `Arc` of it that nobody else had a clone of, knows that.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn restart_threads(&mut self) -> Result<()> {
+        self.threads.restart()
     }
 
     /// Number of labels: logits of a pair.

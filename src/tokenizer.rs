@@ -191,11 +191,13 @@ fn note_model(file: &WordPieceFile, settings: &mut Settings) {
 }
 
 /// What the caller chooses.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Options {
     pub(crate) max_length: Option<usize>,
     pub(crate) truncation: Option<Truncation>,
     pub(crate) rules: TokenizerRules,
+    /// What is put in front of queries, where the caller says so.
+    pub(crate) prompt: Option<String>,
 }
 
 /// The template of a pair: the class's own, or the file's.
@@ -290,7 +292,7 @@ impl Tokenizer {
             template,
             max_length: window,
             truncation: options.truncation.unwrap_or(default),
-            prompt: sentence.prompt.clone(),
+            prompt: options.prompt.or_else(|| sentence.prompt.clone()).filter(|prompt| !prompt.is_empty()),
             notes: settings.notes,
             ids: format!("{}, from {}", options.rules.whose(), source.kind()),
         })

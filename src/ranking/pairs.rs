@@ -1,10 +1,11 @@
 //! Pairs in, their logits out, in the order of the input; and texts as what there is to score.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crate::error::{Error, Result};
 use crate::reranker::{PairScore, Reranker};
-use crate::schedule::Source;
+use crate::schedule::{Control, Results, Source};
 use crate::tokenized::Tokenized;
 use crate::tokenizer::{Tokenizer, Truncation};
 
@@ -19,6 +20,46 @@ impl Reranker {
     ) -> Result<Vec<PairScore>> {
         let source = Pairs { tokenizer: self.tokenizer(), pairs };
         self.pair_scores(&source)
+    }
+
+    /// Scores (query, document) pairs into memory of the caller's: one logit a label, labels of a pair side by side,
+    /// pairs in input order. `scored` is raised by one for each pair that has been scored; once `stop` is true, no chunk
+    /// of pairs begins. What `logits` holds after an error is unspecified.
+    ///
+    /// # Errors
+    /// As [`Reranker::score_pairs`]; when it was stopped before its end; and when `logits` is not
+    /// `pairs.len() * labels` long.
+    ///
+    /// ```
+    /// # fn main() -> crossrank::Result<()> {
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gelu-60");
+    /// # let reranker = crossrank::Reranker::load(folder)?;
+    /// use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    ///
+    /// let (stop, scored) = (AtomicBool::new(false), AtomicUsize::new(0));
+    /// let pairs = [("where do rivers go", "To the sea."), ("what is bread made of", "Of flour.")];
+    /// let mut logits = [0.0; 2];
+    /// reranker.score_pairs_into(&pairs, &stop, &scored, &mut logits)?;
+    /// assert_eq!(scored.load(Ordering::Relaxed), 2);
+    /// assert_eq!(logits[1..], reranker.score_pairs(&pairs)?[1].logits);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn score_pairs_into(
+        &self,
+        pairs: &[(impl AsRef<str> + Sync, impl AsRef<str> + Sync)],
+        stop: &AtomicBool,
+        scored: &AtomicUsize,
+        logits: &mut [f32],
+    ) -> Result<()> {
+        if logits.len() != pairs.len() * self.labels() {
+            let expected = pairs.len() * self.labels();
+            let reason = format!("expected room for {expected} logits, found {}", logits.len());
+            return Err(Error::option("logits", reason));
+        }
+        let source = Pairs { tokenizer: self.tokenizer(), pairs };
+        let control = Control { stop: Some(stop), progress: Some(scored), deadline: None };
+        self.score(&source, control, Results { logits, extents: None })
     }
 
     /// Tokenises a query with each of its documents, for callers who score the same pairs again.

@@ -73,6 +73,21 @@ impl Threads {
         }
     }
 
+    /// Makes workers anew in a process that was forked off since; does nothing elsewhere.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        if let Self::Pool { pool, process: loaded } = self
+            && *loaded != process()
+        {
+            let Self::Pool { pool: new, .. } = Self::new(Some(pool.current_num_threads().max(2)))? else {
+                return Ok(());
+            };
+            *loaded = process();
+            // The old one is left alone: its threads are not there to end it, nor to let go of what they had locked.
+            std::mem::forget(std::mem::replace(pool, new));
+        }
+        Ok(())
+    }
+
     /// Computes `work` where these threads are, and waits for it.
     ///
     /// A worker of another rayon pool that waits would run that pool's jobs meanwhile. If they wait here as well, they
