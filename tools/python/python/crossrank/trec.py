@@ -123,7 +123,9 @@ def _check(what: str, id: str, place: str) -> str:
 
 def _finite(value: Any, column: str, place: str) -> np.float32:
     try:
-        score = np.float32(value)
+        # What is too large becomes infinite, and is refused as such.
+        with np.errstate(over="ignore"):
+            score = np.float32(value)
     except (TypeError, ValueError):
         score = np.float32(np.nan)
     if not np.isfinite(score):

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,12 @@ os.environ.update(
     LANGCHAIN_TRACING_V2="false",
     LANGSMITH_TRACING="false",
     RAY_USAGE_STATS_ENABLED="0",
+    # With this, Ray takes the loopback interface. `_node_ip_address` does not achieve that: Ray replaces a loopback address
+    # that is given there by the machine's own.
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+    # Else Ray writes a token into the user's home.
+    RAY_AUTH_TOKEN=secrets.token_hex(32),
+    SPARK_LOCAL_IP="127.0.0.1",
 )
 
 FIXTURES = Path(__file__).resolve().parents[4] / "tests" / "fixtures"

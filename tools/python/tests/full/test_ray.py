@@ -1,7 +1,6 @@
 """crossrank.ray on a real local cluster: the result is one process's, however rows are split and workers die."""
 
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -23,11 +22,7 @@ from crossrank.ray import rerank  # noqa: E402
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    # A socket's path must be short. With this variable Ray takes the loopback interface, which `_node_ip_address` alone does
-    # not achieve: Ray replaces a loopback address there by the machine's own.
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Else Ray writes one into the user's home.
+    folder = tempfile.mkdtemp(prefix="ray")
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield

@@ -22,7 +22,6 @@ from crossrank.spark import rerank  # noqa: E402
 
 @pytest.fixture(scope="module")
 def spark():
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     os.environ["PYSPARK_PYTHON"] = sys.executable
     # Two tasks at a time; with the second number a task is tried again, four times in all, when its worker dies.
     builder = SparkSession.builder.master("local[2,4]")
