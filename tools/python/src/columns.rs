@@ -3,10 +3,11 @@
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3_arrow::input::AnyArray;
+
+use crate::errors;
 
 /// Strings of one or several chunks, one after another.
 pub struct Column {
@@ -36,6 +37,7 @@ pub fn is_column(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 impl Column {
     /// Takes a column over. `name` is the argument's.
     pub fn new(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Self> {
+        let error = |message| errors::input(object.py(), message);
         let array: AnyArray = object.extract()?;
         let array = array.into_chunked_array().map_err(PyErr::from)?;
         let mut len = 0;
@@ -47,17 +49,17 @@ impl Column {
             };
             if !is_text {
                 let found = chunk.data_type();
-                return Err(PyTypeError::new_err(format!("{name}: expected a column of strings, found {found}")));
+                return Err(error(format!("{name}: expected a column of strings, found {found}")));
             }
             if let Some(nulls) = chunk.logical_nulls()
                 && let Some(row) = (0..chunk.len()).find(|row| nulls.is_null(*row))
             {
                 let row = len + row;
-                return Err(PyValueError::new_err(format!("{name}: row {row}: expected a string, found null")));
+                return Err(error(format!("{name}: row {row}: expected a string, found null")));
             }
             // The interface promises it; who breaks the promise shall get an error, not another text.
-            chunk.to_data().validate_full().map_err(|error| {
-                PyValueError::new_err(format!("{name}: expected valid Arrow memory, found another: {error}"))
+            chunk.to_data().validate_full().map_err(|reason| {
+                error(format!("{name}: expected valid Arrow memory, found another: {reason}"))
             })?;
             len += chunk.len();
         }
@@ -108,7 +110,9 @@ fn push_strings<'a>(array: &'a dyn Array, strings: &mut Vec<&'a str>) {
             let present = dictionary.values();
             // A value that is null has a place all the same, and no key that leads to it.
             match present.data_type() {
-                DataType::Utf8 => values.extend(present.as_string::<i32>().iter().map(Option::unwrap_or_default)),
+                DataType::Utf8 => {
+                    values.extend(present.as_string::<i32>().iter().map(Option::unwrap_or_default))
+                }
                 DataType::LargeUtf8 => {
                     values.extend(present.as_string::<i64>().iter().map(Option::unwrap_or_default));
                 }

@@ -30,6 +30,15 @@ pub fn to_python(error: crossrank::Error) -> PyErr {
     }
 }
 
+/// An argument that holds no texts, or a text that is none: the package's `InputError`.
+pub fn input(py: Python<'_>, message: String) -> PyErr {
+    let class = py.import("crossrank._errors").and_then(|module| module.getattr("InputError"));
+    match class.and_then(|class| class.call1((message,))) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
 /// An error of the hub.
 pub fn of_hub(error: crossrank_hub::Error) -> PyErr {
     use crossrank_hub::Error;

@@ -140,7 +140,9 @@ pub fn snapshot(
         // Who waits may have been interrupted.
         let _ = tell.send(download(&name, &overrides));
     });
-    spawned.map_err(|error| PyRuntimeError::new_err(format!("no thread can be had for the download: {error}")))?;
+    spawned.map_err(|error| {
+        PyRuntimeError::new_err(format!("no thread can be had for the download: {error}"))
+    })?;
     loop {
         let told = &mut told;
         match py.detach(move || told.recv_timeout(Duration::from_millis(50))) {

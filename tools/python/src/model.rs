@@ -200,4 +200,3 @@ pub fn score_mode(name: &str) -> PyResult<ScoreMode> {
         _ => Err(load::one_of("activation_fn", "identity, sigmoid or softmax", name)),
     }
 }
-

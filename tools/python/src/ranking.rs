@@ -50,7 +50,8 @@ impl<'py> Options<'py> {
             Some("mean") => Long::Mean,
             Some(other) => return Err(one_of("long", "truncate, max or mean", other)),
         };
-        let mut options = RerankOptions::default().score(score_mode(&self.mode)?).long(long).stride(self.stride);
+        let mut options =
+            RerankOptions::default().score(score_mode(&self.mode)?).long(long).stride(self.stride);
         options.top_k = self.top_k;
         options.min_score = self.min_score;
         Ok(options)

@@ -1,10 +1,10 @@
 //! Texts out of Python's objects, borrowed: lists, tuples, arrays and columns of strings.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
 
 use crate::columns::{Column, is_column};
+use crate::errors;
 
 /// Texts of an argument, which stay where they are.
 pub enum Texts<'py> {
@@ -80,7 +80,8 @@ impl<'py> Pairs<'py> {
         if is_scalar(object) {
             return Err(wrong("inputs", "a sequence of pairs of strings", object));
         }
-        let items = object.try_iter().map_err(|_| wrong("inputs", "a sequence of pairs of strings", object))?;
+        let items =
+            object.try_iter().map_err(|_| wrong("inputs", "a sequence of pairs of strings", object))?;
         for (i, pair) in items.enumerate() {
             pairs.add(i, &pair?)?;
         }
@@ -88,9 +89,10 @@ impl<'py> Pairs<'py> {
     }
 
     fn add(&mut self, i: usize, pair: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = pair.py();
         let two = |found: usize| {
             let text = if found == 1 { "text" } else { "texts" };
-            PyValueError::new_err(format!("inputs[{i}]: expected a pair of strings, found {found} {text}"))
+            errors::input(py, format!("inputs[{i}]: expected a pair of strings, found {found} {text}"))
         };
         let (query, document) = if let Ok(pair) = pair.cast::<PyTuple>() {
             if pair.len() != 2 {
@@ -156,19 +158,20 @@ fn borrow<'a>(strings: &'a [Bound<'_, PyString>], place: impl Fn(usize) -> Strin
 
 fn borrow_one<'a>(string: &'a Bound<'_, PyString>, place: impl Fn() -> String) -> PyResult<&'a str> {
     string.to_str().map_err(|error| {
-        PyValueError::new_err(format!("{}: expected text, found half of a surrogate pair: {error}", place()))
+        let message = format!("{}: expected text, found half of a surrogate pair: {error}", place());
+        errors::input(string.py(), message)
     })
 }
 
 /// Says what stands where something else was expected: its type, and what it is if that is short.
 fn wrong(place: &str, expected: &str, found: &Bound<'_, PyAny>) -> PyErr {
     if found.is_none() {
-        return PyTypeError::new_err(format!("{place}: expected {expected}, found None"));
+        return errors::input(found.py(), format!("{place}: expected {expected}, found None"));
     }
     let class = found.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string());
     let value = match class.as_str() {
         "float" | "int" | "bool" => found.str().map(|value| format!(" ({value})")).unwrap_or_default(),
         _ => String::new(),
     };
-    PyTypeError::new_err(format!("{place}: expected {expected}, found {class}{value}"))
+    errors::input(found.py(), format!("{place}: expected {expected}, found {class}{value}"))
 }

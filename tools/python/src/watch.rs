@@ -64,12 +64,13 @@ pub fn run<T: Send>(
     let (mut raised, mut work) = (None, Some(work));
     let result = std::thread::scope(|scope| {
         let (call, slot) = (&call, &mut work);
-        let spawned = std::thread::Builder::new().name("crossrank-call".into()).spawn_scoped(scope, move || {
-            let result = slot.take().map(|work| work(call));
-            // Who waits for it is there until this thread ends.
-            let _ = tell.send(());
-            result
-        });
+        let spawned =
+            std::thread::Builder::new().name("crossrank-call".into()).spawn_scoped(scope, move || {
+                let result = slot.take().map(|work| work(call));
+                // Who waits for it is there until this thread ends.
+                let _ = tell.send(());
+                result
+            });
         let Ok(thread) = spawned else { return None };
         loop {
             let told = &mut told;

@@ -12,5 +12,6 @@ the safetensors checkpoints of the Hugging Face hub, and gives PyTorch's scores.
 
 from ._crossrank import ModelError, __version__
 from ._encoder import CrossEncoder
+from ._errors import InputError
 
-__all__ = ["CrossEncoder", "ModelError", "__version__"]
+__all__ = ["CrossEncoder", "InputError", "ModelError", "__version__"]

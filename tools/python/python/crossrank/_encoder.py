@@ -206,7 +206,7 @@ class CrossEncoder:
             numpy.float32, or a row. (Of no pairs, as sentence-transformers, an empty array of float64.)
 
         Raises:
-            TypeError: A text is no string; the message says which.
+            InputError: A text is no string; the message says which.
             ValueError: A text cannot be scored, or an argument is out of range.
         """
         if earlier:
@@ -262,8 +262,8 @@ class CrossEncoder:
             A float32 array: a score a row, or a row of scores where there are several labels.
 
         Raises:
-            ValueError: The columns have not the same length, or a row is null; the message names it.
-            TypeError: A column is none of strings.
+            InputError: A column is none of strings, or a row is null; the message names it.
+            ValueError: The columns have not the same length.
         """
         prompt = _prompts.resolve(self.prompts, self.default_prompt_name, prompt_name, prompt)
         activation = self._activation(activation_fn)
@@ -322,7 +322,7 @@ class CrossEncoder:
             and where it lies in the text, `start` and `end`, in code points, so that `text[start:end]` is the passage.
 
         Raises:
-            TypeError: A text is no string; the message says which.
+            InputError: A text is no string; the message says which.
             ValueError: The model has several labels, a text cannot be scored, or an argument is out of range.
         """
         if earlier:
