@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ PAGES = [*sorted((ROOT / "docs").glob("python*.md")), ROOT / "tools" / "python" 
 BLOCK = re.compile(r"^```python(?: full:(\w+))?\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
-def blocks():
+def blocks() -> Iterator[Any]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for match in BLOCK.finditer(text):
@@ -25,7 +27,7 @@ def blocks():
 
 
 @pytest.mark.parametrize("group, code, printed", list(blocks()))
-def test_block(group, code, printed, tmp_path):
+def test_block(group: str | None, code: str, printed: str | None, tmp_path: Path) -> None:
     if group and group not in os.environ.get("CROSSRANK_REQUIRE", "").split(","):
         pytest.skip(f"CROSSRANK_REQUIRE has no {group}: run by `tools/python/check.sh full`")
     script = tmp_path / "block.py"
@@ -47,7 +49,7 @@ def test_block(group, code, printed, tmp_path):
         assert done.stdout == printed
 
 
-def test_every_block_is_found_and_has_a_known_group():
+def test_every_block_is_found_and_has_a_known_group() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         fences = re.findall(r"^```(python.*)$", text, re.MULTILINE)

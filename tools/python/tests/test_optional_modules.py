@@ -24,7 +24,7 @@ def run(code: str) -> str:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_missing_package_is_named(module):
+def test_a_missing_package_is_named(module: str) -> None:
     foreign, install = MODULES[module]
     # None in sys.modules is what Python takes for a module that cannot be imported.
     found = run(
@@ -35,6 +35,6 @@ def test_a_missing_package_is_named(module):
     assert f"pip install {install}" in found
 
 
-def test_importing_crossrank_loads_none_of_them():
+def test_importing_crossrank_loads_none_of_them() -> None:
     foreign = [name for name, _ in MODULES.values()]
     assert run(f"import sys, crossrank\nprint([name for name in {foreign!r} if name in sys.modules])") == "[]\n"

@@ -1,14 +1,14 @@
 """crossrank.table: a table of pairs, scored in one process."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-import crossrank
-from crossrank import table
+from crossrank import CrossEncoder, table
 
 FIXTURES = Path(__file__).resolve().parents[3] / "tests" / "fixtures"
 MODEL = str(FIXTURES / "gelu-60")
@@ -17,24 +17,24 @@ TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", None, "Dry air lets the
 
 
 @pytest.fixture(scope="module")
-def model():
-    return crossrank.CrossEncoder(MODEL)
+def model() -> CrossEncoder:
+    return CrossEncoder(MODEL)
 
 
-def given(texts=TEXTS, kind=pa.string()):
+def given(texts: list[Any] = TEXTS, kind: Any = None) -> Any:
     count = len(texts)
     return pa.table(
         {
             "row": pa.array(range(10, 10 + count), pa.int64()),
             "query_id": [f"q{i // 2}" for i in range(count)],
-            "query": pa.array(["Why is the sky blue?"] * count, kind),
+            "query": pa.array(["Why is the sky blue?"] * count, kind or pa.string()),
             "document_id": [f"d{i}" for i in range(count)],
-            "document": pa.array(texts, kind),
+            "document": pa.array(texts, kind or pa.string()),
         }
     )
 
 
-def test_scores_are_those_of_predict_and_other_columns_stay(model):
+def test_scores_are_those_of_predict_and_other_columns_stay(model: CrossEncoder) -> None:
     texts = [text for text in TEXTS if text is not None]
     pairs = given(texts)
     result = table.rerank(pairs, model)
@@ -49,13 +49,13 @@ def test_scores_are_those_of_predict_and_other_columns_stay(model):
 @pytest.mark.parametrize(
     "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str
 )
-def test_every_kind_of_text_column(model, kind):
+def test_every_kind_of_text_column(model: CrossEncoder, kind: pa.DataType) -> None:
     texts = ["a sky", "b", "a sky"]
     pairs = given(texts).set_column(4, "document", pa.array(texts).cast(kind))
     assert table.rerank(pairs, model)["score"].equals(table.rerank(given(texts), model)["score"])
 
 
-def test_chunks_slices_and_record_batches_change_nothing(model):
+def test_chunks_slices_and_record_batches_change_nothing(model: CrossEncoder) -> None:
     texts = [f"The sky is {word}." for word in ("blue", "dry", "cold", "hot", "😀", "", "x")]
     whole = table.rerank(given(texts), model)
     chunks = pa.concat_tables([given(texts).slice(at, size) for at, size in ((0, 3), (3, 0), (3, 4))])
@@ -65,7 +65,7 @@ def test_chunks_slices_and_record_batches_change_nothing(model):
     assert table.rerank(given([]), model).num_rows == 0
 
 
-def test_pandas_with_its_nulls(model):
+def test_pandas_with_its_nulls(model: CrossEncoder) -> None:
     frame = given().to_pandas()
     result = table.rerank(frame, model, nulls="skip")
     # pandas 3 hands its strings over as large ones.
@@ -76,7 +76,7 @@ def test_pandas_with_its_nulls(model):
             table.rerank(odd, model)
 
 
-def test_a_null_is_an_error_that_names_its_row_or_an_unscored_row(model):
+def test_a_null_is_an_error_that_names_its_row_or_an_unscored_row(model: CrossEncoder) -> None:
     with pytest.raises(ValueError, match="row 13, query_id 'q1', document_id 'd3': column 'document'.*found null"):
         table.rerank(given(), model)
     with pytest.raises(ValueError, match="index 3: column 'document': expected text, found null"):
@@ -90,15 +90,16 @@ def test_a_null_is_an_error_that_names_its_row_or_an_unscored_row(model):
     assert table.rerank(nothing, model, nulls="skip")["score"].to_pylist() == [None] * 5
 
 
-def test_columns_are_checked_by_name(model):
-    for arguments, message in [
+def test_columns_are_checked_by_name(model: CrossEncoder) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"query": "q"}, "query: expected a column 'q', found 'row', 'query_id', 'query', 'document_id', 'document'"),
         ({"row": "r"}, r"row: expected a column 'r' \(row=None does without\), found 'row'"),
         ({"keep": ["row", "x"]}, "keep: expected a column 'x', found"),
         ({"score": "query"}, "score: expected a name that is not taken, found 'query' among"),
         ({"score": "scored"}, "score, scored: expected two names, found 'scored' twice"),
         ({"nulls": "nan"}, "nulls: expected \"error\" or \"skip\", found 'nan'"),
-    ]:
+    ]
+    for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             table.rerank(given(), model, **arguments)
     with pytest.raises(TypeError, match="column 'row': expected text, found int64"):
@@ -111,6 +112,6 @@ def test_columns_are_checked_by_name(model):
                         model, query_id=None).num_rows == 5  # fmt: skip
 
 
-def test_a_model_of_several_labels_is_refused():
+def test_a_model_of_several_labels_is_refused() -> None:
     with pytest.raises(ValueError, match="model: expected one with one label, found one with 3"):
         table.rerank(given(["a"]), str(FIXTURES / "relu-3-labels"))

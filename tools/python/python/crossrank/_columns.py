@@ -16,6 +16,8 @@ try:
 except ImportError as error:
     raise ImportError("tables of pairs need the packages pyarrow and numpy: pip install pyarrow numpy") from error
 
+__all__ = ["Columns", "np", "pa", "pc"]
+
 NULLS = ("error", "skip")
 
 

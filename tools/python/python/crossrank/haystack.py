@@ -27,7 +27,7 @@ class CrossrankRanker:
 
     def __init__(
         self,
-        model: str | None = None,
+        model: Any = None,
         top_k: int | None = 10,
         score_threshold: float | None = None,
         meta_fields_to_embed: list[str] | None = None,

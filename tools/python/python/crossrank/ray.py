@@ -70,6 +70,7 @@ def rerank(
     schema = dataset.schema(fetch_if_missing=False)
     if schema is not None and schema.names:
         columns.check(schema.names)
+    deaths = ray.remote(num_cpus=0)(_Deaths).remote()
     with warnings.catch_warnings():
         # Ray 2.60 warns that other names than those it lists will go, and has no listed name for these two yet.
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
@@ -79,7 +80,7 @@ def rerank(
             batch_format="pyarrow",
             compute=_pool(workers, threads),
             num_cpus=threads,
-            fn_constructor_args=(columns, model, {"threads": threads, **dict(options or {})}, restarts, _Deaths.remote()),
+            fn_constructor_args=(columns, model, {"threads": threads, **dict(options or {})}, restarts, deaths),
             udf_modifying_row_count=False,
             # One more than is asked for: the worker itself then says with which batch it died.
             max_restarts=restarts + 1,
@@ -127,7 +128,6 @@ class _Worker:
             ray.get(self._deaths.end.remote(self._id))
 
 
-@ray.remote(num_cpus=0)
 class _Deaths:
     """Counts for each worker how often it died with a batch: a worker cannot tell after its death.
 

@@ -64,12 +64,12 @@ def rerank(
         [fields[name] for name in columns.kept(df.columns)]
         + [StructField(score, FloatType(), True), StructField(scored, BooleanType(), True)]
     )
-    settings = tuple(sorted({"threads": threads, **dict(options or {})}.items()))
+    settings = {"threads": threads, **dict(options or {})}
     return df.mapInArrow(functools.partial(_score, columns, model, settings), schema)
 
 
 def _score(
-    columns: Columns, model: str | None, settings: tuple[tuple[str, Any], ...], batches: Iterator[pa.RecordBatch]
+    columns: Columns, model: str | None, settings: dict[str, Any], batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         scored = columns.score_table(_encoder(model, settings), pa.Table.from_batches([batch]))
@@ -77,7 +77,16 @@ def _score(
         yield from scored.combine_chunks().to_batches()
 
 
-@functools.lru_cache(maxsize=4)
-def _encoder(model: str | None, settings: tuple[tuple[str, Any], ...]) -> Any:
-    """A worker runs many tasks one after another; all of them share an encoder."""
-    return _adapters.load(model, dict(settings))
+# The encoders of this worker, newest last. A worker runs many tasks one after another.
+_encoders: list[tuple[str | None, dict[str, Any], Any]] = []
+
+
+def _encoder(model: str | None, settings: dict[str, Any]) -> Any:
+    """An encoder that is kept for the next tasks; two of them, so that memory stays flat where every task brings another."""
+    for known, its_settings, encoder in _encoders:
+        if known == model and its_settings == settings:
+            return encoder
+    encoder = _adapters.load(model, settings)
+    _encoders.append((model, settings, encoder))
+    del _encoders[:-2]
+    return encoder

@@ -52,7 +52,7 @@ def write_run(
     rankings: dict[str, dict[str, np.float32]] = {}
     for index in _order(rows, row):
         place = f"row {rows[index]!r}"
-        if wanted_rows[index] is None or wanted_rows[index] != wanted_rows[index]:
+        if _null(wanted_rows[index]):
             raise ValueError(f"{place}: column {scored!r}: expected true or false, found null")
         if not wanted_rows[index]:
             continue
@@ -97,12 +97,17 @@ def _column(result: Any, argument: str, name: str) -> list[Any]:
 
 
 def _order(rows: Any, column: str | None) -> list[int]:
-    if any(value is None or value != value for value in rows):
+    if any(_null(value) for value in rows):
         raise ValueError(f"row: column {column!r}: expected a value in each row, to sort by, found null")
     try:
         return sorted(range(len(rows)), key=lambda index: rows[index])
     except TypeError as error:
         raise ValueError(f"row: column {column!r}: expected values of one type, to sort by: {error}") from error
+
+
+def _null(value: Any) -> bool:
+    # None, nan, and pandas' NA, whose comparisons are neither true nor false.
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
 def _id(value: Any, column: str, place: str) -> str:
@@ -122,15 +127,16 @@ def _check(what: str, id: str, place: str) -> str:
 
 
 def _finite(value: Any, column: str, place: str) -> np.float32:
+    score = np.float32(np.nan)
     try:
         # What is too large becomes infinite, and is refused as such.
         with np.errstate(over="ignore"):
             score = np.float32(value)
     except (TypeError, ValueError):
-        score = np.float32(np.nan)
+        pass  # It is refused as it stands.
     if not np.isfinite(score):
         raise ValueError(f"{place}: column {column!r}: expected a finite number, found {value!r}")
-    return score
+    return np.float32(score)
 
 
 def _lines(query: str, ranking: dict[str, np.float32], tag: str) -> list[str]:
@@ -162,8 +168,8 @@ def _place(score: np.float32) -> int:
 
 
 def _float(place: int) -> np.float32:
-    magnitude = np.uint32(abs(place)).view(np.float32)
-    return -magnitude if place < 0 else magnitude
+    magnitude: np.float32 = np.uint32(abs(place)).view(np.float32)
+    return np.float32(-magnitude) if place < 0 else magnitude
 
 
 def _text(score: np.float32) -> str:

@@ -1,5 +1,8 @@
 """A table of pairs for Ray and Spark, and what one process makes of it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pyarrow as pa
 from needs import MODEL
 
@@ -22,15 +25,15 @@ def pairs(queries: int = 12, documents: int = 25) -> pa.Table:
     return pa.table({"row": pa.array(range(len(rows)), pa.int64()), **columns, "extra": [i / 8 for i in range(len(rows))]})
 
 
-def expected(given: pa.Table, **arguments) -> pa.Table:
+def expected(given: pa.Table, **arguments: Any) -> pa.Table:
     """What one process gives."""
     return table.rerank(given, MODEL, **arguments)
 
 
-def dies_once(folder: str):
+def dies_once(folder: str) -> Callable[[Any], Any]:
     """An activation that kills its process the first time it is called, and changes nothing afterwards."""
 
-    def activation(scores):
+    def activation(scores: Any) -> Any:
         import os
         import signal
 
@@ -43,6 +46,6 @@ def dies_once(folder: str):
     return activation
 
 
-def unchanged(scores):
+def unchanged(scores: Any) -> Any:
     """An activation that changes nothing: logits."""
     return scores

@@ -1,5 +1,8 @@
 """crossrank.duckdb with the real package."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import needs
 import numpy as np
 import pytest
@@ -17,12 +20,12 @@ TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat 
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> CrossEncoder:
     return CrossEncoder(MODEL)
 
 
 @pytest.fixture
-def con():
+def con() -> Iterator[Any]:
     connection = duckdb.connect()
     connection.execute("CREATE TABLE docs (id INTEGER, text VARCHAR)")
     connection.executemany("INSERT INTO docs VALUES (?, ?)", list(enumerate(TEXTS)))
@@ -30,11 +33,11 @@ def con():
     connection.close()
 
 
-def bits(scores):
+def bits(scores: Any) -> Any:
     return np.asarray(scores, np.float32).view("uint32").tolist()
 
 
-def test_a_query_orders_by_it(con, model):
+def test_a_query_orders_by_it(con: Any, model: CrossEncoder) -> None:
     register(con, model)
     rows = con.execute("SELECT id, rerank(?, text) AS score FROM docs ORDER BY score DESC, id", [QUERY]).fetchall()
     expected = model.rank(QUERY, TEXTS)
@@ -43,7 +46,7 @@ def test_a_query_orders_by_it(con, model):
     assert con.execute("SELECT typeof(rerank('a', 'b'))").fetchall() == [("FLOAT",)]
 
 
-def test_many_chunks_give_the_bits_of_one_call(con, model):
+def test_many_chunks_give_the_bits_of_one_call(con: Any, model: CrossEncoder) -> None:
     register(con, model, name="score")
     con.execute("CREATE TABLE many AS SELECT i, 'sky ' || (i * 37 % 5000) AS text FROM range(5000) t(i)")
     rows = con.execute("SELECT i, text, score('blue noon', text) FROM many ORDER BY i").fetchall()
@@ -51,7 +54,7 @@ def test_many_chunks_give_the_bits_of_one_call(con, model):
     assert bits([row[2] for row in rows]) == bits(scores)
 
 
-def test_null_gives_null_and_no_row_gives_none(con, model):
+def test_null_gives_null_and_no_row_gives_none(con: Any, model: CrossEncoder) -> None:
     register(con, model)
     con.execute("INSERT INTO docs VALUES (5, NULL)")
     rows = con.execute("SELECT id, rerank('sky', text) IS NULL FROM docs ORDER BY id").fetchall()
@@ -60,14 +63,14 @@ def test_null_gives_null_and_no_row_gives_none(con, model):
     assert con.execute("SELECT rerank('sky', text) FROM docs WHERE id > 9").fetchall() == []
 
 
-def test_a_million_characters(con, model):
+def test_a_million_characters(con: Any, model: CrossEncoder) -> None:
     register(con, model)
     long = "😀 sky " * 170_000
     [(score,)] = con.execute("SELECT rerank('sky', ?)", [long]).fetchall()
     assert bits([score]) == bits(model.predict([("sky", long)]))
 
 
-def test_two_models_replacing_and_cursors(con, model):
+def test_two_models_replacing_and_cursors(con: Any, model: CrossEncoder) -> None:
     register(con, model)
     register(con, OTHER_MODEL, name="rerank2", options={"threads": 1})
     [(one, two)] = con.execute("SELECT rerank('sky', 'blue'), rerank2('sky', 'blue')").fetchall()
@@ -80,7 +83,7 @@ def test_two_models_replacing_and_cursors(con, model):
     assert con.execute("SELECT third('sky', 'blue')").fetchall() == [(one,)]
 
 
-def test_errors(con, model):
+def test_errors(con: Any, model: CrossEncoder) -> None:
     with pytest.raises(FileNotFoundError, match="/no/such/model"):
         register(con, "/no/such/model")
     register(con, model)

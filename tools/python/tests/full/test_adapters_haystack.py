@@ -1,6 +1,7 @@
 """crossrank.haystack with the real package."""
 
 import asyncio
+from typing import Any
 
 import needs
 import pytest
@@ -18,23 +19,23 @@ TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat 
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> CrossEncoder:
     return CrossEncoder(MODEL)
 
 
-def documents():
+def documents() -> list[Any]:
     return [Document(id=str(index), content=text, meta={"title": "heat"}) for index, text in enumerate(TEXTS)]
 
 
-def ranking(output):
+def ranking(output: Any) -> list[tuple[int, float]]:
     return [(int(document.id), document.score) for document in output["documents"]]
 
 
-def expected(model, texts=TEXTS, **arguments):
+def expected(model: CrossEncoder, texts: list[str] = TEXTS, **arguments: Any) -> list[tuple[int, float]]:
     return [(result["corpus_id"], result["score"]) for result in model.rank(QUERY, texts, **arguments)]
 
 
-def test_it_ranks_as_the_model_does_and_leaves_documents_alone(model):
+def test_it_ranks_as_the_model_does_and_leaves_documents_alone(model: CrossEncoder) -> None:
     given = documents()
     ranker = CrossrankRanker(model=model)
     assert ranking(ranker.run(query=QUERY, documents=given)) == expected(model)
@@ -42,7 +43,7 @@ def test_it_ranks_as_the_model_does_and_leaves_documents_alone(model):
     assert all(type(score) is float for _, score in ranking(ranker.run(query=QUERY, documents=given)))
 
 
-def test_top_k_threshold_and_metadata(model):
+def test_top_k_threshold_and_metadata(model: CrossEncoder) -> None:
     ranker = CrossrankRanker(model=model, top_k=2, meta_fields_to_embed=["title", "absent"], embedding_separator=" | ")
     texts = [f"heat | {text}" for text in TEXTS]
     assert ranking(ranker.run(query=QUERY, documents=documents())) == expected(model, texts, top_k=2)
@@ -53,19 +54,19 @@ def test_top_k_threshold_and_metadata(model):
     )
 
 
-def test_of_one_id_the_best_is_kept(model):
+def test_of_one_id_the_best_is_kept(model: CrossEncoder) -> None:
     twice = [Document(id="0", content=TEXTS[0]), Document(id="0", content=TEXTS[2]), Document(id="0", content=TEXTS[1])]
     best = max(score for _, score in expected(model, [document.content for document in twice]))
     assert ranking(CrossrankRanker(model=model).run(query=QUERY, documents=twice)) == [(0, best)]
 
 
-def test_async_and_no_document(model):
+def test_async_and_no_document(model: CrossEncoder) -> None:
     ranker = CrossrankRanker(model=model)
     assert ranking(asyncio.run(ranker.run_async(query=QUERY, documents=documents()))) == expected(model)
     assert ranker.run(query=QUERY, documents=[]) == {"documents": []}
 
 
-def test_in_a_pipeline_that_is_written_and_read(model):
+def test_in_a_pipeline_that_is_written_and_read(model: CrossEncoder) -> None:
     pipeline = Pipeline()
     pipeline.add_component("ranker", CrossrankRanker(model=MODEL, top_k=3, options={"threads": 1}))
     read = Pipeline.loads(pipeline.dumps(), allowed_modules=["crossrank.haystack"])
@@ -74,12 +75,12 @@ def test_in_a_pipeline_that_is_written_and_read(model):
         assert ranking(each.run(inputs)["ranker"]) == expected(model, top_k=3)
 
 
-def test_two_models(model):
+def test_two_models(model: CrossEncoder) -> None:
     outputs = [CrossrankRanker(model=name).run(query=QUERY, documents=documents()) for name in (MODEL, OTHER_MODEL)]
     assert ranking(outputs[0]) != ranking(outputs[1])
 
 
-def test_errors_name_the_argument(model):
+def test_errors_name_the_argument(model: CrossEncoder) -> None:
     with pytest.raises(ValueError, match="top_k: expected a number above 0"):
         CrossrankRanker(top_k=0)
     with pytest.raises(ValueError, match="top_k: expected a number above 0"):

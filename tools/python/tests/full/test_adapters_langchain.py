@@ -1,6 +1,7 @@
 """crossrank.langchain with the real package."""
 
 import asyncio
+from typing import Any
 
 import needs
 import pytest
@@ -20,15 +21,15 @@ TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat 
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> CrossEncoder:
     return CrossEncoder(MODEL)
 
 
-def documents():
+def documents() -> list[Any]:
     return [Document(page_content=text, metadata={"source": index}) for index, text in enumerate(TEXTS)]
 
 
-def test_it_ranks_as_the_model_does_and_leaves_documents_alone(model):
+def test_it_ranks_as_the_model_does_and_leaves_documents_alone(model: CrossEncoder) -> None:
     given = documents()
     compressor = CrossrankCompressor(model=model, top_n=None)
     assert isinstance(compressor, BaseDocumentCompressor)
@@ -40,7 +41,7 @@ def test_it_ranks_as_the_model_does_and_leaves_documents_alone(model):
     assert given == documents()
 
 
-def test_top_n_min_score_and_long(model):
+def test_top_n_min_score_and_long(model: CrossEncoder) -> None:
     assert len(CrossrankCompressor(model=model).compress_documents(documents(), QUERY)) == 3
     middle = model.rank(QUERY, TEXTS)[2]["score"]
     results = CrossrankCompressor(model=model, top_n=None, min_score=middle).compress_documents(documents(), QUERY)
@@ -51,14 +52,14 @@ def test_top_n_min_score_and_long(model):
     assert [result.metadata["relevance_score"] for result in results] == [result["score"] for result in expected]
 
 
-def test_async_gives_the_same(model):
+def test_async_gives_the_same(model: CrossEncoder) -> None:
     compressor = CrossrankCompressor(model=model)
     expected = compressor.compress_documents(documents(), QUERY)
     assert asyncio.run(compressor.acompress_documents(documents(), QUERY)) == expected
     assert compressor.compress_documents([], QUERY) == asyncio.run(compressor.acompress_documents([], QUERY)) == []
 
 
-def test_in_a_chain(model):
+def test_in_a_chain(model: CrossEncoder) -> None:
     from langchain_core.runnables import RunnableLambda
 
     compressor = CrossrankCompressor(model=model, top_n=1)
@@ -66,7 +67,7 @@ def test_in_a_chain(model):
     assert chain.invoke(QUERY) == compressor.compress_documents(documents(), QUERY)
 
 
-def test_two_models_and_a_path():
+def test_two_models_and_a_path() -> None:
     by_path = CrossrankCompressor(model=MODEL, options={"dtype": "f32", "threads": 1})
     other = CrossrankCompressor(model=OTHER_MODEL)
     scores = [
@@ -76,7 +77,7 @@ def test_two_models_and_a_path():
     assert scores[0] != scores[1]
 
 
-def test_errors_name_the_argument(model):
+def test_errors_name_the_argument(model: CrossEncoder) -> None:
     with pytest.raises(ValueError, match="top_n: expected a number above 0"):
         CrossrankCompressor(model=model, top_n=0)
     with pytest.raises(ValidationError, match="top_k"):
@@ -86,4 +87,4 @@ def test_errors_name_the_argument(model):
     with pytest.raises(TypeError, match="options: expected none .* found dtype"):
         CrossrankCompressor(model=model, options={"dtype": "f32"})
     with pytest.raises(TypeError):
-        CrossrankCompressor(model=model).compress_documents(documents(), None)
+        CrossrankCompressor(model=model).compress_documents(documents(), None)  # type: ignore[arg-type]

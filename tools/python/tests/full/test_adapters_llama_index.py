@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import needs
 import pytest
@@ -21,18 +22,18 @@ TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat 
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> CrossEncoder:
     return CrossEncoder(MODEL)
 
 
-def nodes():
+def nodes() -> list[Any]:
     return [
         NodeWithScore(node=TextNode(text=text, id_=str(index), metadata={"title": "heat"}), score=index / 4)
         for index, text in enumerate(TEXTS)
     ]
 
 
-def test_it_ranks_as_the_model_does_and_leaves_nodes_alone(model):
+def test_it_ranks_as_the_model_does_and_leaves_nodes_alone(model: CrossEncoder) -> None:
     given = nodes()
     before = [node.to_dict() for node in given]
     rerank = CrossrankRerank(model=model, top_n=None)
@@ -48,7 +49,7 @@ def test_it_ranks_as_the_model_does_and_leaves_nodes_alone(model):
     assert [node.to_dict() for node in given] == before
 
 
-def test_text_alone_top_n_and_retrieval_scores(model):
+def test_text_alone_top_n_and_retrieval_scores(model: CrossEncoder) -> None:
     rerank = CrossrankRerank(model=model, metadata_mode=MetadataMode.NONE, keep_retrieval_score=True)
     given = nodes()
     results = rerank.postprocess_nodes(given, query_str=QUERY)
@@ -67,7 +68,7 @@ def test_text_alone_top_n_and_retrieval_scores(model):
     assert {result.score for result in kept} == {least}
 
 
-def test_async_gives_the_same_and_no_node_is_no_result(model):
+def test_async_gives_the_same_and_no_node_is_no_result(model: CrossEncoder) -> None:
     rerank = CrossrankRerank(model=model)
     expected = [result.to_dict() for result in rerank.postprocess_nodes(nodes(), query_str=QUERY)]
     results = asyncio.run(rerank.apostprocess_nodes(nodes(), query_str=QUERY))
@@ -75,7 +76,7 @@ def test_async_gives_the_same_and_no_node_is_no_result(model):
     assert rerank.postprocess_nodes([], query_str=QUERY) == []
 
 
-def test_callbacks_see_it(model):
+def test_callbacks_see_it(model: CrossEncoder) -> None:
     handler = LlamaDebugHandler(print_trace_on_end=False)
     rerank = CrossrankRerank(model=model)
     rerank.callback_manager = CallbackManager([handler])
@@ -83,7 +84,7 @@ def test_callbacks_see_it(model):
     assert len(handler.get_event_pairs(CBEventType.RERANKING)) == 1
 
 
-def test_it_is_written_and_read(model):
+def test_it_is_written_and_read(model: CrossEncoder) -> None:
     written = CrossrankRerank(model=MODEL, top_n=4, options={"dtype": "f32"}).to_json()
     assert json.loads(written)["class_name"] == "CrossrankRerank"
     read = CrossrankRerank.from_json(written)
@@ -91,7 +92,7 @@ def test_it_is_written_and_read(model):
     assert len(read.postprocess_nodes(nodes(), query_str=QUERY)) == 4
 
 
-def test_two_models():
+def test_two_models() -> None:
     scores = [
         [result.score for result in CrossrankRerank(model=name).postprocess_nodes(nodes(), query_str=QUERY)]
         for name in (MODEL, OTHER_MODEL)
@@ -99,7 +100,7 @@ def test_two_models():
     assert scores[0] != scores[1]
 
 
-def test_errors_name_the_argument(model):
+def test_errors_name_the_argument(model: CrossEncoder) -> None:
     with pytest.raises(ValueError, match="query_bundle: expected a query"):
         CrossrankRerank(model=model).postprocess_nodes(nodes())
     with pytest.raises(ValueError, match="top_n: expected a number above 0"):

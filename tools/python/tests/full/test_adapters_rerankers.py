@@ -18,11 +18,11 @@ TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat 
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> CrossEncoder:
     return CrossEncoder(MODEL)
 
 
-def test_it_ranks_as_the_model_does(model):
+def test_it_ranks_as_the_model_does(model: CrossEncoder) -> None:
     results = CrossrankRanker(model).rank(QUERY, TEXTS)
     expected = model.rank(QUERY, TEXTS)
     assert [(result.doc_id, result.score) for result in results] == [
@@ -33,7 +33,7 @@ def test_it_ranks_as_the_model_does(model):
     assert [result.doc_id for result in results.top_k(2)] == [result["corpus_id"] for result in expected[:2]]
 
 
-def test_ids_metadata_and_documents(model):
+def test_ids_metadata_and_documents(model: CrossEncoder) -> None:
     ranker = CrossrankRanker(model)
     results = ranker.rank(QUERY, TEXTS, doc_ids=list("abcde"), metadata=[{"at": index} for index in range(5)])
     assert sorted((result.doc_id, result.document.metadata["at"]) for result in results) == [
@@ -46,7 +46,7 @@ def test_ids_metadata_and_documents(model):
     assert [document.doc_id for document in given] == ["x", None, 0]
 
 
-def test_one_document_none_and_async(model):
+def test_one_document_none_and_async(model: CrossEncoder) -> None:
     ranker = CrossrankRanker(model)
     assert ranker.score(QUERY, TEXTS[2]) == ranker.rank(QUERY, TEXTS[2])[0].score
     assert ranker.score(QUERY, TEXTS[2]) == float(model.predict([(QUERY, TEXTS[2])])[0])
@@ -55,7 +55,7 @@ def test_one_document_none_and_async(model):
     assert [result.document.metadata["at"] for result in results] == [result.doc_id for result in ranker.rank(QUERY, TEXTS)]
 
 
-def test_reranker_makes_it_once_registered(capsys):
+def test_reranker_makes_it_once_registered(capsys: pytest.CaptureFixture[str]) -> None:
     register()
     ranker = Reranker(MODEL, model_type="CrossrankRanker", verbose=0, threads=1)
     assert isinstance(ranker, CrossrankRanker)
@@ -64,7 +64,7 @@ def test_reranker_makes_it_once_registered(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_errors_name_the_argument(model):
+def test_errors_name_the_argument(model: CrossEncoder) -> None:
     ranker = CrossrankRanker(model)
     with pytest.raises(ValueError, match="doc_ids: expected 5, one for each document, found 1"):
         ranker.rank(QUERY, TEXTS, doc_ids=["a"])

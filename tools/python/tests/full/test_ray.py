@@ -4,6 +4,9 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import needs
 import pytest
@@ -21,7 +24,7 @@ from crossrank.ray import rerank  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def cluster() -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="ray")
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -30,30 +33,30 @@ def cluster():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def collected(dataset) -> pa.Table:
+def collected(dataset: Any) -> pa.Table:
     return pa.concat_tables(ray.get(dataset.to_arrow_refs())).sort_by("row")
 
 
-def bits(result: pa.Table) -> list:
+def bits(result: pa.Table) -> Any:
     return result["score"].to_numpy().view("uint32").tolist()
 
 
-def run_of(result, path) -> bytes:
+def run_of(result: Any, path: Path) -> bytes:
     trec.write_run(result, path)
     return path.read_bytes()
 
 
-def message(error) -> str:
+def message(error: Any) -> str:
     """All that a user sees: Ray puts the worker's error into its own's text."""
     return str(error.value)
 
 
-def test_it_listens_on_this_machine_alone():
+def test_it_listens_on_this_machine_alone() -> None:
     assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("blocks, batch, workers", [(1, 1024, 1), (7, 16, 3), (40, 1000, (1, 2)), (3, 64, None)])
-def test_every_column_equals_one_process(blocks, batch, workers, tmp_path):
+def test_every_column_equals_one_process(blocks: int, batch: int, workers: Any, tmp_path: Path) -> None:
     given = pairs.pairs()
     single = pairs.expected(given)
     dataset = rerank(
@@ -67,7 +70,7 @@ def test_every_column_equals_one_process(blocks, batch, workers, tmp_path):
     assert run_of(dataset.to_pandas(), tmp_path / "ray") == run_of(single, tmp_path / "single")
 
 
-def test_a_worker_killed_midway_changes_nothing(tmp_path):
+def test_a_worker_killed_midway_changes_nothing(tmp_path: Path) -> None:
     given = pairs.pairs()
     single = pairs.expected(given, options={"activation_fn": pairs.unchanged})
     options = {"activation_fn": pairs.dies_once(str(tmp_path))}
@@ -78,8 +81,8 @@ def test_a_worker_killed_midway_changes_nothing(tmp_path):
     assert run_of(result, tmp_path / "ray") == run_of(single, tmp_path / "single")
 
 
-def test_restarts_are_finite_and_the_error_names_the_batch():
-    def dies(scores):
+def test_restarts_are_finite_and_the_error_names_the_batch() -> None:
+    def dies(scores: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     given = pairs.pairs().slice(100)
@@ -92,8 +95,8 @@ def test_restarts_are_finite_and_the_error_names_the_batch():
     assert "begins at row 100, query_id 'q4', document_id 'd0'" in message(error)
 
 
-def test_a_batch_that_raises_ends_the_job_with_its_first_row():
-    def raises(scores):
+def test_a_batch_that_raises_ends_the_job_with_its_first_row() -> None:
+    def raises(scores: Any) -> None:
         raise ValueError("no such activation")
 
     dataset = rerank(ray.data.from_arrow(pairs.pairs()), MODEL, workers=1, options={"activation_fn": raises})
@@ -102,7 +105,7 @@ def test_a_batch_that_raises_ends_the_job_with_its_first_row():
     assert "begins at row 0, query_id 'q0', document_id 'd0': no such activation" in message(error)
 
 
-def test_null_text_is_an_error_that_names_the_row_or_is_left_unscored(tmp_path):
+def test_null_text_is_an_error_that_names_the_row_or_is_left_unscored(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {
             "row": [5, 6, 7, 8],
@@ -125,7 +128,7 @@ def test_null_text_is_an_error_that_names_the_row_or_is_left_unscored(tmp_path):
     assert [line.split()[:3:2] for line in (tmp_path / "run").read_text().splitlines()] == [["a", "1"], ["b", "2"]]
 
 
-def test_empty_one_row_and_a_million_characters(tmp_path):
+def test_empty_one_row_and_a_million_characters(tmp_path: Path) -> None:
     given = pairs.pairs()
     # Ray drops the schema of a result without rows.
     empty = rerank(ray.data.from_arrow(given.slice(0, 0)), MODEL, workers=1).to_pandas()
@@ -138,7 +141,7 @@ def test_empty_one_row_and_a_million_characters(tmp_path):
     assert collected(rerank(ray.data.from_arrow(long), MODEL, workers=1)).equals(pairs.expected(long))
 
 
-def test_batches_are_not_written_into():
+def test_batches_are_not_written_into() -> None:
     given = pairs.pairs()
     before = given.to_pylist()
     dataset = ray.data.from_arrow(given)
@@ -147,7 +150,7 @@ def test_batches_are_not_written_into():
     assert collected(dataset).equals(given)
 
 
-def test_a_missing_column_is_named_with_those_that_are_there():
+def test_a_missing_column_is_named_with_those_that_are_there() -> None:
     given = pairs.pairs()
     for name, argument in [("document", "document"), ("row", "row"), ("query_id", "query_id")]:
         with pytest.raises(ValueError, match=f"{argument}: expected a column '{name}'.*found .*'extra'"):
@@ -161,7 +164,7 @@ def test_a_missing_column_is_named_with_those_that_are_there():
         rerank(ray.data.from_arrow(given), MODEL, score="extra")
 
 
-def test_a_model_that_is_not_on_the_worker_is_named():
+def test_a_model_that_is_not_on_the_worker_is_named() -> None:
     dataset = rerank(ray.data.from_arrow(pairs.pairs()), "/no/such/model", workers=1)
     with pytest.raises(ray.exceptions.RayError) as error:
         dataset.materialize()
@@ -169,7 +172,7 @@ def test_a_model_that_is_not_on_the_worker_is_named():
     assert "/no/such/model" in message(error)
 
 
-def test_two_models_one_after_the_other_and_other_names():
+def test_two_models_one_after_the_other_and_other_names() -> None:
     given = pairs.pairs(3, 10)
     first = rerank(ray.data.from_arrow(given), MODEL, workers=1, score="first", scored="first_scored")
     both = collected(rerank(first, OTHER_MODEL, workers=1, keep=["row", "first"], options={"activation_fn": "identity"}))
@@ -184,9 +187,9 @@ def test_two_models_one_after_the_other_and_other_names():
     assert named.to_pandas()["score"].tolist() == pairs.expected(given)["score"].to_pylist()
 
 
-def test_arguments_are_checked_before_anything_runs():
+def test_arguments_are_checked_before_anything_runs() -> None:
     dataset = ray.data.from_arrow(pairs.pairs())
-    for error, arguments in [
+    cases: list[tuple[type[Exception], dict[str, Any]]] = [
         (TypeError, {"model": CrossEncoder(MODEL)}),
         (ValueError, {"restarts": -1}),
         (ValueError, {"threads": 0}),
@@ -195,6 +198,7 @@ def test_arguments_are_checked_before_anything_runs():
         (ValueError, {"workers": (2, 1)}),
         (ValueError, {"nulls": "nan"}),
         (ValueError, {"score": "x", "scored": "x"}),
-    ]:
+    ]
+    for error, arguments in cases:
         with pytest.raises(error):
             rerank(dataset, **arguments)

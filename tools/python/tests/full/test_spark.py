@@ -2,6 +2,9 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import needs
 import pytest
@@ -21,7 +24,7 @@ from crossrank.spark import rerank  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def spark():
+def spark() -> Iterator[Any]:
     os.environ["PYSPARK_PYTHON"] = sys.executable
     # Two tasks at a time; with the second number a task is tried again, four times in all, when its worker dies.
     builder = SparkSession.builder.master("local[2,4]")
@@ -39,21 +42,21 @@ def spark():
     session.stop()
 
 
-def collected(frame) -> pa.Table:
+def collected(frame: Any) -> pa.Table:
     return frame.toArrow().sort_by("row")
 
 
-def bits(result: pa.Table) -> list:
+def bits(result: pa.Table) -> Any:
     return result["score"].to_numpy().view("uint32").tolist()
 
 
-def run_of(result, path) -> bytes:
+def run_of(result: Any, path: Path) -> bytes:
     trec.write_run(result, path)
     return path.read_bytes()
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 40])
-def test_every_column_equals_one_process(spark, partitions, tmp_path):
+def test_every_column_equals_one_process(spark: Any, partitions: int, tmp_path: Path) -> None:
     given = pairs.pairs()
     single = pairs.expected(given)
     frame = rerank(spark.createDataFrame(given).repartition(partitions), MODEL)
@@ -65,7 +68,7 @@ def test_every_column_equals_one_process(spark, partitions, tmp_path):
     assert run_of(frame.toPandas(), tmp_path / "spark") == run_of(single, tmp_path / "single")
 
 
-def test_a_worker_killed_midway_changes_nothing(spark, tmp_path):
+def test_a_worker_killed_midway_changes_nothing(spark: Any, tmp_path: Path) -> None:
     given = pairs.pairs()
     single = pairs.expected(given, options={"activation_fn": pairs.unchanged})
     options = {"activation_fn": pairs.dies_once(str(tmp_path))}
@@ -75,8 +78,8 @@ def test_a_worker_killed_midway_changes_nothing(spark, tmp_path):
     assert run_of(result, tmp_path / "spark") == run_of(single, tmp_path / "single")
 
 
-def test_a_batch_that_raises_names_its_first_row(spark):
-    def raises(scores):
+def test_a_batch_that_raises_names_its_first_row(spark: Any) -> None:
+    def raises(scores: Any) -> None:
         raise ValueError("no such activation")
 
     frame = rerank(spark.createDataFrame(pairs.pairs()).coalesce(1), MODEL, options={"activation_fn": raises})
@@ -84,7 +87,7 @@ def test_a_batch_that_raises_names_its_first_row(spark):
         frame.collect()
 
 
-def test_null_text_is_an_error_that_names_the_row_or_is_left_unscored(spark, tmp_path):
+def test_null_text_is_an_error_that_names_the_row_or_is_left_unscored(spark: Any, tmp_path: Path) -> None:
     given = pd.DataFrame(
         {
             "row": [5, 6, 7, 8],
@@ -106,7 +109,7 @@ def test_null_text_is_an_error_that_names_the_row_or_is_left_unscored(spark, tmp
     assert trec.write_run(result, tmp_path / "run") == 2
 
 
-def test_columns_stay_where_the_schema_has_them(spark):
+def test_columns_stay_where_the_schema_has_them(spark: Any) -> None:
     frame = spark.createDataFrame(pairs.pairs(2, 5))
     turned = rerank(frame.select("extra", "document", "row", "document_id", "query_id", "query"), MODEL)
     assert turned.columns == ["extra", "document", "row", "document_id", "query_id", "query", "score", "scored"]
@@ -117,7 +120,7 @@ def test_columns_stay_where_the_schema_has_them(spark):
     assert kept.equals(single.select(["document_id", "row", "score", "scored"]))
 
 
-def test_empty_one_row_and_a_million_characters(spark, tmp_path):
+def test_empty_one_row_and_a_million_characters(spark: Any, tmp_path: Path) -> None:
     given = pairs.pairs()
     empty = rerank(spark.createDataFrame(given).limit(0), MODEL).toArrow()
     assert empty.num_rows == 0
@@ -129,7 +132,7 @@ def test_empty_one_row_and_a_million_characters(spark, tmp_path):
     assert collected(rerank(spark.createDataFrame(long), MODEL)).equals(pairs.expected(long))
 
 
-def test_a_missing_column_is_named_with_those_that_are_there(spark):
+def test_a_missing_column_is_named_with_those_that_are_there(spark: Any) -> None:
     frame = spark.createDataFrame(pairs.pairs(1, 2))
     for name in ["document", "row", "query_id"]:
         with pytest.raises(ValueError, match=f"{name}: expected a column '{name}'.*found .*'extra'"):
@@ -141,15 +144,15 @@ def test_a_missing_column_is_named_with_those_that_are_there(spark):
     with pytest.raises(TypeError, match="column 'extra': expected text, found double"):
         rerank(frame, MODEL, document="extra")
     with pytest.raises(TypeError, match="model: expected a name or path"):
-        rerank(frame, CrossEncoder(MODEL))
+        rerank(frame, CrossEncoder(MODEL))  # type: ignore[arg-type]
 
 
-def test_a_model_that_is_not_on_the_worker_is_named(spark):
+def test_a_model_that_is_not_on_the_worker_is_named(spark: Any) -> None:
     with pytest.raises(PythonException, match="/no/such/model"):
         rerank(spark.createDataFrame(pairs.pairs(1, 2)), "/no/such/model").collect()
 
 
-def test_two_models_one_after_the_other(spark):
+def test_two_models_one_after_the_other(spark: Any) -> None:
     given = pairs.pairs(3, 10)
     options = {"activation_fn": "identity"}
     first = rerank(spark.createDataFrame(given), MODEL, score="first", scored="first_scored")
