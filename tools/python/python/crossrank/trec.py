@@ -127,7 +127,7 @@ def _check(what: str, id: str, place: str) -> str:
 
 
 def _finite(value: Any, column: str, place: str) -> np.float32:
-    score = np.float32(np.nan)
+    score: np.float32 = np.float32(np.nan)
     try:
         # What is too large becomes infinite, and is refused as such.
         with np.errstate(over="ignore"):
@@ -136,7 +136,7 @@ def _finite(value: Any, column: str, place: str) -> np.float32:
         pass  # It is refused as it stands.
     if not np.isfinite(score):
         raise ValueError(f"{place}: column {column!r}: expected a finite number, found {value!r}")
-    return np.float32(score)
+    return score
 
 
 def _lines(query: str, ranking: dict[str, np.float32], tag: str) -> list[str]:
