@@ -86,6 +86,44 @@ fn a_call_after_a_fork_is_an_error_at_once() {
 }
 
 #[test]
+fn threads_that_are_restarted_after_a_fork_give_the_same_logits() {
+    let name = "threads_that_are_restarted_after_a_fork_give_the_same_logits";
+    if std::env::var_os(CHILD).is_none() {
+        let output = alone(name).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap());
+    for builder in [1, 2]
+        .map(|threads| Reranker::builder().threads(threads))
+        .into_iter()
+        .chain([Reranker::builder().pool(pool.clone()), Reranker::builder().threads(2).chunk_tokens(8)])
+    {
+        let mut reranker = load(builder);
+        let threads = reranker.info().threads;
+        let pairs = [(QUERY, DOCUMENT); 40];
+        let scores = reranker.score_pairs(&pairs).unwrap();
+        assert!(in_a_fork(|| {
+            reranker.restart_threads().unwrap();
+            let right = reranker.score_pairs(&pairs).unwrap() == scores;
+            // Its own child is one more process.
+            right
+                && reranker.info().threads == threads
+                && in_a_fork(|| {
+                    reranker.restart_threads().unwrap();
+                    reranker.score_pairs(&pairs).unwrap() == scores
+                })
+        }));
+        reranker.restart_threads().unwrap();
+        assert_eq!(
+            reranker.score_pairs(&pairs).unwrap(),
+            scores,
+            "in the process that loaded it nothing changes"
+        );
+    }
+}
+
+#[test]
 fn the_variable_sets_the_threads_that_the_caller_does_not() {
     let name = "the_variable_sets_the_threads_that_the_caller_does_not";
     if std::env::var_os(CHILD).is_some() {

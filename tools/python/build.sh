@@ -30,6 +30,8 @@ export PATH=$venv/bin:$PATH
 # Each package has its own; the repository has one.
 cp LICENSE-MIT LICENSE-APACHE "$here/"
 cp LICENSE-MIT LICENSE-APACHE "$here/model/"
+cp "$here/model/README.md" "$here/python/crossrank/MODEL_CARD.md"
+cp "$here/model/README.md" "$here/model/crossrank_model/MODEL_CARD.md"
 
 model() {
     local folder=$here/model/crossrank_model/model

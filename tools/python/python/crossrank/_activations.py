@@ -62,7 +62,8 @@ def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     import numpy as np
 
     exponentials: NDArray[np.float32] = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    rows: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return rows
 
 
 def _is_torchs(function: object) -> bool:

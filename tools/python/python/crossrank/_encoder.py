@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from . import _activations, _arguments, _folders, _progress, _prompts
-from ._crossrank import Model, Stop
+from . import _activations, _arguments, _calls, _folders, _progress, _prompts, _scores
+from ._crossrank import Model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from . import _crossrank
+
     Scores: TypeAlias = NDArray[np.float32]
     Path: TypeAlias = str | os.PathLike[str]
 
-_NO_TORCH = "there is no torch here"
 #: What earlier versions of sentence-transformers took by position, behind the model.
 _POSITIONAL = ("num_labels", "max_length", "activation_fn", "device")
 
@@ -119,7 +120,7 @@ class CrossEncoder:
             model_card_data=model_card_data,
         )
         _arguments.refuse(
-            _NO_TORCH,
+            _calls.NO_TORCH,
             modules=modules,
             keep_in_fp32_modules=keep_in_fp32_modules,
             backend=None if backend == "torch" else backend,
@@ -210,8 +211,8 @@ class CrossEncoder:
             ValueError: A text cannot be scored, or an argument is out of range.
         """
         if earlier:
-            inputs, activation_fn = self._earlier(inputs, activation_fn, earlier, "predict")
-        _refuse_tensors(convert_to_numpy, convert_to_tensor, device, pool, chunk_size)
+            inputs, activation_fn = _calls.earlier(inputs, activation_fn, earlier, "predict")
+        _calls.refuse_tensors(convert_to_numpy, convert_to_tensor, device, pool, chunk_size)
         return self._predict(
             inputs, prompt_name, prompt, batch_size, show_progress_bar, activation_fn, apply_softmax, None
         )
@@ -234,9 +235,9 @@ class CrossEncoder:
     ) -> Any:
         """`predict` on a thread of asyncio's, which leaves the loop to others. Cancelling it ends the scoring."""
         if earlier:
-            inputs, activation_fn = self._earlier(inputs, activation_fn, earlier, "apredict")
-        _refuse_tensors(convert_to_numpy, convert_to_tensor, device, pool, chunk_size)
-        return await _aside(
+            inputs, activation_fn = _calls.earlier(inputs, activation_fn, earlier, "apredict")
+        _calls.refuse_tensors(convert_to_numpy, convert_to_tensor, device, pool, chunk_size)
+        return await _calls.aside(
             self._predict, inputs, prompt_name, prompt, batch_size, show_progress_bar, activation_fn, apply_softmax
         )
 
@@ -272,7 +273,7 @@ class CrossEncoder:
             scores = self._model.predict_columns(
                 queries, documents, self._mode(activation), prompt, None, watcher
             )
-        return self._finish(scores, activation, apply_softmax)
+        return _scores.finish(scores, self.num_labels, activation, apply_softmax)
 
     def rank(
         self,
@@ -326,8 +327,8 @@ class CrossEncoder:
             ValueError: The model has several labels, a text cannot be scored, or an argument is out of range.
         """
         if earlier:
-            documents, activation_fn = self._earlier(documents, activation_fn, earlier, "rank")
-        _refuse_tensors(True, False, device, pool, chunk_size)
+            documents, activation_fn = _calls.earlier(documents, activation_fn, earlier, "rank")
+        _calls.refuse_tensors(True, False, device, pool, chunk_size)
         options = (min_score, return_tokens, long, stride, cascade)
         return self._rank(
             query,
@@ -363,9 +364,9 @@ class CrossEncoder:
     ) -> list[dict[str, Any]]:
         """`rank` on a thread of asyncio's, which leaves the loop to others. Cancelling it ends the scoring."""
         if earlier:
-            documents, activation_fn = self._earlier(documents, activation_fn, earlier, "arank")
-        _refuse_tensors(True, False, device, pool, chunk_size)
-        ranking: list[dict[str, Any]] = await _aside(
+            documents, activation_fn = _calls.earlier(documents, activation_fn, earlier, "arank")
+        _calls.refuse_tensors(True, False, device, pool, chunk_size)
+        ranking: list[dict[str, Any]] = await _calls.aside(
             self._rank,
             query,
             documents,
@@ -400,20 +401,6 @@ class CrossEncoder:
         self._model = Model(self._folder, *self._options)
         self._info = self._model.info()
 
-    def _earlier(
-        self, inputs: Any, activation_fn: Any, arguments: dict[str, Any], function: str
-    ) -> tuple[Any, Any]:
-        """What a call means that has names of earlier versions."""
-        for name in ("num_workers", "apply_softmax", "convert_to_numpy", "convert_to_tensor"):
-            if name in arguments and (name == "num_workers" or function.endswith("rank")):
-                arguments.pop(name)
-                warnings.warn(f"{function}: `{name}` has no effect", DeprecationWarning, stacklevel=3)
-        names = _arguments.RENAMED_OF_CALLS
-        if function.endswith("rank"):
-            names = {"activation_fct": "activation_fn"}
-        renamed = _arguments.rename(arguments, names, function)
-        return renamed.get("inputs", inputs), renamed.get("activation_fn", activation_fn)
-
     def _activation(self, activation_fn: Any) -> str | _activations.Function:
         chosen = activation_fn if activation_fn is not None else self.activation_fn
         return _activations.resolve(chosen)
@@ -433,43 +420,24 @@ class CrossEncoder:
         show_progress_bar: bool | None,
         activation_fn: Any,
         apply_softmax: bool | None,
-        stop: Stop | None,
+        stop: _crossrank.Stop | None,
     ) -> Any:
         _arguments.whole("batch_size", batch_size, 1)
         prompt = _prompts.resolve(self.prompts, self.default_prompt_name, prompt_name, prompt)
         activation = self._activation(activation_fn)
-        single = _is_pair(inputs)
+        single = _calls.is_pair(inputs)
         if single:
             inputs = [inputs]
         elif show_progress_bar and not hasattr(inputs, "__len__"):
             inputs = list(inputs)
         with _progress.bar(show_progress_bar, len(inputs) if show_progress_bar else 0) as watcher:
             buffer = self._model.predict(inputs, self._mode(activation), prompt, stop, watcher)
-        scores = self._finish(buffer, activation, apply_softmax)
+        scores = _scores.finish(buffer, self.num_labels, activation, apply_softmax)
         if len(scores) == 0:
             import numpy as np
 
             return np.array([])
         return scores[0] if single else scores
-
-    def _finish(
-        self, buffer: bytearray, activation: str | _activations.Function, apply_softmax: bool | None
-    ) -> Scores:
-        """An array of what the engine gave, through what it does not know."""
-        import numpy as np
-
-        scores: Scores = np.frombuffer(buffer, dtype=np.float32)
-        if self.num_labels > 1 or not isinstance(activation, str):
-            scores = scores.reshape(-1, self.num_labels)
-        if not isinstance(activation, str) and len(scores):
-            scores = _activations.apply(activation, scores)
-        elif activation == "softmax" and self.num_labels == 1:
-            scores = np.ones_like(scores)
-        if self.num_labels == 1 and scores.ndim > 1 and scores.shape[-1] == 1:
-            scores = scores.squeeze(-1)
-        if apply_softmax and scores.ndim > 1 and len(scores):
-            scores = _activations.softmax(scores)
-        return scores
 
     def _rank(
         self,
@@ -479,7 +447,7 @@ class CrossEncoder:
         return_documents: bool,
         call: tuple[Any, ...],
         options: tuple[Any, ...],
-        stop: Stop | None,
+        stop: _crossrank.Stop | None,
     ) -> list[dict[str, Any]]:
         prompt_name, prompt, batch_size, show_progress_bar, activation_fn = call
         min_score, return_tokens, long, stride, cascade = options
@@ -509,43 +477,7 @@ class CrossEncoder:
             ranking = self._model.rank(query, documents, options_of_engine, stop, watcher)
         if of_engine and activation != "softmax":
             return ranking
-        return self._order(ranking, activation, keep, least)
-
-    def _order(
-        self,
-        ranking: list[dict[str, Any]],
-        activation: str | _activations.Function,
-        top_k: int | None,
-        min_score: float | None,
-    ) -> list[dict[str, Any]]:
-        """A ranking by logits, whose scores are now to be what a function makes of them."""
-        if not ranking:
-            return ranking
-        import numpy as np
-
-        logits = np.array([result["score"] for result in ranking], dtype=np.float32).reshape(-1, 1)
-        if isinstance(activation, str):
-            scores = np.ones_like(logits)
-        else:
-            scores = _activations.apply(activation, logits)
-        if scores.size != len(ranking):
-            raise ValueError(f"activation_fn: expected one score a document, found shape {scores.shape}")
-        for result, score in zip(ranking, scores.reshape(-1).tolist()):
-            result["score"] = score
-        # Equal ones stay in the order of their logits.
-        ranking.sort(key=lambda result: -result["score"])
-        if min_score is not None:
-            ranking = [result for result in ranking if result["score"] >= min_score]
-        return ranking[:top_k]
-
-
-def _is_pair(inputs: Any) -> bool:
-    """Whether inputs are one pair of texts, and not several."""
-    if isinstance(inputs, (list, tuple)):
-        return len(inputs) > 0 and (isinstance(inputs[0], (str, bytes)) or not hasattr(inputs[0], "__len__"))
-    if type(inputs).__module__ == "numpy" and hasattr(inputs, "ndim"):
-        return bool(inputs.ndim == 1 and len(inputs) > 0 and isinstance(inputs[0], str))
-    return False
+        return _scores.order(ranking, activation, keep, least)
 
 
 def _stages(cascade: Any) -> list[tuple[Model, int]]:
@@ -564,30 +496,3 @@ def _stages(cascade: Any) -> list[tuple[Model, int]]:
             raise ValueError(f"cascade[{i}]: expected a model with one label, found {model.num_labels}")
         stages.append((model._model, _arguments.whole(f"cascade[{i}]", keep, 1)))
     return stages
-
-
-def _refuse_tensors(
-    convert_to_numpy: Any, convert_to_tensor: Any, device: Any, pool: Any, chunk_size: Any
-) -> None:
-    if convert_to_numpy is not True and not convert_to_numpy:
-        raise TypeError(f"convert_to_numpy: {_NO_TORCH}, so expected True, found {convert_to_numpy!r}")
-    if convert_to_tensor:
-        raise TypeError(f"convert_to_tensor: {_NO_TORCH}, so expected False, found {convert_to_tensor!r}")
-    if device is not None:
-        _arguments.device(device)
-    if pool is not None:
-        raise TypeError("pool: one process uses all CPUs, so expected None")
-    if chunk_size is not None:
-        raise TypeError(f"chunk_size: one process uses all CPUs, so expected None, found {chunk_size!r:.80}")
-
-
-async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a function on another thread; ends it if the caller is cancelled."""
-    import asyncio
-
-    stop = Stop()
-    try:
-        return await asyncio.to_thread(function, *arguments, stop)
-    except asyncio.CancelledError:
-        stop.stop()
-        raise

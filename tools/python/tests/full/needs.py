@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# Read by packages when they are imported, so it is set before any of them is.
+# Read by packages when they are imported: a test module imports this one before them.
 os.environ.update(
     DO_NOT_TRACK="1",
     HAYSTACK_TELEMETRY_ENABLED="False",
