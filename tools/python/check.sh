@@ -43,6 +43,7 @@ environment peers full-requirements.txt
 python=$root/target/python/peers/bin/python
 step "$python" -m pip install --quiet --force-reinstall --no-deps "$root"/target/python/dev/*.whl
 step "$python" -m pytest tests/full
+step bash check-ecosystem.sh
 step bash build.sh all
 # What is published, in an environment that has nothing else.
 step python3 -m venv --clear "$root/target/python/published"
