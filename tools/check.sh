@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The gate: what CI runs, and what to run before a commit. Needs the Rust toolchain and nothing else.
+# The gate: what CI runs, and what to run before a commit. Needs the Rust toolchain and Python with venv and pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,6 +30,9 @@ readme_command "cargo run --release --example rerank"
 
 # The server as a process, with curl.
 step bash tools/server/check.sh ci
+
+# The Python wheel, its tests and its types.
+step bash tools/python/check.sh ci
 
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --locked
 
