@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The gate: what CI runs, and what to run before a commit. Needs the Rust toolchain and Python with venv and pip.
+# The gate: what CI runs, and what to run before a commit. Needs the Rust toolchain and nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,9 +30,6 @@ readme_command "cargo run --release --example rerank"
 
 # The server as a process, with curl.
 step bash tools/server/check.sh ci
-
-# The Python wheel, its tests and its types.
-step bash tools/python/check.sh ci
 
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --locked
 

@@ -45,8 +45,8 @@ model() {
 for what in $whats; do
     case $what in
     dev)
-        # As `cargo test` builds it, so that what that has built already is not built again.
-        maturin build --quiet --locked --manifest-path "$here/Cargo.toml" --profile test --out "$root/target/python/dev"
+        maturin build --quiet --locked --manifest-path "$here/Cargo.toml" --profile dev --out "$root/target/python/dev" \
+            --config 'profile.dev.package.crossrank-kernels.opt-level=3' --config 'profile.dev.debug=false'
         model "$root/target/python/dev"
         ;;
     model) model ;;
