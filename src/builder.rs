@@ -55,6 +55,11 @@ impl Dtype {
         self.panels().map_or("auto", PanelDtype::name)
     }
 
+    /// The one of a name, as users write it; None if there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Auto, Self::F32, Self::Bf16, Self::Int8].into_iter().find(|dtype| dtype.name() == name)
+    }
+
     fn panels(self) -> Option<PanelDtype> {
         match self {
             Self::Auto => None,

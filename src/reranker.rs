@@ -196,13 +196,18 @@ impl Reranker {
     /// # Errors
     /// As [`Reranker::score_tokenized`], and when `logits` is not `pairs.len() * labels` long.
     pub fn score_tokenized_into(&self, pairs: &[Tokenized], logits: &mut [f32]) -> Result<()> {
-        let labels = self.labels();
-        if logits.len() != pairs.len() * labels {
-            let reason = format!("expected room for {} logits, found {}", pairs.len() * labels, logits.len());
-            return Err(Error::option("logits", reason));
-        }
+        self.check_room(pairs.len(), logits)?;
         self.check_all(pairs)?;
         self.score(pairs, Control::default(), Results { logits, extents: None })
+    }
+
+    /// Whether memory of the caller's is as long as the logits of so many pairs.
+    pub(crate) fn check_room(&self, pairs: usize, logits: &[f32]) -> Result<()> {
+        let expected = pairs * self.labels();
+        if logits.len() == expected {
+            return Ok(());
+        }
+        Err(Error::option("logits", format!("expected room for {expected} logits, found {}", logits.len())))
     }
 
     pub(crate) fn pair_scores<S: Source + ?Sized>(&self, source: &S) -> Result<Vec<PairScore>> {

@@ -52,11 +52,7 @@ impl Reranker {
         scored: &AtomicUsize,
         logits: &mut [f32],
     ) -> Result<()> {
-        if logits.len() != pairs.len() * self.labels() {
-            let expected = pairs.len() * self.labels();
-            let reason = format!("expected room for {expected} logits, found {}", logits.len());
-            return Err(Error::option("logits", reason));
-        }
+        self.check_room(pairs.len(), logits)?;
         let source = Pairs { tokenizer: self.tokenizer(), pairs };
         let control = Control { stop: Some(stop), progress: Some(scored), deadline: None };
         self.score(&source, control, Results { logits, extents: None })

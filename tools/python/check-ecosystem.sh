@@ -7,22 +7,14 @@ set -euo pipefail
 cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 
-step() {
-    printf '\n== %s\n' "$*"
-    "$@"
-}
+source ./environment.sh
 
 [ "$#" -gt 0 ] || set -- adapters ray spark
 for group in "$@"; do
     requirements=requirements/$group.txt
     [ -e "$requirements" ] || { echo "usage: $0 [adapters | ray | spark]..." >&2; exit 2; }
     venv=$root/target/python/$group
-    if [ ! -e "$venv/complete" ] || [ "$requirements" -nt "$venv/complete" ]; then
-        rm -rf "$venv"
-        step python3 -m venv "$venv"
-        step "$venv/bin/pip" install --quiet -r "$requirements"
-        touch "$venv/complete"
-    fi
+    environment "$group" "$requirements"
     step "$venv/bin/pip" install --quiet --force-reinstall --no-deps "$root"/target/python/dev/*.whl
     case $group in
     adapters) tests=(tests/full/test_adapters_*.py) ;;

@@ -6,10 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 
-step() {
-    printf '\n== %s\n' "$*"
-    "$@"
-}
+source ./environment.sh
 
 case "${1-}" in
 ci | full) kind=$1 ;;
@@ -18,17 +15,6 @@ ci | full) kind=$1 ;;
     exit 2
     ;;
 esac
-
-# environment NAME REQUIREMENTS: a virtual environment with these packages, made anew when they change.
-environment() {
-    local venv=$root/target/python/$1
-    if [ ! -e "$venv/complete" ] || [ "$2" -nt "$venv/complete" ]; then
-        rm -rf "$venv"
-        step python3 -m venv "$venv"
-        step "$venv/bin/pip" install --quiet -r "$2"
-        touch "$venv/complete"
-    fi
-}
 
 step bash build.sh dev
 environment test test-requirements.txt

@@ -95,13 +95,7 @@ impl Shared {
 
 /// The precision of a name.
 pub fn dtype(name: &str) -> PyResult<Dtype> {
-    match name {
-        "auto" => Ok(Dtype::Auto),
-        "f32" => Ok(Dtype::F32),
-        "bf16" => Ok(Dtype::Bf16),
-        "int8" => Ok(Dtype::Int8),
-        _ => Err(one_of("dtype", "auto, f32, bf16 or int8", name)),
-    }
+    Dtype::named(name).ok_or_else(|| one_of("dtype", "auto, f32, bf16 or int8", name))
 }
 
 /// The token ids of a name.

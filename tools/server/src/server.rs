@@ -128,7 +128,7 @@ impl Server {
 /// Makes the thread that calls it yield to others. Where a system has that for processes alone, nothing is changed.
 fn be_nice(nice: i32) {
     #[cfg(target_os = "linux")]
-    if nice > 0 {
+    {
         // A thread may always yield more; if not, it only takes its share.
         let _ = rustix::process::nice(nice);
     }

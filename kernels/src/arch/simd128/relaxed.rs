@@ -22,9 +22,6 @@ use crate::tile::Tile;
 #[derive(Clone, Copy)]
 pub(super) struct Relaxed;
 
-/// Steps whose activations are split at a time.
-const CHUNK: usize = 64;
-
 /// Vectors of a panel.
 const VECTORS: usize = crate::PANEL / Simd128::LANES;
 

@@ -24,6 +24,21 @@ def load(model: Any, options: Mapping[str, Any] | None) -> Any:
     return crossrank.CrossEncoder(model, **dict(options or {}))
 
 
+def by_name(model: Any) -> str | None:
+    """Gives ``model`` back where workers can load it, each from its own machine: a name, a path or ``None``.
+
+    Raises ``TypeError`` for anything else.
+    """
+    if model is not None and not isinstance(model, str):
+        raise TypeError(f"model: expected a name or path, which each worker loads, found {type(model).__name__}")
+    return model
+
+
+def is_data_frame(table: Any) -> bool:
+    """Whether ``table`` is pandas', which is not imported for it."""
+    return type(table).__name__ == "DataFrame" and type(table).__module__.split(".")[0] == "pandas"
+
+
 def positive(name: str, value: int | None) -> int | None:
     """Gives ``value`` back where it is ``None`` or a whole number above 0.
 

@@ -39,9 +39,12 @@ class Columns:
     score: str = "score"
     scored: str = "scored"
     nulls: str = "error"
-    keep: tuple[str, ...] | None = None
+    keep: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        if self.keep is not None:
+            # Its own: a caller's list may change, and columns travel to workers.
+            object.__setattr__(self, "keep", tuple(self.keep))
         if self.nulls not in NULLS:
             raise ValueError(f'nulls: expected "error" or "skip", found {self.nulls!r}')
         if self.score == self.scored:

@@ -459,12 +459,13 @@ class CrossEncoder:
         activation = self._activation(activation_fn)
         keep = _arguments.optional_whole("top_k", top_k, 0)
         least = _arguments.optional_number("min_score", min_score)
-        of_engine = isinstance(activation, str)
+        # Whose scores the engine makes; over one label softmax is none of them.
+        of_engine = isinstance(activation, str) and activation != "softmax"
         options_of_engine = {
             "prompt": _prompts.resolve(self.prompts, self.default_prompt_name, prompt_name, prompt),
             "mode": self._mode(activation),
-            "top_k": keep if of_engine and activation != "softmax" else None,
-            "min_score": least if of_engine and activation != "softmax" else None,
+            "top_k": keep if of_engine else None,
+            "min_score": least if of_engine else None,
             "long": _arguments.optional_text("long", long),
             "stride": 0 if stride is None else _arguments.whole("stride", stride, 0),
             "cascade": _stages(cascade),
@@ -475,7 +476,7 @@ class CrossEncoder:
             documents = list(documents)
         with _progress.bar(show_progress_bar, len(documents) if show_progress_bar else 0) as watcher:
             ranking = self._model.rank(query, documents, options_of_engine, stop, watcher)
-        if of_engine and activation != "softmax":
+        if of_engine:
             return ranking
         return _scores.order(ranking, activation, keep, least)
 

@@ -57,16 +57,13 @@ def rerank(
     Raises ``ValueError`` for a column that is missing, naming those that are there (at once where the schema is known
     without running anything, else when the dataset runs), and ``TypeError`` for a model that is not a name.
     """
-    if model is not None and not isinstance(model, str):
-        raise TypeError(f"model: expected a name or path, which each worker loads, found {type(model).__name__}")
+    _adapters.by_name(model)
     if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 0:
         raise ValueError(f"restarts: expected a number of 0 or more, found {restarts!r}")
     for name, value in (("threads", threads), ("batch_size", batch_size)):
         if _adapters.positive(name, value) is None:
             raise TypeError(f"{name}: expected a whole number, found None")
-    columns = Columns(
-        query, document, query_id, document_id, row, score, scored, nulls, None if keep is None else tuple(keep)
-    )
+    columns = Columns(query, document, query_id, document_id, row, score, scored, nulls, keep)
     schema = dataset.schema(fetch_if_missing=False)
     if schema is not None and schema.names:
         columns.check(schema.names)

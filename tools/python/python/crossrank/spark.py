@@ -50,11 +50,8 @@ def rerank(
     text and for a model that is not a name. An action raises Spark's ``PythonException`` with the row of a null text, or
     with the batch's first row, in its message; Spark tries a task again as often as ``spark.task.maxFailures`` says.
     """
-    if model is not None and not isinstance(model, str):
-        raise TypeError(f"model: expected a name or path, which each worker loads, found {type(model).__name__}")
-    columns = Columns(
-        query, document, query_id, document_id, row, score, scored, nulls, None if keep is None else tuple(keep)
-    )
+    _adapters.by_name(model)
+    columns = Columns(query, document, query_id, document_id, row, score, scored, nulls, keep)
     columns.check(df.columns)
     fields = {field.name: field for field in df.schema.fields}
     for name in (query, document):

@@ -39,9 +39,7 @@ def rerank(
     row's ``score`` is null and its ``scored`` is ``False``. ``ValueError`` names a column that is missing and says which
     are there; ``TypeError`` one that is not text, or a table of another type.
     """
-    columns = Columns(
-        query, document, query_id, document_id, row, score, scored, nulls, None if keep is None else tuple(keep)
-    )
+    columns = Columns(query, document, query_id, document_id, row, score, scored, nulls, keep)
     table = _as_table(table)
     columns.check(table.column_names)
     return columns.score_table(_adapters.load(model, options), table)
@@ -52,6 +50,6 @@ def _as_table(table: Any) -> pa.Table:
         return table
     if isinstance(table, pa.RecordBatch):
         return pa.Table.from_batches([table])
-    if type(table).__name__ == "DataFrame" and type(table).__module__.split(".")[0] == "pandas":
+    if _adapters.is_data_frame(table):
         return pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     raise TypeError(f"table: expected an Arrow table or a pandas DataFrame, found {type(table).__name__}")

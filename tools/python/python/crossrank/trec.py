@@ -11,6 +11,8 @@ try:
 except ImportError as error:
     raise ImportError("crossrank.trec needs the package numpy: pip install numpy") from error
 
+from crossrank._adapters import is_data_frame
+
 __all__ = ["write_run"]
 
 _MOST = np.finfo(np.float32).max
@@ -77,7 +79,7 @@ def _column(result: Any, argument: str, name: str) -> list[Any]:
         names = list(result)
     elif isinstance(getattr(result, "column_names", None), list):
         names = result.column_names
-    elif type(result).__name__ == "DataFrame" and type(result).__module__.split(".")[0] == "pandas":
+    elif is_data_frame(result):
         names = list(result.columns)
     else:
         raise TypeError(

@@ -27,6 +27,10 @@ FIXTURES = Path(__file__).resolve().parents[4] / "tests" / "fixtures"
 MODEL = str(FIXTURES / "gelu-60")
 OTHER_MODEL = str(FIXTURES / "distilbert")
 
+# What adapters are asked: an empty text and one that is there twice among the documents.
+QUERY = "Why is the sky blue at noon?"
+TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat escape.", "The sky is blue 😀."]
+
 
 def _missing(group: str, what: str) -> None:
     """Skips the module aloud; fails where `CROSSRANK_REQUIRE` says that this group is to be run."""

@@ -10,13 +10,10 @@ import pytest
 needs.package("duckdb", "adapters")
 
 import duckdb  # noqa: E402
-from needs import MODEL, OTHER_MODEL  # noqa: E402
+from needs import MODEL, OTHER_MODEL, QUERY, TEXTS  # noqa: E402
 
 from crossrank import CrossEncoder  # noqa: E402
 from crossrank.duckdb import register  # noqa: E402
-
-QUERY = "Why is the sky blue at noon?"
-TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat escape.", "The sky is blue 😀."]
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,10 @@ import pytest
 needs.package("haystack", "adapters")
 
 from haystack import Document, Pipeline  # noqa: E402
-from needs import MODEL, OTHER_MODEL  # noqa: E402
+from needs import MODEL, OTHER_MODEL, QUERY, TEXTS  # noqa: E402
 
 from crossrank import CrossEncoder  # noqa: E402
 from crossrank.haystack import CrossrankRanker  # noqa: E402
-
-QUERY = "Why is the sky blue at noon?"
-TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat escape.", "The sky is blue 😀."]
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,11 @@ needs.package("langchain_core", "adapters")
 
 from langchain_core.documents import Document  # noqa: E402
 from langchain_core.documents.compressor import BaseDocumentCompressor  # noqa: E402
-from needs import MODEL, OTHER_MODEL  # noqa: E402
+from needs import MODEL, OTHER_MODEL, QUERY, TEXTS  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 
 from crossrank import CrossEncoder  # noqa: E402
 from crossrank.langchain import CrossrankCompressor  # noqa: E402
-
-QUERY = "Why is the sky blue at noon?"
-TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat escape.", "The sky is blue 😀."]
 
 
 @pytest.fixture(scope="module")

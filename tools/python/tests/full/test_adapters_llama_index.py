@@ -12,13 +12,10 @@ needs.package("llama_index.core", "adapters")
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler  # noqa: E402
 from llama_index.core.postprocessor.types import BaseNodePostprocessor  # noqa: E402
 from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode  # noqa: E402
-from needs import MODEL, OTHER_MODEL  # noqa: E402
+from needs import MODEL, OTHER_MODEL, QUERY, TEXTS  # noqa: E402
 
 from crossrank import CrossEncoder  # noqa: E402
 from crossrank.llama_index import CrossrankRerank  # noqa: E402
-
-QUERY = "Why is the sky blue at noon?"
-TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat escape.", "The sky is blue 😀."]
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,11 @@ import pytest
 
 needs.package("rerankers", "adapters")
 
-from needs import MODEL, OTHER_MODEL  # noqa: E402
+from needs import MODEL, OTHER_MODEL, QUERY, TEXTS  # noqa: E402
 from rerankers import Document, Reranker  # noqa: E402
 
 from crossrank import CrossEncoder  # noqa: E402
 from crossrank.rerankers import CrossrankRanker, register  # noqa: E402
-
-QUERY = "Why is the sky blue at noon?"
-TEXTS = ["", "Bread is baked.", "The sky is blue 😀.", "Dry air lets the heat escape.", "The sky is blue 😀."]
 
 
 @pytest.fixture(scope="module")

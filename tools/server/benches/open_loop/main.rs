@@ -95,8 +95,7 @@ enum What {
 }
 
 fn dtype(name: &str) -> Result<Dtype, String> {
-    let known = [Dtype::Auto, Dtype::F32, Dtype::Bf16, Dtype::Int8];
-    known.into_iter().find(|dtype| dtype.name() == name).ok_or("expected auto, f32, bf16 or int8".to_owned())
+    Dtype::named(name).ok_or("expected auto, f32, bf16 or int8".to_owned())
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::arrivals::{Outcome, poisson, run};
 use crate::client::{Answer, Client, Direct};
-use crate::requests::{Kind, Requests};
+use crate::requests::{Kind, Requests, Texts};
 
 type Done = Result<(), Box<dyn std::error::Error>>;
 
@@ -43,7 +43,7 @@ fn unloaded(client: &Client, bodies: &[Bytes]) -> Result<Duration, String> {
 }
 
 fn describe(outcome: &Outcome, within: Duration) -> Value {
-    let good = |answer: &&Answer| answer.ok() && answer.latency <= within;
+    let good = outcome.answers.iter().filter(|answer| answer.ok() && answer.latency <= within).count();
     let count = |status: Option<u16>| {
         outcome.answers.iter().filter(|answer| answer.status.map(|status| status.as_u16()) == status).count()
     };
@@ -51,8 +51,8 @@ fn describe(outcome: &Outcome, within: Duration) -> Value {
         outcome.answers.iter().filter(|answer| answer.ok()).map(|answer| answer.latency).collect();
     json!({
         "requests": outcome.answers.len(), "answered_200": count(Some(200)), "answered_429": count(Some(429)),
-        "without_answer": count(None), "good": outcome.answers.iter().filter(good).count(),
-        "goodput_a_second": outcome.answers.iter().filter(good).count() as f64 / outcome.length.as_secs_f64(),
+        "without_answer": count(None), "good": good,
+        "goodput_a_second": good as f64 / outcome.length.as_secs_f64(),
         "p50_ms": ms(percentile(&mut latencies, 50.0)), "p99_ms": ms(percentile(&mut latencies, 99.0)),
         "generator_cores": outcome.own_cpu, "sent_late_ms": ms(outcome.latest),
     })
@@ -65,9 +65,8 @@ pub fn capacity(client: &Client, bodies: &[Bytes], seed: u64, seconds: Duration)
     println!("{}", json!({ "unloaded_p50_ms": ms(p50) }));
     let trial = |rate: f64| {
         let outcome = run(client, &poisson(bodies, rate, seconds, seed));
-        let good = outcome.answers.iter().filter(|answer| answer.ok() && answer.latency <= within).count();
-        let passes = good as f64 >= 0.99 * outcome.answers.len() as f64;
         let mut line = describe(&outcome, within);
+        let passes = line["good"].as_f64().unwrap_or(0.0) >= 0.99 * outcome.answers.len() as f64;
         line["rate"] = json!(rate);
         line["passes"] = json!(passes);
         println!("{line}");
@@ -162,7 +161,8 @@ pub fn five(client: &Client, bodies: &[Bytes]) -> Done {
 
 /// What HTTP adds to the library, by turns.
 pub fn alone(mut direct: Direct, requests: &Requests, kind: Kind, library: &Reranker, rounds: usize) -> Done {
-    let (body, texts) = (&requests.of(kind)[0], requests.texts(kind));
+    let body = &requests.of(kind)[0];
+    let texts: Texts = serde_json::from_slice(body)?;
     let options = RerankOptions::default().score(ScoreMode::Sigmoid);
     let (mut over_http, mut by_library) = (vec![], vec![]);
     for round in 0..rounds + 10 {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 /// What a request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -17,17 +18,16 @@ pub enum Kind {
     Passages100,
 }
 
-/// Query and documents of a workload.
+/// Query and documents of a workload, or of a body.
+#[derive(Deserialize)]
 pub struct Texts {
     pub query: String,
+    #[serde(alias = "docs")]
     pub documents: Vec<String>,
 }
 
 /// All bodies; those of a kind are sent in turn.
 pub struct Requests {
-    model: String,
-    snippets: Texts,
-    passages: Texts,
     pairs: Vec<Bytes>,
     fifties: Vec<Bytes>,
     hundreds: Vec<Bytes>,
@@ -35,44 +35,33 @@ pub struct Requests {
 
 impl Requests {
     pub fn read(path: &Path, model: &str) -> Result<Self, Box<dyn std::error::Error>> {
-        let file: Value = serde_json::from_slice(&std::fs::read(path)?)?;
-        let texts = |name: &str| -> Result<Texts, String> {
-            let workload = file.get(name).ok_or_else(|| format!("{}: expected `{name}`", path.display()))?;
-            let query = workload["query"].as_str().ok_or(format!("`{name}`: expected `query`"))?;
-            let documents = workload["docs"].as_array().ok_or(format!("`{name}`: expected `docs`"))?;
-            let documents = documents.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-            Ok(Texts { query: query.to_owned(), documents })
+        /// Those of a file that are used.
+        #[derive(Deserialize)]
+        struct Workloads {
+            snippets50: Texts,
+            passages100: Texts,
+        }
+        let file: Workloads = serde_json::from_slice(&std::fs::read(path)?)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let body = |query: &str, documents: &[String]| -> Bytes {
+            let body =
+                json!({ "model": model, "query": query, "documents": documents, "return_documents": false });
+            body.to_string().into()
         };
-        let (snippets, passages) = (texts("snippets50")?, texts("passages100")?);
-        let mut requests = Self {
-            model: model.to_owned(),
-            snippets,
-            passages,
-            pairs: vec![],
-            fifties: vec![],
-            hundreds: vec![],
+        let rotations = |texts: &Texts| {
+            let mut documents = texts.documents.clone();
+            let next = |_| {
+                documents.rotate_left(1);
+                body(&texts.query, &documents)
+            };
+            (0..texts.documents.len()).map(next).collect()
         };
-        requests.pairs = (0..requests.snippets.documents.len())
-            .map(|i| requests.body(&requests.snippets.query, &requests.snippets.documents[i..=i]))
-            .collect();
-        requests.fifties = requests.rotations(&requests.snippets);
-        requests.hundreds = requests.rotations(&requests.passages);
-        Ok(requests)
-    }
-
-    fn rotations(&self, texts: &Texts) -> Vec<Bytes> {
-        let mut documents = texts.documents.clone();
-        let next = |_| {
-            documents.rotate_left(1);
-            self.body(&texts.query, &documents)
-        };
-        (0..texts.documents.len()).map(next).collect()
-    }
-
-    fn body(&self, query: &str, documents: &[String]) -> Bytes {
-        let body =
-            json!({ "model": self.model, "query": query, "documents": documents, "return_documents": false });
-        body.to_string().into()
+        let snippets = &file.snippets50;
+        Ok(Self {
+            pairs: snippets.documents.chunks(1).map(|one| body(&snippets.query, one)).collect(),
+            fifties: rotations(snippets),
+            hundreds: rotations(&file.passages100),
+        })
     }
 
     pub fn of(&self, kind: Kind) -> &[Bytes] {
@@ -80,23 +69,6 @@ impl Requests {
             Kind::Pair => &self.pairs,
             Kind::Snippets50 => &self.fifties,
             Kind::Passages100 => &self.hundreds,
-        }
-    }
-
-    /// The texts of the first body of a kind.
-    pub fn texts(&self, kind: Kind) -> Texts {
-        let rotated = |texts: &Texts| {
-            let mut documents = texts.documents.clone();
-            documents.rotate_left(1);
-            Texts { query: texts.query.clone(), documents }
-        };
-        match kind {
-            Kind::Pair => Texts {
-                query: self.snippets.query.clone(),
-                documents: self.snippets.documents.iter().take(1).cloned().collect(),
-            },
-            Kind::Snippets50 => rotated(&self.snippets),
-            Kind::Passages100 => rotated(&self.passages),
         }
     }
 }

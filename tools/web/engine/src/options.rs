@@ -22,9 +22,7 @@ impl Loading {
     pub(crate) fn builder(self) -> Result<Builder, String> {
         let mut builder = Reranker::builder();
         if let Some(dtype) = self.dtype {
-            let known = [Dtype::Auto, Dtype::F32, Dtype::Bf16, Dtype::Int8];
-            let found = known.into_iter().find(|known| known.name() == dtype);
-            builder = builder.dtype(found.ok_or_else(|| {
+            builder = builder.dtype(Dtype::named(&dtype).ok_or_else(|| {
                 format!("option `dtype`: expected auto, f32, bf16 or int8, found `{dtype}`")
             })?);
         }
